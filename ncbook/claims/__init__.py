@@ -1,0 +1,1 @@
+"""What a paper says, what was measured, the verdict, the ledger."""

@@ -1,0 +1,1 @@
+"""Data sets: made to measure, or shipped with a library."""

@@ -1,0 +1,80 @@
+"""Where things are, and how they are written: whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def root() -> Path:
+    """Return the project's root folder.
+
+    ``NCBOOK_ROOT`` where it is set; else the nearest folder above the working directory, then
+    above this package, that holds ``_config.yml`` and ``notebooks/``.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder was found.
+    """
+    named = os.environ.get("NCBOOK_ROOT")
+    if named:
+        folder = Path(named).resolve()
+        if _is_root(folder):
+            return folder
+        raise FileNotFoundError(
+            f"NCBOOK_ROOT is {named!r}, which holds no _config.yml and notebooks/. "
+            "Set it to a checkout of the book, or unset it."
+        )
+    for start in (Path.cwd(), Path(__file__).resolve().parent):
+        for folder in (start, *start.parents):
+            if _is_root(folder):
+                return folder
+    raise FileNotFoundError(
+        f"No folder above {Path.cwd()} holds _config.yml and notebooks/. "
+        "Run this in a checkout of the book, or set NCBOOK_ROOT to one."
+    )
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir()
+
+
+def output_dir() -> Path:
+    """Return the folder for what a running chapter makes (tables, measurements).
+
+    ``NCBOOK_OUT`` where the pipeline set it; ``_build/interactive`` in a plain Jupyter session.
+    """
+    named = os.environ.get("NCBOOK_OUT")
+    return Path(named) if named else root() / "_build" / "interactive"
+
+
+def write_atomic(path: Path, content: str | bytes) -> Path:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made or written; the message names the file.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; what a build makes is for everyone whom umask allows.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise type(error)(
+            error.errno, f"cannot write {path} ({error.strerror}); make its folder writable"
+        ) from error
+    return path

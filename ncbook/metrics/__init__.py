@@ -1,0 +1,1 @@
+"""Neural-collapse metrics: tensor in, tensor out."""

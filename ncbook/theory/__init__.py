@@ -1,0 +1,1 @@
+"""What can be known without training: frames, subspaces, closed forms, bounds."""
