@@ -19,6 +19,8 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal
+from matplotlib.text import Text
 
 from ncbook import files
 
@@ -344,6 +346,11 @@ def svg(fig: Figure, *, prefix: str, alt: str, layout: str = "wide") -> str:
     layout : "wide" or "narrow"
         Sets the class and the greatest width.
     """
+    for text in fig.findobj(Text):
+        # Roots, fractions and tall brackets need glyphs that only matplotlib's fonts have: these
+        # labels become outlines, all others stay text.
+        if re.search(r"\\(sqrt|d?frac|left|\||big|sum|int|prod)", text.get_text()):
+            text.set_path_effects([Normal()])
     buffer = io.StringIO()
     with mpl.rc_context(_RC):
         # No date and no version: the same numbers give the same text.
