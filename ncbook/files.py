@@ -1,8 +1,15 @@
 """Where things are, and how they are written: whole or not at all."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
+
+PART = ".part"  # how the name of a half-written file ends; what a killed build leaves
+
+
+class BookError(Exception):
+    """A sentence for the person at the keyboard: what was given, what was expected, what to do."""
 
 
 def root() -> Path:
@@ -61,7 +68,7 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -78,3 +85,24 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
             error.errno, f"cannot write {path} ({error.strerror}); make its folder writable"
         ) from error
     return path
+
+
+def write_changed(path: Path, content: str | bytes) -> bool:
+    """Write a file where it differs from what is there; tell whether it did.
+
+    An unchanged file keeps its time, so that what reads by time need not read it again.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    write_atomic(path, data)
+    return True
+
+
+def digest(content: str | bytes | Path) -> str:
+    """Return the SHA-256 of a text, of bytes or of a file's content, in hexadecimal."""
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
