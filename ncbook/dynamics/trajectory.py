@@ -1,0 +1,125 @@
+"""What a run of any of the dynamics returns: times, observables, status, statistics."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+FINISHED = "finished"
+CONVERGED = "converged"
+OUT_OF_STEPS = "out of steps"
+DIVERGED = "diverged"
+
+Observe = Callable[[Tensor], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A batch of runs, recorded.
+
+    Attributes
+    ----------
+    times : Tensor
+        Shape ``(T,)``: times of a flow, or iteration numbers of a descent.
+    observables : dict of Tensor
+        Each of shape ``(*batch, T)``. NaN after a run diverged or ran out of steps.
+    final : Tensor
+        Shape ``(*batch, P)``: the last state of each run.
+    status : ndarray of str
+        Shape ``batch``: ``"finished"`` (came to the end that was asked for), ``"converged"``
+        (the field's norm fell to the tolerance that was asked for), ``"out of steps"`` or
+        ``"diverged"``.
+    statistics : dict
+        Steps, evaluations of the field, seconds, device and dtype of the whole batch.
+    """
+
+    times: Tensor
+    observables: dict[str, Tensor]
+    final: Tensor
+    status: np.ndarray
+    statistics: dict = field(default_factory=dict)
+
+    def table(self, time: str = "t", **axes: Sequence) -> pd.DataFrame:
+        """Return one tidy table: a row a run and a recorded time.
+
+        Parameters
+        ----------
+        time : str
+            Name of the time column.
+        **axes : sequence
+            For each batch dimension, in order, its name and its labels.
+
+        Raises
+        ------
+        ValueError
+            The axes do not fit the batch dimensions.
+        """
+        batch = self.status.shape
+        given = tuple(len(labels) for labels in axes.values())
+        if given != batch:
+            named = ", ".join(f"{name} ({len(labels)})" for name, labels in axes.items()) or "none"
+            raise ValueError(
+                f"The batch of runs has shape {batch}; the axes given are {named}. "
+                "Give one axis for each batch dimension, in order, with one label an entry."
+            )
+        labels = [*axes.values(), self.times.tolist()]
+        index = pd.MultiIndex.from_product(labels, names=[*axes, time])
+        columns = {
+            name: values.detach().cpu().double().numpy().reshape(-1)
+            for name, values in self.observables.items()
+        }
+        return pd.DataFrame(columns, index=index).reset_index()
+
+
+def log_grid(end: float, points: int, first: float) -> list[float]:
+    """Return 0 and ``points`` times from ``first`` to ``end``, evenly spaced in the logarithm.
+
+    Raises
+    ------
+    ValueError
+        Unless 0 < first < end and points >= 2.
+    """
+    if not 0 < first < end or points < 2:
+        raise ValueError(
+            f"A log grid needs 0 < first < end and at least 2 points; "
+            f"got first = {first}, end = {end}, points = {points}."
+        )
+    return [0.0, *np.geomspace(first, end, points).tolist()]
+
+
+def log_steps(steps: int, points: int) -> list[int]:
+    """Return 0 and about ``points`` iteration numbers up to ``steps``, evenly spaced in the log.
+
+    Small numbers, which rounding would repeat, come once.
+    """
+    return sorted({0, *np.rint(np.geomspace(1, steps, points)).astype(int).tolist()})
+
+
+class Recorder:
+    """Collects observables at chosen times, keeping no states."""
+
+    def __init__(self, observe: Observe | None, count: int) -> None:
+        self.observe = observe
+        self.count = count
+        self.values: dict[str, Tensor] = {}
+
+    def record(self, index: int, state: Tensor) -> None:
+        """Evaluate the observables on ``state``, shape ``(*batch, P)``, as entry ``index``."""
+        if self.observe is None:
+            return
+        for name, value in self.observe(state).items():
+            if value.shape != state.shape[:-1]:
+                raise ValueError(
+                    f"Observable {name!r} has shape {tuple(value.shape)}; expected one number a "
+                    f"run, shape {tuple(state.shape[:-1])}."
+                )
+            if name not in self.values:
+                self.values[name] = value.new_full((*value.shape, self.count), torch.nan)
+            self.values[name][..., index] = value
+
+    def truncated(self, count: int) -> dict[str, Tensor]:
+        """Return the first ``count`` entries of every observable."""
+        return {name: values[..., :count] for name, values in self.values.items()}

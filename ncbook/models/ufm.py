@@ -1,0 +1,120 @@
+"""The unconstrained features model: the features are free variables.
+
+Mixon, Parshall, Pi, Neural collapse with unconstrained features (2022).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ncbook.runtime import Runtime
+
+
+class UnconstrainedFeatures:
+    """The risk 1/2 ||W H + b 1^T - Y||_F^2 over Z = (H, W, b), for a batch of runs.
+
+    A state is a flat tensor of shape ``(*batch, P)``, P = p n + C p + C, holding H (p x n, columns
+    grouped by class), W (C x p) and b (C), each by rows.
+
+    Parameters
+    ----------
+    C : int
+        Classes, at least 2.
+    N : int or sequence of int
+        Examples of each class; one number for balanced classes.
+    p : int
+        Dimension of the features, at least 1 (the paper takes p >= C).
+    device, dtype
+        Of the targets, hence of the states; float64 on the CPU without them.
+
+    Raises
+    ------
+    ValueError
+        A size is not a positive whole number, or ``N`` does not list C sizes.
+    """
+
+    def __init__(
+        self,
+        C: int,
+        N: int | Sequence[int],
+        p: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        sizes = (N,) * C if isinstance(N, int) else tuple(N)
+        if C < 2 or p < 1 or len(sizes) != C or any(size < 1 for size in sizes):
+            raise ValueError(
+                f"C = {C}, N = {N}, p = {p}: expected C >= 2 classes, p >= 1 dimensions, and "
+                "N >= 1 examples a class, as one number or as C numbers."
+            )
+        self.C, self.p, self.sizes, self.n = C, p, sizes, sum(sizes)
+        self.size = p * self.n + C * p + C
+        labels = torch.repeat_interleave(torch.arange(C), torch.tensor(sizes))
+        self.Y = torch.nn.functional.one_hot(labels, C).T.to(device, dtype).contiguous()
+
+    @property
+    def N(self) -> int:
+        """Examples of each class.
+
+        Raises
+        ------
+        ValueError
+            The classes are not balanced.
+        """
+        if len(set(self.sizes)) > 1:
+            raise ValueError(f"The classes have sizes {self.sizes}: there is no common N.")
+        return self.sizes[0]
+
+    def unpack(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return views H ``(*batch, p, n)``, W ``(*batch, C, p)``, b ``(*batch, C)``."""
+        H, W, b = z.split([self.p * self.n, self.C * self.p, self.C], dim=-1)
+        return H.unflatten(-1, (self.p, self.n)), W.unflatten(-1, (self.C, self.p)), b
+
+    def pack(self, H: Tensor, W: Tensor, b: Tensor) -> Tensor:
+        """Return the flat state of H, W, b, shape ``(*batch, P)``."""
+        return torch.cat([H.flatten(-2), W.flatten(-2), b], dim=-1)
+
+    def residual(self, z: Tensor) -> Tensor:
+        """Return E = W H + b 1^T - Y, shape ``(*batch, C, n)``."""
+        H, W, b = self.unpack(z)
+        offset = b.unsqueeze(-1) - self.Y
+        if z.ndim == 2:  # one fused product for the common case of one batch dimension
+            return torch.baddbmm(offset, W, H)
+        return W @ H + offset
+
+    def risk(self, z: Tensor) -> Tensor:
+        """Return the empirical risk 1/2 ||E||_F^2, shape ``batch``."""
+        return self.residual(z).square().sum(dim=(-2, -1)) / 2
+
+    def field(self, z: Tensor) -> Tensor:
+        """Return minus the gradient of the risk, (-W^T E, -E H^T, -E 1), as a flat tensor."""
+        H, W, _ = self.unpack(z)
+        E = self.residual(z)
+        return self.pack(W.mT @ E, E @ H.mT, E.sum(-1)).neg_()
+
+    def small_start(self, eps: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:
+        """Return random starts with ||H_0||_F = ||W_0||_F = eps and b_0 = 0, as in Figure 1.
+
+        The directions of H_0 and W_0 are uniform on the sphere; a seed has the same directions at
+        every eps.
+
+        Parameters
+        ----------
+        eps : Tensor
+            Shape ``(A,)``.
+        seeds : sequence of int
+            S seeds.
+        run : Runtime
+            Draws the numbers.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(A, S, P)``.
+        """
+        H, W, b = self.unpack(run.normal(seeds, self.size))
+        H = H / torch.linalg.matrix_norm(H, keepdim=True)
+        W = W / torch.linalg.matrix_norm(W, keepdim=True)
+        direction = self.pack(H, W, torch.zeros_like(b))
+        return eps[:, None, None] * direction
