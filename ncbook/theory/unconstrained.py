@@ -7,6 +7,7 @@ class, W ``(*batch, C, p)``, b ``(*batch, C)``; classes are balanced.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,27 @@ def linear_field(H: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tenso
     N = H.shape[-1] // C
     M = _classes_like(C, W).repeat_interleave(N, dim=-1)
     return W.mT @ M, M @ H.mT, -C * N * b
+
+
+def modes(H: Tensor, W: Tensor) -> dict[str, Tensor]:
+    """Return the norms of the parts of (H, W) that grow, decay and stand in the linearisation.
+
+    The three parts are orthogonal: ``growing`` is the part in S, ``decaying`` its mirror image
+    (H = -lift(W)), ``standing`` the rest (rate 0). Each of shape ``batch``.
+    """
+    C = W.shape[-2]
+    N = H.shape[-1] // C
+    Pi = _classes_like(C, W)
+    of_W, of_H = Pi @ W, Pi @ (math.sqrt(N) * class_means(H, C).mT)
+    whole = H.square().sum(dim=(-2, -1)) + W.square().sum(dim=(-2, -1))
+    growing = (of_W + of_H).square().sum(dim=(-2, -1)) / 2
+    decaying = (of_W - of_H).square().sum(dim=(-2, -1)) / 2
+    standing = (whole - growing - decaying).clamp_min(0)
+    return {
+        "growing": growing.sqrt(),
+        "decaying": decaying.sqrt(),
+        "standing": standing.sqrt(),
+    }
 
 
 def spectrum_at_origin(C: int, N: int, p: int) -> list[tuple[float, int]]:
@@ -188,6 +210,31 @@ def risk_on_S(W: Tensor, b: Tensor, N: int) -> tuple[Tensor, Tensor]:
     gram = W @ W.mT / math.sqrt(N) - _classes_like(C, W)
     offset = b.sum(-1) - 1
     return N / 2 * gram.square().sum(dim=(-2, -1)), N / 2 * offset.square()
+
+
+def saddle_risk(missing: int, N: int) -> float:
+    """Return N/2 a missing direction: the risk where the flow on S ends when W has lost rank.
+
+    A zero singular value of W stays zero, so that class direction keeps its whole share of
+    ||Pi||_F^2 in the risk on S.
+    """
+    return N / 2 * missing
+
+
+# --- Classes of different sizes -----------------------------------------------------------------
+
+
+def collapsed_gram(sizes: Sequence[int]) -> Tensor:
+    """Return the limit of W W^T from a vanishing start, for classes of any sizes, ``(C, C)``.
+
+    With b at the class frequencies pi = sizes / n the flow near the origin is driven by
+    M = Y - pi 1^T, whose singular vectors stand still; a vanishing start keeps W^T W = H H^T, so
+    with W H = M at the end W W^T = (M M^T)^(1/2) = (diag(sizes) - n pi pi^T)^(1/2). For balanced
+    classes this is sqrt(N) Pi.
+    """
+    n = torch.tensor(sizes, dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(torch.diag(n) - torch.outer(n, n) / n.sum())
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
 # --- First-order constants of the limit ---------------------------------------------------------

@@ -1,0 +1,48 @@
+"""Linear algebra about a point: the Jacobian of a field, its spectrum, angles of subspaces."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def jacobian(field: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """Return the Jacobian of a field at one state.
+
+    Parameters
+    ----------
+    field : callable
+        ``(R, P)`` to ``(R, P)``.
+    z : Tensor
+        Shape ``(P,)``.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(P, P)``, by automatic differentiation.
+    """
+    return torch.autograd.functional.jacobian(lambda state: field(state[None])[0], z)
+
+
+def spectrum_table(spectrum: list[tuple[float, int]]) -> Tensor:
+    """Return a spectrum given as (eigenvalue, multiplicity) as one ascending list."""
+    values = [value for value, count in spectrum for _ in range(count)]
+    return torch.tensor(sorted(values), dtype=torch.float64)
+
+
+def sine_between(A: Tensor, B: Tensor) -> Tensor:
+    """Return the sine of the largest principal angle between two column spaces.
+
+    0 when they are the same space, 1 when one holds a direction orthogonal to the other, or when
+    their dimensions differ.
+
+    Parameters
+    ----------
+    A, B : Tensor
+        Shapes ``(P, a)`` and ``(P, b)``, of full column rank.
+    """
+    if A.shape[-1] != B.shape[-1]:
+        return A.new_ones(())
+    A, B = torch.linalg.qr(A).Q, torch.linalg.qr(B).Q
+    # The norm of what B misses of A: exact for small angles, where the cosine rounds to 1.
+    return torch.linalg.matrix_norm(A - B @ (B.T @ A), 2)
