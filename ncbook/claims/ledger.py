@@ -1,0 +1,381 @@
+"""The ledger: every claim of the book beside what was measured, and the page that shows it.
+
+The build collects the records of all chapters, stops if a claim is broken, and writes the page's
+generated part and the same ledger for machines::
+
+    rows = ledger.collect(registry(root), {chapter: (folder, key)}, profile="quick")
+    ledger.write(rows, root)
+    ledger.broken(rows)  # empty, or the book does not stand
+"""
+
+import html
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ncbook import files
+from ncbook.claims import check, page, record, words
+from ncbook.claims.check import Verdict
+from ncbook.claims.record import Record
+from ncbook.claims.schema import KINDS, ORIGINS, PROFILES, Claim, ClaimsError
+
+FORMAT = 1  # of the JSON file; to be raised when a field changes its meaning
+
+# What the summary calls several claims with a verdict.
+_PLURALS = {
+    check.HOLDS: "hold",
+    check.FAILS: "fail",
+    check.DISCREPANCY: "known discrepancies",
+    check.NOT_MEASURED: "not measured",
+    check.PAPER_ONLY: "for the paper profile only",
+}
+_SINGULARS = _PLURALS | {
+    check.HOLDS: "holds",
+    check.FAILS: "fails",
+    check.DISCREPANCY: "known discrepancy",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim of the ledger.
+
+    Attributes
+    ----------
+    claim : Claim
+    record : Record or None
+        What was measured; None if nothing that can be used was.
+    verdict : Verdict
+    profile : str
+        The profile of the build.
+    key : str
+        The hash of the code, parameters and lock that made the chapter; empty if unknown.
+    """
+
+    claim: Claim
+    record: Record | None
+    verdict: Verdict
+    profile: str
+    key: str
+
+
+def collect(
+    registry: Mapping[str, Claim], folders: Mapping[str, tuple[Path, str]], profile: str = "quick"
+) -> list[Row]:
+    """Put the records of the chapters beside the claims.
+
+    Parameters
+    ----------
+    registry : mapping
+        id -> Claim, as :func:`ncbook.claims.registry` gives it.
+    folders : mapping
+        chapter -> (its output folder, its key); the records are ``<folder>/claims/<id>.json``.
+    profile : "quick" or "paper"
+        The profile of the build.
+
+    Returns
+    -------
+    list of Row
+        One a claim, in the registry's order. A record that cannot be read, or that is of another
+        claim, chapter or profile, measures nothing, and the row says so.
+    """
+    if profile not in PROFILES:
+        raise ClaimsError(f"profile is {profile!r}; known profiles are {', '.join(PROFILES)}.")
+    rows = []
+    for claim in registry.values():
+        folder, key = folders.get(claim.chapter, (None, ""))
+        found, problem = None, f"No results of chapter {claim.chapter} were given."
+        if folder is not None:
+            try:
+                found = record.read(Path(folder) / "claims" / f"{claim.id}.json")
+            except FileNotFoundError:
+                problem = ""
+            except (OSError, ValueError) as error:
+                problem = f"{error}."
+        rows.append(_row(claim, found, problem, profile, key))
+    return rows
+
+
+def summary(rows: Sequence[Row]) -> dict[str, int]:
+    """Return how many claims have each verdict (all five, in a fixed order)."""
+    names = [row.verdict.name for row in rows]
+    return {name: names.count(name) for name in check.VERDICTS}
+
+
+def summary_line(rows: Sequence[Row]) -> str:
+    """Return the summary as a sentence: ``12 claims: 11 hold, 1 known discrepancy.``"""
+    counts = ", ".join(
+        f"{count} {_called(name, count)}" for name, count in summary(rows).items() if count
+    )
+    return f"{_claims(len(rows))}: {counts}." if rows else "No claims."
+
+
+def broken(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that a book must not have: claims that fail or were not measured."""
+    return [row for row in rows if row.verdict.breaks]
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """Return the ledger for machines; numbers that are not finite are the texts nan and inf."""
+    table = {
+        "format": FORMAT,
+        "profile": rows[0].profile if rows else None,
+        "summary": summary(rows),
+        "claims": [_as_dict(row) for row in rows],
+    }
+    return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
+    """Judge the measurements of a written ledger anew, by the claims registered now.
+
+    Parameters
+    ----------
+    text : str
+        What ``to_json`` made.
+    registry : mapping
+        id -> Claim.
+
+    Returns
+    -------
+    list of Row
+        One a registered claim, also of those that the ledger does not have.
+
+    Raises
+    ------
+    ClaimsError
+        The text is no ledger, or it has claims that are registered no more.
+    """
+    try:
+        table = json.loads(text)
+        profile, entries = table["profile"], {entry["id"]: entry for entry in table["claims"]}
+        known = table["format"] == FORMAT and profile in PROFILES
+    except (ValueError, KeyError, TypeError) as error:
+        raise ClaimsError(f"this is no ledger ({error!r}); make it anew with make book.") from error
+    if not known:
+        raise ClaimsError(
+            f"this ledger has format {table['format']!r} and profile {profile!r}, expected "
+            f"format {FORMAT} and one of {', '.join(PROFILES)}; make it anew with make book."
+        )
+    gone = [id for id in entries if id not in registry]
+    if gone:
+        raise ClaimsError(
+            f"the ledger has claims that are registered no more: {', '.join(gone)}; "
+            "make it anew with make book."
+        )
+    rows = []
+    for claim in registry.values():
+        entry = entries.get(claim.id, {})
+        found, problem = None, ""
+        if entry.get("record") is not None:
+            try:
+                found = Record.from_dict(entry["record"])
+            except ValueError as error:
+                problem = f"The ledger's record is not whole: {error}."
+        rows.append(_row(claim, found, problem, profile, entry.get("key", "")))
+    return rows
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """Return the generated part of book/ledger.md.
+
+    The chapters are cross-references that Sphinx checks; the claims are HTML, so that a reader
+    can filter them, and each links to its row in its chapter.
+    """
+    blocks = [
+        "% Made by ncbook.claims.ledger from the claims.toml files and the records of a build.",
+        f"{summary_line(rows)} Measured in the {rows[0].profile} profile.",
+        _tiles(rows),
+        _form(rows),
+        f"<style>\n{page.STYLE}\n</style>",
+    ]
+    for (part, paper, citation), of_paper in _grouped(rows, lambda row: _paper(row.claim)):
+        blocks.append(f"### {part}: {paper}")
+        blocks.append(f"{{cite:p}}`{citation}`: {_origins(of_paper)} {summary_line(of_paper)}")
+        for chapter, of_chapter in _grouped(of_paper, lambda row: row.claim.chapter):
+            blocks.append(f'<div class="ledger-chapter" data-chapter="{chapter}">')
+            blocks.append(f"{{doc}}`{chapter}`")
+            blocks.append(page.table([_html(row) for row in of_chapter], f"Claims of {chapter}"))
+            blocks.append("</div>")
+    return "\n\n".join(blocks) + "\n"
+
+
+def write(rows: Sequence[Row], root: Path) -> None:
+    """Write the ledger: for the site, for its reader to download, and for the tests.
+
+    A file whose content would stay the same is left alone, so that the site is not made anew.
+
+    Raises
+    ------
+    ClaimsError
+        There is no row.
+    OSError
+        A file cannot be written.
+    """
+    if not rows:
+        raise ClaimsError("the ledger is empty; register claims in notebooks/<paper>/claims.toml.")
+    table = to_json(rows)
+    for path, content in (
+        (Path(root) / "book" / "_generated" / "ledger.md", to_markdown(rows)),
+        (Path(root) / "book" / "_generated" / "ledger.json", table),
+        (Path(root) / "_build" / "ledger.json", table),
+    ):
+        data = content.encode()
+        if not path.is_file() or path.read_bytes() != data:
+            files.write_atomic(path, data)
+
+
+def _row(claim: Claim, found: Record | None, problem: str, profile: str, key: str) -> Row:
+    """Judge one claim; a record of something else is none."""
+    if found is not None:
+        was = (found.id, found.chapter, found.profile)
+        due = (claim.id, claim.chapter, profile)
+        if was != due:
+            problem = (
+                f"The record is of {', '.join(was)} (claim, chapter, profile); "
+                f"expected {', '.join(due)}."
+            )
+            found = None
+    verdict = check.judge(claim, found.summary if found else None, profile)
+    if verdict.name == check.NOT_MEASURED and problem:
+        verdict = Verdict(check.NOT_MEASURED, problem)
+    return Row(claim, found, verdict, profile, key)
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    claim = row.claim
+    return {
+        "id": claim.id,
+        "part": claim.part,
+        "paper": claim.paper,
+        "citation": claim.citation,
+        "place": claim.place,
+        "origin": claim.origin,
+        "kind": claim.kind,
+        "sentence": claim.sentence,
+        "chapter": claim.chapter,
+        "anchor": claim.anchor,
+        "statistic": claim.statistic,
+        "expect": {claim.side: claim.expect} if claim.side else claim.expect,
+        "tolerance": {"rel" if claim.relative else "abs": claim.tolerance, "reason": claim.reason},
+        "profile": claim.profile,
+        "discrepancy": claim.discrepancy,
+        "verdict": row.verdict.name,
+        "message": row.verdict.message,
+        "record": row.record.as_dict(claim) if row.record else None,
+        "key": row.key,
+    }
+
+
+def _paper(claim: Claim) -> tuple[str, str, str]:
+    return claim.part, claim.paper, claim.citation
+
+
+def _grouped(rows: Sequence[Row], by: Any) -> Iterable[tuple[Any, list[Row]]]:
+    """Group rows, in the order in which the groups first appear."""
+    order = {name: place for place, name in enumerate(dict.fromkeys(map(by, rows)))}
+    ordered = sorted(rows, key=lambda row: order[by(row)])
+    return ((name, list(group)) for name, group in itertools.groupby(ordered, by))
+
+
+def _claims(count: int) -> str:
+    return f"{count} claim" if count == 1 else f"{count} claims"
+
+
+def _called(name: str, count: int) -> str:
+    return (_SINGULARS if count == 1 else _PLURALS)[name]
+
+
+def _origins(rows: Sequence[Row]) -> str:
+    counts = {origin: sum(row.claim.origin == origin for row in rows) for origin in ORIGINS}
+    said = {"paper": "stated by the paper", "derived": "derived here", "beyond": "beyond it"}
+    return ", ".join(f"{count} {said[name]}" for name, count in counts.items() if count) + "."
+
+
+def _tiles(rows: Sequence[Row]) -> str:
+    tiles = "\n".join(
+        f'<li data-verdict="{name}"><span class="count">{count}</span> '
+        f'<span aria-hidden="true">{words.SYMBOLS[name]}</span> {_called(name, count)}</li>'
+        for name, count in summary(rows).items()
+    )
+    return f'<ul class="ledger-summary" aria-label="Claims by verdict">\n{tiles}\n</ul>'
+
+
+def _form(rows: Sequence[Row]) -> str:
+    """Return the filter; hidden, for it does nothing until the page's script runs."""
+    parts = dict.fromkeys(row.claim.part for row in rows)
+    places = [(part, part) for part in parts] + [
+        (chapter, chapter) for chapter in dict.fromkeys(row.claim.chapter for row in rows)
+    ]
+    present = summary(rows)
+    lines = [
+        '<form id="ledger-filter" role="search" aria-label="Filter the claims" hidden>',
+        '<p class="wide"><label for="ledger-text">Words in a claim</label>'
+        '<input type="search" id="ledger-text" name="text" autocomplete="off"></p>',
+        _select("place", "Part or chapter", places),
+        _select("verdict", "Verdict", [(name, name) for name in present if present[name]]),
+        _select("kind", "Kind", [(kind, kind) for kind in KINDS]),
+        _select("origin", "Who says it", [(name, words.ORIGINS[name]) for name in ORIGINS]),
+        '<p class="wide foot"><output id="ledger-count" for="ledger-text ledger-place '
+        'ledger-verdict ledger-kind ledger-origin" aria-live="polite"></output>'
+        '<button type="reset">Show all</button></p>',
+        "</form>",
+    ]
+    return "\n".join(lines)
+
+
+def _select(name: str, label: str, options: list[tuple[str, str]]) -> str:
+    choices = "".join(f'<option value="{value}">{shown}</option>' for value, shown in options)
+    return (
+        f'<p><label for="ledger-{name}">{label}</label><select id="ledger-{name}" name="{name}">'
+        f'<option value="">all</option>{choices}</select></p>'
+    )
+
+
+def _html(row: Row) -> str:
+    claim = row.claim
+    searched = " ".join((claim.id, claim.place, claim.sentence, claim.reason, row.verdict.name))
+    attributes = "".join(
+        f' data-{name}="{html.escape(value)}"'
+        for name, value in (
+            ("part", claim.part),
+            ("chapter", claim.chapter),
+            ("kind", claim.kind),
+            ("origin", claim.origin),
+            ("text", searched.lower()),
+        )
+    )
+    link = (
+        f'<a class="to-chapter" href="{claim.chapter}.html#{claim.anchor}" '
+        f'aria-label="In its chapter: {html.escape(claim.place)}">In its chapter</a>'
+    )
+    return page.row(
+        claim,
+        row.record.summary if row.record else None,
+        row.verdict,
+        lambda target: page.address(target, claim, ""),
+        exact=True,
+        details=_run(row),
+        link=link,
+        attributes=attributes,
+    )
+
+
+def _run(row: Row) -> str:
+    """Return the claim's id and the run that measured it."""
+    facts = [("Id", row.claim.id)]
+    if row.record is not None:
+        facts += [
+            ("Profile", row.record.profile),
+            *((str(name).capitalize(), value) for name, value in row.record.provenance.items()),
+            *((f"Parameter {name}", value) for name, value in row.record.parameters.items()),
+        ]
+    if row.key:
+        facts.append(("Code", row.key[:12]))
+    items = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>" for name, value in facts
+    )
+    return f"<dl>{items}</dl>"

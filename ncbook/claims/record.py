@@ -1,0 +1,186 @@
+"""What a chapter measured: written down as it runs, and shown at its end."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ncbook import files
+from ncbook.claims import check, page
+from ncbook.claims.check import Summary
+from ncbook.claims.schema import PROFILES, Claim, ClaimsError, load
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measurement of one claim, with the run that made it."""
+
+    id: str
+    chapter: str
+    profile: str
+    summary: Summary
+    provenance: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+
+    def as_dict(self, claim: Claim) -> dict[str, Any]:
+        """Return what JSON can hold, with the value that ``claim`` judges and the worst one."""
+        return {
+            "id": self.id,
+            "chapter": self.chapter,
+            "profile": self.profile,
+            "statistic": claim.statistic,
+            "value": check.encode(check.value(claim, self.summary)),
+            "worst": check.encode(check.worst(claim, self.summary)),
+            **self.summary.as_dict(),
+            "parameters": dict(self.parameters),
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(cls, table: Any) -> "Record":
+        """Return the record that ``as_dict`` made.
+
+        Raises
+        ------
+        ValueError
+            It is none.
+        """
+        if not isinstance(table, dict):
+            raise ValueError("it holds no JSON object")
+        for field, kind in (
+            ("id", str), ("chapter", str), ("profile", str), ("parameters", dict),
+            ("provenance", dict),
+        ):  # fmt: skip
+            if not isinstance(table.get(field), kind):
+                raise ValueError(f"the field {field!r} is missing or of the wrong type")
+        return cls(
+            table["id"], table["chapter"], table["profile"], Summary.from_dict(table),
+            table["parameters"], table["provenance"],
+        )  # fmt: skip
+
+
+def read(path: Path) -> Record:
+    """Return the record in a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It holds no whole record; the message names it.
+    """
+    try:
+        return Record.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole record: {error}") from error
+
+
+class Chapter:
+    """The claims of one chapter, while it runs.
+
+    Parameters
+    ----------
+    name : str
+        ``<paper's folder>/<NN-name>``.
+    profile : "quick" or "paper"
+        The profile that the chapter runs in.
+    provenance : mapping
+        Where it runs: device, dtype and versions, as ``Runtime.provenance`` gives them.
+
+    Raises
+    ------
+    ClaimsError
+        The paper's claims.toml is missing or malformed, no claim names this chapter, or the
+        profile is unknown.
+    """
+
+    def __init__(
+        self, name: str, profile: str = "quick", provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        if profile not in PROFILES:
+            raise ClaimsError(f"profile is {profile!r}; known profiles are {', '.join(PROFILES)}.")
+        path = files.root() / "notebooks" / name.partition("/")[0] / "claims.toml"
+        claims = load(path)
+        self.name = name
+        self.profile = profile
+        self.provenance = _plain(provenance or {}, "provenance")
+        self.claims = {claim.id: claim for claim in claims if claim.chapter == name}
+        self._records: dict[str, Record] = {}
+        if not self.claims:
+            known = sorted({claim.chapter for claim in claims})
+            raise ClaimsError(
+                f"{path} registers no claim of chapter {name!r}; it has claims of "
+                f"{', '.join(known)}."
+            )
+
+    def measure(self, id: str, values: Any, parameters: Mapping[str, Any] | None = None) -> None:
+        """Record what was measured for a claim in ``$NCBOOK_OUT/claims/<id>.json``.
+
+        Parameters
+        ----------
+        id : str
+            A claim of this chapter.
+        values : number, sequence, array or tensor
+            One value a run, in any shape.
+        parameters : mapping, optional
+            What a reader of the record needs to know of the run: plain values by name.
+
+        Raises
+        ------
+        ClaimsError
+            The id is not one of this chapter's, or nothing that could be judged was measured.
+        """
+        claim = self.claims.get(id)
+        if claim is None:
+            raise ClaimsError(
+                f"{id!r} is no claim of chapter {self.name}; its claims are "
+                f"{', '.join(self.claims)}. Register a new one in claims.toml."
+            )
+        try:
+            summary = check.summarise(values)
+        except (TypeError, ValueError) as error:
+            raise ClaimsError(f"claim {id!r}: {error}.") from error
+        record = Record(
+            id, self.name, self.profile, summary, self.provenance,
+            _plain(parameters or {}, f"claim {id!r}: parameters"),
+        )  # fmt: skip
+        content = json.dumps(record.as_dict(claim), indent=1, ensure_ascii=False) + "\n"
+        files.write_atomic(files.output_dir() / "claims" / f"{id}.json", content)
+        self._records[id] = record
+
+    def show(self) -> None:
+        """Display each claim of the chapter: expected, measured, verdict."""
+        from IPython.display import display
+
+        rows, lines = [], [f"Claims of {self.name}, {self.profile} profile"]
+        for claim in self.claims.values():
+            record = self._records.get(claim.id)
+            summary = record.summary if record else None
+            verdict = check.judge(claim, summary, self.profile)
+            rows.append(
+                page.row(claim, summary, verdict, lambda to, claim=claim: _from_chapter(to, claim))
+            )
+            lines.append(page.text(claim, summary, verdict))
+        table = page.table(rows, f"Claims of {self.name}, measured in the {self.profile} profile")
+        bundle = {
+            "text/html": f"<style>{page.STYLE}</style>\n{table}",
+            "text/plain": "\n".join(lines),
+        }
+        display(bundle, raw=True)
+
+
+def _from_chapter(target: str, claim: Claim) -> str:
+    # A section of the chapter itself is found in Jupyter too.
+    return target if target.startswith("#") else page.address(target, claim, "../")
+
+
+def _plain(table: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return a mapping as JSON will give it back."""
+    try:
+        return json.loads(json.dumps(dict(table), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ClaimsError(
+            f"{what} cannot be written as JSON ({error}); give plain finite numbers, texts, "
+            "truth values and lists of them."
+        ) from error

@@ -1,0 +1,136 @@
+"""How claims and measurements are put into words, plain and in HTML.
+
+What a chapter prints is compared from run to run. So its numbers have three significant digits,
+and whatever may be rounding error is given as a power of ten that it does not exceed.
+"""
+
+import html
+import math
+import re
+from collections.abc import Callable
+
+from ncbook.claims.schema import LINK, Claim
+
+SYMBOLS = {
+    "holds": "✓",
+    "fails": "✗",
+    "known discrepancy": "△",
+    "not measured": "○",
+    "paper profile only": "–",
+}
+ORIGINS = {
+    "paper": "the paper says it",
+    "derived": "derived here",
+    "beyond": "beyond the paper",
+}
+# Below this power of ten, float64 results of one experiment differ from machine to machine.
+FLOOR = -14
+
+
+def digits(number: float) -> str:
+    """Return three significant digits: 2.00, 0.0430, 3.00e-7."""
+    if number == 0 or not math.isfinite(number):
+        return f"{number:g}"
+    return _exponent(f"{number:#.3g}".rstrip("."))
+
+
+def short(number: float) -> str:
+    """Return a number that somebody wrote, as short as it can be: 2, 0.05, 1e-12."""
+    return _exponent(f"{number:.10g}")
+
+
+def decade(number: float) -> str:
+    """Return the least power of ten, from 1e-14 on, that ``|number|`` does not exceed."""
+    power = FLOOR
+    if number:
+        mantissa, _, exponent = f"{abs(number):.16e}".partition("e")
+        power = max(FLOOR, int(exponent) + (float(mantissa) > 1))
+    return short(10.0**power)
+
+
+def expected(claim: Claim) -> str:
+    """Return what is expected, with its tolerance: ``2 ± 0.05``, ``≤ 1 + 2 %``, ``exactly 3``."""
+    size = f"{short(100 * claim.tolerance)} %" if claim.relative else short(claim.tolerance)
+    sign, tolerance = {"max": ("≤ ", " + "), "min": ("≥ ", " − "), None: ("", " ± ")}[claim.side]
+    if claim.tolerance:
+        return f"{sign}{short(claim.expect)}{tolerance}{size}"
+    return f"{sign or 'exactly '}{short(claim.expect)}"
+
+
+def measured(claim: Claim, value: float, exact: bool = False) -> str:
+    """Return a measured value.
+
+    Parameters
+    ----------
+    claim : Claim
+    value : float
+    exact : bool
+        Show the digits of rounding errors. That is right in the ledger, which is not compared
+        from run to run; without it, a small value is a power of ten.
+    """
+    if isinstance(claim.expect, int) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    low, high = claim.interval
+    if not exact and low < high and math.isfinite(value):
+        if claim.kind == "identity" and low <= value <= high:
+            return f"≤ {decade(value)}"
+        if abs(value) < (1e-12 if claim.kind == "bound" else 10.0**FLOOR):
+            return f"0 ± {decade(value)}"
+    return digits(value)
+
+
+def spread(
+    claim: Claim, value: float, n: int, least: float, greatest: float, exact: bool = False
+) -> str:
+    """Return what the judged value stands for: ``median of 50 values, 1.99 to 2.02``.
+
+    Where the tolerance is too tight to be seen in three digits, the distance from the expected
+    value follows.
+    """
+    parts = []
+    if n > 1:
+        parts.append(f"{claim.statistic} of {n} values")
+        ends = [measured(claim, end, exact) for end in (least, greatest)]
+        furthest = measured(claim, max(least, greatest, key=abs), exact)
+        if furthest.startswith("≤"):
+            parts.append(f"all {furthest}")
+        else:
+            parts.append(f"all {ends[0]}" if ends[0] == ends[1] else " to ".join(ends))
+    if claim.side is None and 0 < claim.slack < 0.005 * abs(claim.expect) and value - claim.expect:
+        parts.append(f"off by ≤ {decade(value - claim.expect)}")
+    return ", ".join(parts)
+
+
+def number_html(text: str) -> str:
+    """Return the words of this module with powers of ten and minus signs set as in print."""
+    text = html.escape(text)
+    text = re.sub(r"\b1e(-?\d+)", r"10<sup>\1</sup>", text)
+    text = re.sub(r"(\d)e(-?\d+)", r"\1 × 10<sup>\2</sup>", text)
+    return re.sub(r"-(?=\d)", "−", text)
+
+
+def plain(text: str) -> str:
+    """Return a sentence of claims.toml without the targets of its links."""
+    return LINK.sub(r"\1", text)
+
+
+def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
+    """Return a sentence of claims.toml as HTML; its $mathematics$ is left to MathJax.
+
+    Parameters
+    ----------
+    text : str
+    resolve : function
+        Turns the target of a link into an address as seen from the page.
+    """
+    parts, end = [], 0
+    for link in LINK.finditer(text):
+        parts.append(html.escape(text[end : link.start()]))
+        words, target = link.groups()
+        parts.append(f'<a href="{html.escape(resolve(target))}">{html.escape(words)}</a>')
+        end = link.end()
+    return "".join(parts) + html.escape(text[end:])
+
+
+def _exponent(text: str) -> str:
+    return re.sub(r"e([+-])0*(\d+)", lambda e: "e" + e[1].replace("+", "") + e[2], text)
