@@ -267,23 +267,9 @@ def show(
     TypeError
         ``table`` is no DataFrame, or ``draw`` returned no Figure.
     """
-    _check(table, name, alt)
-    pictures = []
-    for layout in LAYOUTS:
-        with mpl.rc_context(_RC):
-            fig = draw(table, layout, **options)
-            if not isinstance(fig, Figure):
-                raise TypeError(
-                    f"{getattr(draw, '__name__', draw)} returned {type(fig).__name__} for the "
-                    f"{layout} layout; a draw function returns a matplotlib Figure."
-                )
-            pictures.append(svg(fig, prefix=f"{name}-{layout}", alt=alt, layout=layout))
+    page = markup(draw, table, name=name, alt=alt, **options)
     _keep(table, name)
-    _display(
-        f'<figure class="ncb-figure tex2jax_ignore" id="ncb-{name}">'
-        f"{_SWITCH}{''.join(pictures)}{numbers(table, name)}</figure>",
-        f"Figure {name}: {alt}",
-    )
+    _display(page, f"Figure {name}: {alt}")
 
 
 def show_interactive(fig, table: pd.DataFrame, *, name: str, alt: str) -> None:
@@ -331,6 +317,27 @@ def show_interactive(fig, table: pd.DataFrame, *, name: str, alt: str) -> None:
 
 
 # ---------------------------------------------------------------- how it is done
+
+
+def markup(
+    draw: Callable[..., Figure], table: pd.DataFrame, *, name: str, alt: str, **options
+) -> str:
+    """Return a figure's HTML: both layouts and the numbers behind it (see :func:`show`)."""
+    _check(table, name, alt)
+    pictures = []
+    for layout in LAYOUTS:
+        with mpl.rc_context(_RC):
+            fig = draw(table, layout, **options)
+            if not isinstance(fig, Figure):
+                raise TypeError(
+                    f"{getattr(draw, '__name__', draw)} returned {type(fig).__name__} for the "
+                    f"{layout} layout; a draw function returns a matplotlib Figure."
+                )
+            pictures.append(svg(fig, prefix=f"{name}-{layout}", alt=alt, layout=layout))
+    return (
+        f'<figure class="ncb-figure tex2jax_ignore" id="ncb-{name}">'
+        f"{_SWITCH}{''.join(pictures)}{numbers(table, name)}</figure>"
+    )
 
 
 def svg(fig: Figure, *, prefix: str, alt: str, layout: str = "wide") -> str:

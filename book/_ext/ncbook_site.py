@@ -1,0 +1,192 @@
+"""What the site needs beyond jupyter-book: buttons, the API pages, labels, the landing figure."""
+
+import pkgutil
+import re
+import shutil
+from collections import Counter
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
+from pybtex.plugin import register_plugin
+from pybtex.richtext import Text
+from pybtex.style.formatting.plain import Style as PlainStyle
+from pybtex.style.labels import BaseLabelStyle
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+
+
+# ---------------------------------------------------------------- bibliography
+
+
+class AuthorYear(BaseLabelStyle):
+    """Labels as the text cites: "Mixon et al., 2022"; "2022a" where two would agree."""
+
+    def format_labels(self, sorted_entries):
+        """Yield one label for each entry."""
+        plain = [self._label(entry) for entry in sorted_entries]
+        count, seen = Counter(plain), Counter()
+        for label in plain:
+            seen[label] += 1
+            yield label if count[label] == 1 else f"{label}{'abcdefgh'[seen[label] - 1]}"
+
+    @staticmethod
+    def _label(entry):
+        people = entry.persons.get("author") or entry.persons.get("editor") or []
+        names = [
+            str(Text.from_latex(" ".join(person.prelast_names + person.last_names)))
+            for person in people
+        ]
+        if not names:
+            names = [entry.key]
+        who = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+        return f"{who}, {entry.fields.get('year', 'no year')}"
+
+
+class BookStyle(PlainStyle):
+    """Pybtex's plain style with author-year labels."""
+
+    default_label_style = AuthorYear
+
+
+# ---------------------------------------------------------------- API pages
+
+
+def modules(package: str) -> list[str]:
+    """Name the package and its public modules, without importing them."""
+    root = Path(__file__).resolve().parents[2] / package.replace(".", "/")
+    if root.with_suffix(".py").is_file():
+        return [package]
+    found = [name for _, name, _ in pkgutil.iter_modules([str(root)]) if not name.startswith("_")]
+    return [package, *(f"{package}.{name}" for name in sorted(found))]
+
+
+def expand_api(app, docname, source):
+    """Replace ``<!-- api: a.package a.module -->`` by its modules' documentation."""
+
+    def blocks(match):
+        return "\n".join(
+            f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
+            for wanted in match[1].split()
+            for name in modules(wanted)
+        )
+
+    source[0] = re.sub(r"<!-- api: ([\w. ]+?) -->", blocks, source[0])
+
+
+# ---------------------------------------------------------------- landing figure
+
+
+class Landing(SphinxDirective):
+    """``{landing}`` path: the landing page's figure, drawn from a chapter's published table."""
+
+    required_arguments = 1
+
+    def run(self):
+        """Return the figure as one raw node."""
+        path = Path(self.env.srcdir) / self.arguments[0]
+        self.env.note_dependency(str(path))
+        if not path.is_file():
+            logger.warning(
+                "%s is not there; run the chapter that makes it (make book does)", path,
+                location=self.get_location(),
+            )  # fmt: skip
+            return []
+        import pandas as pd
+
+        from ncbook.figures import landing
+
+        return [nodes.raw("", landing.page(pd.read_csv(path)), format="html")]
+
+
+# ---------------------------------------------------------------- buttons and the public address
+
+
+def use_public_address(app, config):
+    """Switch on the links that need the repository's public address where it is set."""
+    options = config.html_theme_options
+    public = bool(options.get("repository_url"))
+    for button in ("use_repository_button", "use_source_button", "use_issues_button"):
+        options[button] = public
+
+
+def chapter_source(app, pagename: str) -> Path | None:
+    """Return the source of an executed chapter, or None for any other page."""
+    parts = Path(pagename).parts
+    if len(parts) != 3 or parts[0] != "book":
+        return None
+    source = Path(app.srcdir) / "notebooks" / parts[1] / f"{parts[2]}.md"
+    return source if source.is_file() else None
+
+
+def add_chapter_buttons(app, pagename, templatename, context, doctree):
+    """Give a chapter its downloads and the box that says how to run it."""
+    source = chapter_source(app, pagename)
+    if source is None or doctree is None:
+        return
+    pathto = context["pathto"]
+    name = "/".join(Path(pagename).parts[1:])
+    copied = Path(app.outdir) / "_sources" / "notebooks" / f"{name}.md"
+    copied.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, copied)
+    executed = f"{pathto('_sources', 1)}/{context['sourcename']}"
+    written = f"{pathto('_sources', 1)}/notebooks/{name}.md"
+    for group in context["header_buttons"]:
+        if group.get("label") == "download-buttons":
+            group["buttons"].insert(
+                1,
+                {
+                    "type": "link",
+                    "url": written,
+                    "text": ".md",
+                    "icon": "fas fa-file",
+                    "tooltip": "Download the source as it was written",
+                    "label": "download-written-source-button",
+                },
+            )
+            group["buttons"][0]["tooltip"] = "Download the executed notebook"
+    context["header_buttons"].insert(
+        0,
+        {
+            "type": "javascript",
+            "javascript": "location.hash = 'run-this-chapter'",
+            "tooltip": "Run this chapter yourself",
+            "icon": "fas fa-play",
+            "label": "run-this-chapter-button",
+            "classes": "pst-navbar-icon",
+        },
+    )
+    if "body" in context:
+        context["body"] += _RUN.format(
+            name=escape(name), executed=executed, written=written, how=pathto("book/reproduce")
+        )
+
+
+_RUN = """
+<aside class="ncb-run" id="run-this-chapter" aria-labelledby="run-this-chapter-title">
+<h2 id="run-this-chapter-title">Run this chapter yourself</h2>
+<p>In a clone of the book, after <code>make book</code>; put a parameter and its value behind
+<code>-p</code> to change it:</p>
+<div class="highlight-shell notranslate"><div class="highlight"><pre
+>.venv/bin/python -m ncbook run {name}</pre></div></div>
+<p>Or in Jupyter: <a href="{executed}" download>the executed notebook</a>,
+<a href="{written}" download>its source</a>. <a href="{how}">How runs are reproduced</a>.</p>
+</aside>
+"""
+
+
+def setup(app):
+    """Register with Sphinx."""
+    register_plugin("pybtex.style.formatting", "ncbook", BookStyle)
+    app.add_config_value("ncbook_modules", [], "env")
+    app.connect("config-inited", use_public_address)
+    # A new module in ncbook makes the API pages out of date.
+    app.connect(
+        "config-inited", lambda app, config: setattr(config, "ncbook_modules", modules("ncbook"))
+    )
+    app.connect("source-read", expand_api)
+    app.connect("html-page-context", add_chapter_buttons, priority=900)
+    app.add_directive("landing", Landing)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
