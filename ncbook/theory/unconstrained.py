@@ -123,6 +123,21 @@ def spectrum_at_origin(C: int, N: int, p: int) -> list[tuple[float, int]]:
     ]
 
 
+def growing_space(C: int, N: int, p: int) -> Tensor:
+    """Return an orthonormal basis of S in (H, W), flat as H by rows and then W by rows.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(p CN + C p, p (C - 1))``, float64.
+    """
+    # Orthonormal columns that span the complement of 1, one dimension of the features at a time.
+    complement = torch.linalg.eigh(centring(C)).eigenvectors[:, 1:]
+    W = torch.einsum("ck,ij->kicj", complement, torch.eye(p, dtype=torch.float64))
+    W = W.reshape(-1, C, p) / math.sqrt(2)
+    return torch.cat([lift(W, N).flatten(1), W.flatten(1)], dim=1).T
+
+
 def spectrum_at_collapse(C: int, N: int, p: int) -> list[tuple[float, int]]:
     """Return the eigenvalues of the risk's Hessian at strong collapse with multiplicities.
 
