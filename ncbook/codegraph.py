@@ -123,7 +123,9 @@ def _dynamic(node: ast.AST) -> str | None:
     """Return the name in ``importlib.import_module("name")``, where it is written out."""
     if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
         return None
-    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    called = (
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    )
     value = node.args[0].value
     is_import = called in ("import_module", "__import__") and isinstance(value, str)
     return value if is_import and not value.startswith(".") else None

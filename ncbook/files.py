@@ -11,6 +11,14 @@ PART = ".part"  # how the name of a half-written file ends; what a killed build 
 class BookError(Exception):
     """A sentence for the person at the keyboard: what was given, what was expected, what to do."""
 
+    status = 1  # the exit status of a command that ends with it
+
+
+class UsageError(BookError):
+    """The command was asked for what there is not."""
+
+    status = 2
+
 
 def root() -> Path:
     """Return the project's root folder.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ncbook.files import BookError, digest
+from ncbook.files import BookError, UsageError, digest
 
 QUICK = "quick"
 NAME = re.compile(r"\d\d-[a-z0-9-]+")
@@ -78,7 +78,7 @@ class Chapter:
             The chapter has no such profile or parameter, or a value is not of its type.
         """
         if profile not in self.profiles:
-            raise BookError(
+            raise UsageError(
                 f"The chapter {self.id} has no profile {profile!r}. "
                 f"Its profiles are: {', '.join(self.profiles)}."
             )
@@ -89,17 +89,18 @@ class Chapter:
         return values
 
     def _checked(self, name: str, value: Any, profile: str | None) -> Any:
+        error = BookError if profile else UsageError
         where = f"The chapter {self.id}" + (f" (profile {profile!r})" if profile else "")
         known = "; ".join(str(p) for n, p in self.parameters.items() if n != "profile") or "none"
         if name == "profile":
-            raise BookError(f"{where}: the profile is not a parameter. Choose it with --profile.")
+            raise error(f"{where}: the profile is not a parameter. Choose it with --profile.")
         if name not in self.parameters:
-            raise BookError(f"{where} has no parameter {name!r}. Its parameters are: {known}.")
+            raise error(f"{where} has no parameter {name!r}. Its parameters are: {known}.")
         parameter = self.parameters[name]
         try:
             return _converted(value, parameter.default)
         except TypeError:
-            raise BookError(
+            raise error(
                 f"{where}: the parameter {name!r} is {_with_article(parameter.kind)}, and "
                 f"{value!r} is not. Its parameters are: {known}."
             ) from None
@@ -141,9 +142,7 @@ def discover(root: Path) -> list[Chapter]:
         A source is not what a chapter must be.
     """
     folder = Path(root) / "notebooks"
-    return [
-        read(path, root) for path in sorted(folder.glob("*/*.md")) if NAME.fullmatch(path.stem)
-    ]
+    return [read(path) for path in sorted(folder.glob("*/*.md")) if NAME.fullmatch(path.stem)]
 
 
 def find(chapters: list[Chapter], named: str) -> Chapter:
@@ -155,19 +154,33 @@ def find(chapters: list[Chapter], named: str) -> Chapter:
         return matches[0]
     known = ", ".join(c.id for c in (matches or chapters)) or "none yet"
     problem = "is more than one chapter" if matches else "is no chapter"
-    raise BookError(f"{named!r} {problem}. The chapters are: {known}.")
+    raise UsageError(f"{named!r} {problem}. The chapters are: {known}.")
 
 
-def read(path: Path, root: Path) -> Chapter:
-    """Read one chapter's source."""
-    import jupytext  # slow to import: only where a source is read
+def read(path: Path) -> Chapter:
+    """Read one chapter's source.
 
+    Raises
+    ------
+    BookError
+        It cannot be read, or is not what a chapter must be.
+    """
     chapter_id = f"{path.parent.name}/{path.stem}"
     try:
         text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BookError(f"Cannot read the chapter {chapter_id}: {error}.") from error
+    return parse(chapter_id, text, path)
+
+
+def parse(chapter_id: str, text: str, path: Path) -> Chapter:
+    """Make a chapter of its source's text; see `read`."""
+    import jupytext  # slow to import: only where a source is read
+
+    try:
         notebook = jupytext.reads(text, fmt="md:myst")
-    except Exception as error:
-        raise BookError(f"Cannot read {path.relative_to(root)}: {error}") from error
+    except Exception as error:  # whatever the parsers of YAML and MyST raise
+        raise BookError(f"The chapter {chapter_id} is not a MyST notebook: {error}") from error
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
@@ -243,7 +256,7 @@ def _parameters(source: str, chapter_id: str) -> dict[str, Parameter]:
             comment.strip().lstrip("#").strip(),
             (value.lineno, value.col_offset, value.end_lineno, value.end_col_offset),
         )
-    if not found or next(iter(found.values())).default != QUICK or "profile" not in found:
+    if next(iter(found), None) != "profile" or found["profile"].default != QUICK:
         raise BookError(
             f'The parameters cell of {chapter_id} must begin with the line profile = "quick".'
         )

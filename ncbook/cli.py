@@ -1,0 +1,230 @@
+"""The book's machinery at the command line: ``python -m ncbook --help``."""
+
+import functools
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ncbook import files
+from ncbook.files import BookError, UsageError
+
+app = typer.Typer(
+    help="Build the book, run a chapter, ask for the claims.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Profile = Annotated[
+    str, typer.Option(help="quick: minutes on two cores. paper: the paper's own sizes.")
+]
+
+
+def spoken(command):
+    """Make a command end with a sentence and an exit status where it cannot do what was asked."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments, **options):
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            return command(*arguments, **options)
+        except BookError as error:
+            _stop(str(error), error.status)
+        except KeyboardInterrupt as stop:
+            _stop(
+                "Stopped. What was finished is kept, and the same command resumes.",
+                stop.args[0] if stop.args else 130,
+            )
+        except PermissionError as error:
+            _stop(f"{error}", 1)
+
+    return wrapped
+
+
+def _interrupt(number, frame):
+    raise KeyboardInterrupt(128 + number)
+
+
+def _stop(message: str, status: int):
+    print(message, file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def _root() -> Path:
+    try:
+        return files.root()
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
+
+
+@app.command()
+@spoken
+def build(
+    profile: Profile = "quick",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Most chapters at once; the cores by default.")
+    ] = None,
+    chapter: Annotated[
+        list[str] | None,
+        typer.Option(help="Execute only this chapter, and leave the site (may be repeated)."),
+    ] = None,
+) -> None:
+    """Execute the chapters that changed, check the claims, make the site."""
+    from ncbook import build as builder
+    from ncbook.pipeline import progress
+
+    root = _root()
+    with progress.chosen() as say:
+        outcome = builder.build(root, profile, jobs, chapter or (), say)
+    print(outcome.ledger)
+    if outcome.site:
+        print(f"The book: {outcome.site}")
+    else:
+        print(f"Executed: {', '.join(f'book/{name}.ipynb' for name in outcome.results)}")
+
+
+@app.command()
+@spoken
+def run(
+    chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="May be repeated."),
+    ] = None,
+    profile: Profile = "quick",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the result; one in runs/ by default.")
+    ] = None,
+) -> None:
+    """Run one chapter with other parameters; the book stays as it is."""
+    from ncbook import build as builder
+    from ncbook.pipeline import progress
+
+    given = {}
+    for text in parameter or ():
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip()):
+            raise UsageError(f"-p {text!r} is not NAME=VALUE, such as -p seeds=20.")
+        given[name.strip()] = value.strip()
+    root = _root()
+    with progress.chosen() as say:
+        folder, verdicts = builder.run_one(root, chapter, given, profile, output, say)
+    for verdict in verdicts:
+        print(verdict)
+    print(f"The result: {folder}")
+
+
+@app.command()
+@spoken
+def claims(
+    as_json: Annotated[bool, typer.Option("--json", help="The whole ledger, as JSON.")] = False,
+) -> None:
+    """List the claims of the papers with their verdicts, as of the last build."""
+    from ncbook.claims import ledger, schema
+
+    root = _root()
+    path = root / "_build" / "ledger.json"
+    if not path.is_file():
+        raise BookError("There is no ledger yet. Build the book first: make book.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        rows = ledger.from_json(text, schema.registry(root))
+    except schema.ClaimsError as error:
+        raise BookError(str(error)) from error
+    if as_json:
+        print(ledger.to_json(rows), end="")
+        return
+    width = max(len(row.verdict.name) for row in rows)
+    for row in rows:
+        print(f"{row.verdict.name:<{width}}  {row.claim.id}  ({row.claim.place})")
+    print(ledger.summary_line(rows))
+
+
+@app.command()
+@spoken
+def chapters() -> None:
+    """List the chapters with their parameters and profiles."""
+    from ncbook.pipeline import chapters as sources
+
+    for chapter in sources.discover(_root()):
+        print(f"{chapter.id}: {chapter.title}")
+        for name, parameter in chapter.parameters.items():
+            if name != "profile":
+                comment = f"  # {parameter.comment}" if parameter.comment else ""
+                print(f"    {name} = {parameter.default!r} ({parameter.kind}){comment}")
+        for name, values in chapter.profiles.items():
+            changes = ", ".join(f"{k} = {v!r}" for k, v in values.items())
+            print(f"    profile {name}: {changes or 'the values above'}")
+
+
+@app.command()
+@spoken
+def data() -> None:
+    """List the data sets: what they are, where they come from, whether they are here."""
+    from ncbook.data import images
+
+    for entry in images.available():
+        entry = dict(entry)
+        print(f"{entry.pop('name')}")
+        for key, value in entry.items():
+            print(f"    {key}: {value}")
+
+
+@app.command()
+@spoken
+def clean(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the stored results of the chapters.")
+    ] = False,
+) -> None:
+    """Remove what the build made; it can all be made again."""
+    from ncbook import build as builder
+
+    builder.clean(_root(), everything)
+
+
+@app.command()
+@spoken
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+) -> None:
+    """Show the book at an address of this machine, until Ctrl-C."""
+    import http.server
+
+    site = _root() / "_build" / "html"
+    if not (site / "index.html").is_file():
+        raise BookError("There is no site yet. Build the book first: make book.")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self):
+            # A book that was built anew is seen at once.
+            self.send_header("Cache-Control", "no-cache")
+            super().end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Handler, directory=str(site))
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise BookError(
+            f"Cannot serve at port {port} ({error.strerror}). Choose another: --port 0 takes "
+            "any that is free."
+        ) from error
+    print(f"The book: http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.server_close()
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="python -m ncbook")

@@ -1,0 +1,1 @@
+"""The parts of the build: chapters, their execution, the site."""

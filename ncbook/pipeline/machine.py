@@ -1,0 +1,95 @@
+"""What a result was made on: the machine and the versions, found without importing anything big."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def machine() -> dict[str, str]:
+    """Return the processor, its cores, the operating system, Python and what device is there."""
+    return {
+        "processor": _processor(),
+        "cores": str(cores()),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "device": device(),
+    }
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device() -> str:
+    """Return the device that a run is asked to use, or that it will find.
+
+    It is the word for a key, not a promise: torch decides when the run starts.
+    """
+    if named := os.environ.get("NCBOOK_DEVICE"):
+        return named
+    if any(Path("/dev").glob("nvidia[0-9]*")):
+        return "cuda, where torch supports it"
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return "mps, where torch supports it"
+    return "cpu"
+
+
+@cache
+def versions(root: Path) -> dict[str, str]:
+    """Return the installed version of each package that the project names itself."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        return {}
+    extras = project.get("optional-dependencies", {})
+    named = [*project.get("dependencies", []), *extras.get("book", [])]
+    found = {}
+    for requirement in named:
+        name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def commit(root: Path) -> str | None:
+    """Return the short name of the checked-out commit, None where there is no git or no commit."""
+    git = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=20
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if head.returncode or not head.stdout.strip():
+        return None
+    return head.stdout.strip() + (" and uncommitted changes" if changed.stdout.strip() else "")
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        if found:
+            return found[1].strip()
+    except OSError:
+        pass
+    try:
+        named = subprocess.run(
+            ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, timeout=5
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        named = ""
+    return named or platform.processor() or platform.machine()

@@ -1,0 +1,57 @@
+"""The status page's table: when, on what machine, with which versions, how long each chapter."""
+
+import time
+from pathlib import Path
+
+from ncbook.pipeline import machine
+from ncbook.pipeline.chapters import Chapter
+from ncbook.store import Result
+
+WORDS = {
+    "processor": "Processor",
+    "cores": "Cores",
+    "system": "System",
+    "python": "Python",
+    "device": "Device",
+}
+
+
+def page(
+    root: Path, chapters: list[Chapter], results: dict[str, Result], executed: list[str]
+) -> str:
+    """Return the status as Markdown, to be included in a page of the book."""
+    facts = {"Built": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    facts |= {WORDS[name]: value for name, value in machine.machine().items()}
+    facts["Commit"] = machine.commit(root) or "not in a git checkout"
+    versions = {name: f"`{value}`" for name, value in machine.versions(root).items()}
+    total = sum(result.seconds for result in results.values())
+    rows = [
+        (
+            f"{{doc}}`/book/{chapter.id}`",
+            f"{result.seconds:.1f}",
+            result.meta["profile"],
+            "in this build" if chapter.id in executed else f"kept, of {result.meta['made'][:10]}",
+            f"`{result.key[:12]}`",
+        )
+        for chapter in chapters
+        if (result := results.get(chapter.id))
+    ]
+    return "\n".join(
+        [
+            "% Made by the build; not to be edited.",
+            "",
+            *_table(("This build", ""), facts.items()),
+            "",
+            *_table(("Chapter", "Seconds", "Profile", "Executed", "Key"), rows),
+            "",
+            f"All chapters together: {total:.0f} seconds of execution.",
+            "",
+            *_table(("Package", "Version"), sorted(versions.items(), key=lambda v: v[0].lower())),
+            "",
+        ]
+    )
+
+
+def _table(head, rows) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines]
