@@ -1,1 +1,69 @@
-"""Neural-collapse metrics: tensor in, tensor out."""
+"""Neural-collapse measures: tensor in, tensor out.
+
+Class statistics, whole (:func:`class_statistics`) or in one pass (:class:`ClassAccumulator`),
+are the argument of the measures in :mod:`~ncbook.metrics.collapse`; those in
+:mod:`~ncbook.metrics.frames` act on any set of rows, those in
+:mod:`~ncbook.metrics.strong_collapse` on the unconstrained features model. Leading dimensions are
+independent runs. No measure reads a value back from the device.
+
+>>> import torch
+>>> from ncbook import metrics
+>>> features = torch.tensor([[2.0, 0.0], [4.0, 0.0], [0.0, 2.0], [0.0, 4.0]])
+>>> statistics = metrics.class_statistics(features, torch.tensor([0, 0, 1, 1]))
+>>> metrics.nc1_min_zhu_vidal(statistics)
+tensor(0.2222)
+"""
+
+from ncbook.metrics.collapse import (
+    cdnv,
+    cdnv_matrix,
+    measures,
+    nc1_min_zhu_vidal,
+    nc1_papyan,
+    nc1_wu_mondelli,
+    nc2_min_zhu_vidal,
+    nc3_min_zhu_vidal,
+    nc3_papyan,
+    nc4_papyan,
+)
+from ncbook.metrics.frames import (
+    angles,
+    cosines,
+    directions,
+    equiangularity,
+    equinorm,
+    max_angle,
+    off_diagonal,
+    orthogonal_distance,
+    simplex_distance,
+)
+from ncbook.metrics.statistics import ClassAccumulator, ClassStatistics, class_statistics
+from ncbook.metrics.strong_collapse import StrongCollapse, strong_collapse, subspace_distance
+
+__all__ = [
+    "ClassAccumulator",
+    "ClassStatistics",
+    "StrongCollapse",
+    "angles",
+    "cdnv",
+    "cdnv_matrix",
+    "class_statistics",
+    "cosines",
+    "directions",
+    "equiangularity",
+    "equinorm",
+    "max_angle",
+    "measures",
+    "nc1_min_zhu_vidal",
+    "nc1_papyan",
+    "nc1_wu_mondelli",
+    "nc2_min_zhu_vidal",
+    "nc3_min_zhu_vidal",
+    "nc3_papyan",
+    "nc4_papyan",
+    "off_diagonal",
+    "orthogonal_distance",
+    "simplex_distance",
+    "strong_collapse",
+    "subspace_distance",
+]

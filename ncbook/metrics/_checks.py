@@ -1,0 +1,78 @@
+"""Sentences for arguments that cannot be measured."""
+
+import torch
+from torch import Tensor
+
+
+def floating(name: str, tensor: Tensor, layout: str) -> Tensor:
+    """Return ``tensor`` if it holds real floating-point numbers in enough dimensions.
+
+    Parameters
+    ----------
+    name
+        The argument's name, for the message.
+    tensor
+        The argument.
+    layout
+        The expected shape, as in ``"(..., K, D)"``.
+
+    Raises
+    ------
+    ValueError
+        Not a tensor, not real floating point, or too few dimensions.
+    """
+    if not isinstance(tensor, Tensor):
+        raise ValueError(
+            f"{name} is a {type(tensor).__name__}, but a torch tensor {layout} is expected; "
+            f"convert it with torch.as_tensor."
+        )
+    if not tensor.is_floating_point():
+        raise ValueError(
+            f"{name} has dtype {tensor.dtype}, but real floating-point numbers are expected; "
+            f"convert it with .double() or .float()."
+        )
+    dims = layout.count(",")
+    if tensor.dim() < dims:
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}, but {layout} is expected; "
+            f"give it at least {dims} dimension{'s' if dims > 1 else ''}."
+        )
+    return tensor
+
+
+def rows(name: str, tensor: Tensor, layout: str = "(..., K, D)") -> Tensor:
+    """Return ``tensor`` if it is a stack of at least two rows to compare (else ``ValueError``)."""
+    floating(name, tensor, layout)
+    if tensor.shape[-2] < 2:
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}, that is {tensor.shape[-2]} row(s), "
+            f"but a geometry needs at least 2; give one row for each class."
+        )
+    return tensor
+
+
+def weighting(value: str) -> str:
+    """Return ``value`` if it is ``"class"`` or ``"sample"`` (else ``ValueError``)."""
+    if value not in ("class", "sample"):
+        raise ValueError(
+            f'weighting is {value!r}, but "class" or "sample" is expected; use "class" for '
+            f'averages in which each class counts once, "sample" for averages over all samples.'
+        )
+    return value
+
+
+def one_device(**tensors: Tensor) -> None:
+    """Check that the named tensors share a device and a dtype (else ``ValueError``)."""
+    (first, *others) = tensors.items()
+    for name, tensor in others:
+        if (tensor.device, tensor.dtype) != (first[1].device, first[1].dtype):
+            raise ValueError(
+                f"{name} is {tensor.dtype} on {tensor.device}, but {first[0]} is "
+                f"{first[1].dtype} on {first[1].device}; bring both to one dtype and device "
+                f"with .to()."
+            )
+
+
+def finite(tensor: Tensor) -> Tensor:
+    """Return, for each matrix of a stack, whether all its entries are finite: (...)."""
+    return torch.isfinite(tensor).all(-1).all(-1)

@@ -1,0 +1,375 @@
+r"""What every measure is made of: counts, means and scatter of the classes, whole or one pass.
+
+Notation: :math:`h_i \in \mathbb R^D` are the features of :math:`n` samples, :math:`y_i` their
+classes among :math:`K`; class :math:`k` has :math:`n_k` samples and mean :math:`\mu_k`. Leading
+dimensions ``...`` are independent runs.
+
+One code path serves both uses: :func:`class_statistics` feeds the whole matrix to a
+:class:`ClassAccumulator` as a single mini-batch.
+
+Rules for awkward input, the same for every measure:
+
+- *Imbalanced classes* are allowed; each measure says how it weights them.
+- *An absent class* has no mean: a ``ValueError`` names it.
+- *A class with one sample* has scatter 0 about its mean.
+- *NaN or infinite features* make every measure of their run NaN and leave other runs untouched.
+- *More classes than D + 1* are allowed; no simplex frame then exists, so measures of the
+  distance from one have a positive floor.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncbook.metrics import _checks
+
+
+@dataclass(frozen=True, eq=False)
+class ClassStatistics:
+    """The statistics of the classes, the argument of the measures in this room.
+
+    Made by :func:`class_statistics` or :meth:`ClassAccumulator.statistics`, which see to it that
+    there are at least two classes and that each has a sample.
+
+    Attributes
+    ----------
+    counts
+        (..., K) int64, samples of each class.
+    means
+        (..., K, D), class means.
+    squares
+        (..., K), within-class sums of squares, ``sum_i ||h_i - mu_k||^2``.
+    factor
+        (..., r, D), a square root of the within-class scatter summed over all samples:
+        ``factor.mT @ factor = sum_i (h_i - mu_{y_i}) (h_i - mu_{y_i})^T``; or None where it was
+        not asked for. Measures use it where a D x D matrix would otherwise be formed.
+    """
+
+    counts: Tensor
+    means: Tensor
+    squares: Tensor
+    factor: Tensor | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, K."""
+        return self.means.shape[-2]
+
+    @property
+    def samples(self) -> Tensor:
+        """The number of samples over all classes, n: (...)."""
+        return self.counts.sum(-1)
+
+    @property
+    def variances(self) -> Tensor:
+        """The mean squared distance of each class from its mean, ``squares / counts``: (..., K)."""
+        return self.squares / self.counts
+
+    def class_weights(self, weighting: str = "class") -> Tensor:
+        """The weight of each class in averages over classes: 1/K, or n_k/n: (..., K).
+
+        Raises
+        ------
+        ValueError
+            ``weighting`` is neither ``"class"`` nor ``"sample"``.
+        """
+        if _checks.weighting(weighting) == "class":
+            return torch.full_like(self.squares, 1 / self.num_classes)
+        return self.counts.to(self.means) / self.samples.unsqueeze(-1)
+
+    def global_mean(self, weighting: str = "class") -> Tensor:
+        """The mean of the class means (``"class"``) or of all samples (``"sample"``): (..., D)."""
+        return (self.class_weights(weighting).unsqueeze(-1) * self.means).sum(-2)
+
+    def centred_means(self, weighting: str = "class") -> Tensor:
+        """The class means less the global mean: (..., K, D)."""
+        weights = self.class_weights(weighting).unsqueeze(-1)
+        centred = self.means - (weights * self.means).sum(-2, keepdim=True)
+        # Again, so that the rounding of a large common offset does not stay in the result.
+        return centred - (weights * centred).sum(-2, keepdim=True)
+
+
+class ClassAccumulator:
+    r"""Class statistics in one pass over mini-batches of any sizes.
+
+    Moments are updated as Chan, Golub and LeVeque (1979) do, of which Welford's update is the
+    mini-batch of one sample: every change of a mean enters the sums of squares as a square, so
+    nothing cancels. With :math:`n_a, m_a` the count and mean of a class so far, :math:`n_b, m_b`
+    those of its part of the mini-batch, each sample contributes the row
+
+    .. math:: r_i = h_i - m_b + \sqrt{n_a / (n_a + n_b)}\,(m_b - m_a).
+
+    Since the :math:`h_i - m_b` of a class sum to 0, :math:`\sum_i r_i r_i^T` is exactly what the
+    mini-batch adds to the within-class scatter, shift of the mean included. Rows are kept as a
+    square root of the scatter and compressed by QR, late: never a product of features, which
+    would square the condition number. Memory is bounded by ``max(2 D, 1024)`` rows, or by D rows
+    and the largest mini-batch, for each run.
+
+    The results do not depend on how the samples were cut into mini-batches or on the order of
+    merges, up to rounding.
+
+    Parameters
+    ----------
+    num_classes
+        K, at least 2.
+    dtype
+        The dtype of the statistics. By default float64 whatever the mini-batches are, or float32
+        on a device that has no float64 (MPS).
+    scatter
+        Keep the square root of the scatter. Only :func:`nc1_papyan` needs it; without it memory
+        is K rows.
+
+    Raises
+    ------
+    ValueError
+        ``num_classes`` is not an integer of at least 2, or ``dtype`` is not float32 or float64.
+    """
+
+    def __init__(
+        self, num_classes: int, *, dtype: torch.dtype | None = None, scatter: bool = True
+    ) -> None:
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError(
+                f"num_classes is {num_classes!r}, but an integer of at least 2 is expected; "
+                f"collapse compares classes, so give two or more."
+            )
+        if dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(
+                f"dtype is {dtype}, but torch.float64 or torch.float32 is expected; sums in "
+                f"anything shorter lose the measures' digits."
+            )
+        self.num_classes = num_classes
+        self.scatter = scatter
+        self._dtype = dtype
+        self._counts: Tensor | None = None
+        self._means: Tensor | None = None
+        self._squares: Tensor | None = None
+        self._blocks: list[Tensor] = []
+
+    @torch.no_grad()
+    def update(self, features: Tensor, labels: Tensor) -> "ClassAccumulator":
+        """Take a mini-batch and return the accumulator.
+
+        Parameters
+        ----------
+        features
+            (..., b, D), any b (0 changes nothing); the same leading dimensions and D every time.
+        labels
+            (b,) or (..., b), integers in 0..K-1; labels (b,) are shared by all runs.
+
+        Raises
+        ------
+        ValueError
+            The shapes do not fit each other or the earlier mini-batches, the features are not
+            floating point, or a label is not an integer in 0..K-1.
+        """
+        _checks.floating("features", features, "(..., n, D)")
+        labels = _checked_labels(labels, features, self.num_classes)
+        lead, dim = features.shape[:-2], features.shape[-1]
+        first = self._means is None
+        if first:
+            if self._dtype is None:
+                has_float64 = features.device.type != "mps"
+                self._dtype = torch.float64 if has_float64 else torch.float32
+            like = {"dtype": self._dtype, "device": features.device}
+            self._counts = torch.zeros(
+                *lead, self.num_classes, dtype=torch.int64, device=features.device
+            )
+            self._means = torch.zeros(*lead, self.num_classes, dim, **like)
+            self._squares = torch.zeros(*lead, self.num_classes, **like)
+        elif (*lead, dim) != (*self._means.shape[:-2], self._means.shape[-1]):
+            raise ValueError(
+                f"features has shape {tuple(features.shape)}, but the class means so far have "
+                f"shape {tuple(self._means.shape)}; keep the runs and the feature dimension the "
+                f"same in all mini-batches."
+            )
+        if features.shape[-2] == 0:
+            return self
+        features = features.to(self._means)
+
+        member = labels.unsqueeze(-1) == torch.arange(self.num_classes, device=labels.device)
+        added = member.sum(-2)
+        member = member.to(features).mT
+        divisor = added.clamp(min=1).unsqueeze(-1)
+        means = member @ features / divisor
+        rows = features - _of_labels(means, labels)
+        # The rounding of the mean's sum, measured on the small residuals and taken back.
+        rounding = member @ rows / divisor
+        means = means + rounding
+        rows = rows - _of_labels(rounding, labels)
+
+        if not first:
+            # The share of the earlier samples and of the new ones in each class.
+            total = (self._counts + added).clamp(min=1)
+            earlier = (self._counts.to(features) / total).unsqueeze(-1)
+            new = (added.to(features) / total).unsqueeze(-1)
+            shift = torch.where(new > 0, means - self._means, 0)
+            rows = rows + _of_labels(earlier.sqrt() * shift, labels)
+            means = self._means + new * shift
+        self._counts = self._counts + added
+        self._means = means
+        self._squares = self._squares + (member @ rows.square().sum(-1, keepdim=True)).squeeze(-1)
+        self._append(rows)
+        return self
+
+    @torch.no_grad()
+    def merge(self, other: "ClassAccumulator") -> "ClassAccumulator":
+        """Take all that ``other`` has seen, leave ``other`` as it is, and return the accumulator.
+
+        The shift between the two means of a class enters the scatter as one row,
+        ``sqrt(n_a n_b / (n_a + n_b)) (m_b - m_a)``.
+
+        Raises
+        ------
+        ValueError
+            The two differ in the number of classes, in runs or in feature dimension, or only
+            ``other`` was made without ``scatter``.
+        """
+        if other.num_classes != self.num_classes:
+            raise ValueError(
+                f"other has {other.num_classes} classes, but this accumulator has "
+                f"{self.num_classes}; make both with the same num_classes."
+            )
+        if self.scatter and not other.scatter:
+            raise ValueError(
+                "other was made with scatter=False, but this accumulator keeps the scatter; "
+                "make both with the same scatter."
+            )
+        if other._means is None:
+            return self
+        if self._means is None:
+            self._dtype = self._dtype or other._dtype
+            self._counts = other._counts
+            self._means = other._means.to(self._dtype)
+            self._squares = other._squares.to(self._dtype)
+            self._blocks = [b.to(self._dtype) for b in other._blocks] if self.scatter else []
+            return self
+        if other._means.shape != self._means.shape:
+            raise ValueError(
+                f"other has class means of shape {tuple(other._means.shape)}, but this "
+                f"accumulator has {tuple(self._means.shape)}; merge only accumulators of the "
+                f"same runs and feature dimension."
+            )
+        blocks = list(other._blocks)  # before anything changes: other may be this accumulator
+        added = other._counts.to(self._counts)
+        share = (added.to(self._means) / (self._counts + added).clamp(min=1)).unsqueeze(-1)
+        difference = torch.where(share > 0, other._means.to(self._means) - self._means, 0)
+        shift = (self._counts.unsqueeze(-1) * share).sqrt() * difference
+        self._means = self._means + share * difference
+        self._squares = self._squares + other._squares.to(self._squares) + shift.square().sum(-1)
+        self._counts = self._counts + added
+        for block in (*blocks, shift):
+            self._append(block.to(self._means))
+        return self
+
+    def statistics(self) -> ClassStatistics:
+        """Return the statistics of all that was seen so far; more may follow.
+
+        Raises
+        ------
+        ValueError
+            A class has no sample yet.
+        """
+        if self._counts is None:
+            raise ValueError(
+                "No mini-batch was given, but every class needs a sample; call update first."
+            )
+        absent = (self._counts == 0).reshape(-1, self.num_classes).any(0)
+        if bool(absent.any()):
+            missing = absent.nonzero().flatten().tolist()
+            runs = " in at least one run" if self._counts.dim() > 1 else ""
+            raise ValueError(
+                f"No sample of class {', '.join(map(str, missing))} was given{runs}, but each of "
+                f"the {self.num_classes} classes needs one to have a mean; number the classes that "
+                f"are present without gaps (torch.unique(labels, return_inverse=True)[1]) and give "
+                f"their number as num_classes."
+            )
+        if len(self._blocks) > 1:
+            self._blocks = [torch.cat(self._blocks, -2)]
+        factor = self._blocks[0] if self.scatter else None
+        return ClassStatistics(self._counts, self._means, self._squares, factor)
+
+    def _append(self, rows: Tensor) -> None:
+        """Keep rows of the square root; compress those kept before if they become too many."""
+        if not self.scatter:
+            return
+        dim, kept = rows.shape[-1], sum(block.shape[-2] for block in self._blocks)
+        if kept > dim and kept + rows.shape[-2] > max(2 * dim, 1024):
+            self._blocks = [torch.linalg.qr(torch.cat(self._blocks, -2), mode="r").R]
+        self._blocks.append(rows)
+
+
+def class_statistics(
+    features: Tensor, labels: Tensor, num_classes: int | None = None, *, scatter: bool = True
+) -> ClassStatistics:
+    """Return the class statistics of a whole matrix of features.
+
+    Parameters
+    ----------
+    features
+        (..., n, D), rows are samples. The statistics keep its dtype; half precision is widened
+        to float32.
+    labels
+        (n,) or (..., n), integers in 0..K-1; labels (n,) are shared by all runs.
+    num_classes
+        K; by default the largest label and one.
+    scatter
+        Keep the square root of the within-class scatter, here the n centred features; only
+        :func:`nc1_papyan` needs it.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, the features are not floating point, a label is not an integer in
+        0..K-1, there are fewer than two classes, or a class has no sample.
+    """
+    _checks.floating("features", features, "(..., n, D)")
+    if num_classes is None:
+        labels = _checked_labels(labels, features, None)
+        if labels.numel() == 0:
+            raise ValueError(
+                f"features has shape {tuple(features.shape)}, that is no sample, but every class "
+                f"needs one; give at least one sample of each class."
+            )
+        num_classes = int(labels.max()) + 1
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    accumulator = ClassAccumulator(num_classes, dtype=dtype, scatter=scatter)
+    return accumulator.update(features, labels).statistics()
+
+
+def _checked_labels(labels: Tensor, features: Tensor, num_classes: int | None) -> Tensor:
+    """Return the labels as int64 (..., n) on the features' device, or raise ``ValueError``."""
+    if (
+        not isinstance(labels, Tensor)
+        or labels.is_floating_point()
+        or labels.is_complex()
+        or labels.dtype == torch.bool
+    ):
+        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+        raise ValueError(
+            f"labels has type {kind}, but a tensor of integers is expected; "
+            f"convert it with torch.as_tensor(labels).long()."
+        )
+    if labels.shape not in (features.shape[-2:-1], features.shape[:-1]):
+        raise ValueError(
+            f"labels has shape {tuple(labels.shape)}, but features {tuple(features.shape)} needs "
+            f"{tuple(features.shape[-2:-1])} or {tuple(features.shape[:-1])}; give one label for "
+            f"each row."
+        )
+    if labels.numel():
+        low, high = (int(value) for value in labels.aminmax())
+        if low < 0 or (num_classes is not None and high >= num_classes):
+            top = "K-1" if num_classes is None else num_classes - 1
+            raise ValueError(
+                f"labels lie in {low}..{high}, but 0..{top} is expected; number the classes from 0 "
+                f"or give a larger num_classes."
+            )
+    return labels.to(features.device, torch.int64).expand(features.shape[:-1])
+
+
+def _of_labels(values: Tensor, labels: Tensor) -> Tensor:
+    """Return for each sample its class's row of ``values`` (..., K, D): (..., n, D)."""
+    if labels.dim() == 1:
+        return values.index_select(-2, labels)
+    return torch.take_along_dim(values, labels.unsqueeze(-1), -2)
