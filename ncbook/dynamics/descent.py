@@ -44,27 +44,31 @@ def descent(
     record : sequence of int, optional
         Iterations at which to observe, increasing; without it, the first and the last.
     tolerance : float, optional
-        A run whose field has at most this norm at the end, or for which all runs have at a
-        recorded iteration, is converged; without it a run is finished after ``steps``.
+        A run whose field has at most this norm at the end is converged, else out of steps. The
+        end comes early, at a recorded iteration at which every run that has not diverged has
+        converged. Without a tolerance a run is finished after ``steps``.
 
     Returns
     -------
     Trajectory
-        ``times`` are iteration numbers. A run whose state ceases to be finite is reported as
-        diverged and does not touch the others.
+        ``times`` are iteration numbers, as far as the runs came. A run whose state ceases to be
+        finite is reported as diverged and does not touch the others.
 
     Raises
     ------
     ValueError
         The step is not positive, or the recorded iterations are not increasing in 0..steps.
     """
-    if not step > 0 or steps < 1:
+    if not 0 < step < np.inf or steps < 1:
         raise ValueError(f"step = {step}, steps = {steps}: expected both to be positive.")
     record = [0, steps] if record is None else list(record)
-    if not record or record != sorted(set(record)) or record[0] < 0 or record[-1] > steps:
+    fits = record and all(i == int(i) for i in record) and record == sorted(set(record))
+    if not fits or record[0] < 0 or record[-1] > steps:
         raise ValueError(
-            f"The recorded iterations must increase within 0..{steps}; got {record[:8]}."
+            "The recorded iterations must be whole numbers that increase within "
+            f"0..{steps}; got {record[:8]}."
         )
+    record = [int(i) for i in record]
     batch, began = start.shape[:-1], time.perf_counter()
     z = start.reshape(-1, start.shape[-1]).clone()
     recorder = Recorder(observe, len(record))
@@ -74,9 +78,10 @@ def descent(
             z.add_(field(z), alpha=step)
         iteration = stop
         recorder.record(recorded - 1, z.view(start.shape))
-        if not z.isfinite().all(-1).any():
-            break
-        if tolerance is not None and bool((field(z).norm(dim=-1) <= tolerance).all()):
+        over = ~z.isfinite().all(-1)
+        if tolerance is not None:
+            over |= field(z).norm(dim=-1) <= tolerance
+        if bool(over.all()):
             break
     else:
         for _ in range(steps - iteration):

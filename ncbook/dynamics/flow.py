@@ -75,7 +75,7 @@ def flow(
     """
     if method not in FIXED:
         raise ValueError(f"Unknown method {method!r}; known are {', '.join(FIXED)}.")
-    if not step > 0:
+    if not 0 < step < np.inf:
         raise ValueError(f"The step is {step}; expected a positive number.")
     record = _checked_times(record)
     A, b = FIXED[method]
@@ -144,7 +144,8 @@ class _Pair:
         if len(norms) == 1:
             return h * norms[0].sqrt()
         # Hairer, Norsett, Wanner, II.10: the fifth-order estimate damped by the third-order one.
-        return h * norms[0] / (norms[0] + 0.01 * norms[1]).sqrt().clamp_min(1e-300)
+        tiny = torch.finfo(h.dtype).tiny
+        return h * norms[0] / (norms[0] + 0.01 * norms[1]).sqrt().clamp_min(tiny)
 
 
 def adaptive_flow(
@@ -223,15 +224,15 @@ def adaptive_flow(
     t, h = z.new_zeros(runs), z.new_full((runs,), first_step)
     index = torch.zeros(runs, dtype=torch.long, device=z.device)  # next time to record
     slope = field(z)
-    evaluations, floor = 1, torch.finfo(z.dtype).eps
+    evaluations, floor, tiny = 1, torch.finfo(z.dtype).eps, torch.finfo(z.dtype).tiny
     hit = grid[index] <= t
-    while True:
+    while len(active):
         if bool(hit.any()):
             waiting.put(index[hit], active[hit], z[hit])
             index = index + hit
         norm = slope.norm(dim=-1)
         ended = index >= len(grid)
-        lost = ~(norm.isfinite() & (h > floor * t.clamp_min(1e-300)))
+        lost = ~(norm.isfinite() & (h > floor * t.clamp_min(first_step)))
         spent = torch.as_tensor(steps >= max_steps, device=z.device)[active]
         still = norm <= tolerance if tolerance is not None else torch.zeros_like(ended)
         leave = ended | lost | spent | still
@@ -256,7 +257,8 @@ def adaptive_flow(
             new = torch.addcmul(z, step, move)
             slopes[stage] = field(new)
         evaluations += stages
-        scale = atol + rtol * torch.maximum(z.abs(), new.abs())
+        # Not zero, so that a component that stays at zero has no error where atol is 0.
+        scale = (atol + rtol * torch.maximum(z.abs(), new.abs())).clamp_min(tiny)
         error = pair.error_norm(slopes, step[:, 0], scale)
         accepted = error <= 1  # NaN compares false
         factor = (0.9 * error.clamp_min(1e-10) ** (-1 / (pair.order + 1))).clamp(0.2, 10)
@@ -326,8 +328,10 @@ class _Waiting:
 
 def _checked_times(record: Sequence[float]) -> list[float]:
     times = [float(t) for t in record]
-    if not times or times[0] < 0 or any(b <= a for a, b in pairwise(times)):
+    rising = all(a < b for a, b in pairwise(times))
+    if not times or not times[0] >= 0 or not times[-1] < np.inf or not rising:
         raise ValueError(
-            f"The recorded times must increase from 0 on; got {times[:8]} ({len(times)} times)."
+            "The recorded times must be finite and increase from 0 on; "
+            f"got {times[:8]} ({len(times)} times)."
         )
     return times

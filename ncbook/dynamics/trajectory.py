@@ -65,7 +65,8 @@ class Trajectory:
                 f"The batch of runs has shape {batch}; the axes given are {named}. "
                 "Give one axis for each batch dimension, in order, with one label an entry."
             )
-        labels = [*axes.values(), self.times.tolist()]
+        plain = (x.tolist() if isinstance(x, Tensor | np.ndarray) else x for x in axes.values())
+        labels = [*plain, self.times.tolist()]
         index = pd.MultiIndex.from_product(labels, names=[*axes, time])
         columns = {
             name: values.detach().cpu().double().numpy().reshape(-1)
@@ -94,7 +95,17 @@ def log_steps(steps: int, points: int) -> list[int]:
     """Return 0 and about ``points`` iteration numbers up to ``steps``, evenly spaced in the log.
 
     Small numbers, which rounding would repeat, come once.
+
+    Raises
+    ------
+    ValueError
+        Unless steps >= 1 and points >= 2.
     """
+    if steps < 1 or points < 2:
+        raise ValueError(
+            f"A log grid of iterations needs steps >= 1 and points >= 2; "
+            f"got steps = {steps}, points = {points}."
+        )
     return sorted({0, *np.rint(np.geomspace(1, steps, points)).astype(int).tolist()})
 
 
@@ -107,18 +118,26 @@ class Recorder:
         self.values: dict[str, Tensor] = {}
 
     def record(self, index: int, state: Tensor) -> None:
-        """Evaluate the observables on ``state``, shape ``(*batch, P)``, as entry ``index``."""
+        """Evaluate the observables on ``state``, shape ``(*batch, P)``, as entry ``index``.
+
+        A run whose state is not finite gets NaN, whatever the observable would make of it; the
+        observable sees zeros in its place, so that a decomposition does not refuse the batch.
+        """
         if self.observe is None:
             return
+        finite = state.isfinite().all(-1)
+        if not bool(finite.all()):
+            state = torch.where(finite.unsqueeze(-1), state, 0)
         for name, value in self.observe(state).items():
             if value.shape != state.shape[:-1]:
                 raise ValueError(
                     f"Observable {name!r} has shape {tuple(value.shape)}; expected one number a "
                     f"run, shape {tuple(state.shape[:-1])}."
                 )
+            value = value.detach() if value.is_floating_point() else value.to(state.dtype)
             if name not in self.values:
                 self.values[name] = value.new_full((*value.shape, self.count), torch.nan)
-            self.values[name][..., index] = value
+            self.values[name][..., index] = torch.where(finite, value, torch.nan)
 
     def truncated(self, count: int) -> dict[str, Tensor]:
         """Return the first ``count`` entries of every observable."""
