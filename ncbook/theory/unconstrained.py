@@ -53,17 +53,20 @@ def strong_collapse(W: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
     Raises
     ------
     ValueError
-        Pi W has rank below C - 1: the flow on S then ends at a saddle instead.
+        Pi W has rank below C - 1 (always so for p < C - 1): the flow on S then ends at a saddle
+        instead.
     """
-    U, s, Vh = _reduced_svd(_classes_like(W.shape[-2], W) @ W)
+    C, p = W.shape[-2:]
+    if p < C - 1:
+        raise ValueError(f"p = {p} < C - 1 = {C - 1}: the simplex does not fit; choose p >= C - 1.")
+    U, s, Vh = _reduced_svd(_classes_like(C, W) @ W)
     if bool((s[..., -1] <= 1e-12 * s[..., 0]).any()):
         raise ValueError(
-            f"W has rank below C - 1 = {s.shape[-1]} on the complement of 1 "
+            f"W has rank below C - 1 = {C - 1} on the complement of 1 "
             f"(smallest singular value {float(s[..., -1].min()):.1e}): its flow on S ends at a "
             "saddle, not in strong collapse. Give a W of full rank."
         )
     W = N**0.25 * U @ Vh
-    C = W.shape[-2]
     return lift(W, N), W, W.new_full((*W.shape[:-2], C), 1 / C)
 
 
@@ -92,19 +95,24 @@ def modes(H: Tensor, W: Tensor) -> dict[str, Tensor]:
     """Return the norms of the parts of (H, W) that grow, decay and stand in the linearisation.
 
     The three parts are orthogonal: ``growing`` is the part in S, ``decaying`` its mirror image
-    (H = -lift(W)), ``standing`` the rest (rate 0). Each of shape ``batch``.
+    (H = -lift(W)), ``standing`` the rest (rate 0): W along 1, H's mean over all examples and H
+    within the classes. Each of shape ``batch``.
     """
     C = W.shape[-2]
     N = H.shape[-1] // C
     Pi = _classes_like(C, W)
-    of_W, of_H = Pi @ W, Pi @ (math.sqrt(N) * class_means(H, C).mT)
-    whole = H.square().sum(dim=(-2, -1)) + W.square().sum(dim=(-2, -1))
-    growing = (of_W + of_H).square().sum(dim=(-2, -1)) / 2
-    decaying = (of_W - of_H).square().sum(dim=(-2, -1)) / 2
-    standing = (whole - growing - decaying).clamp_min(0)
+    means = class_means(H, C)
+    of_W, of_H = Pi @ W, Pi @ (math.sqrt(N) * means.mT)
+    within = H - means.repeat_interleave(N, dim=-1)
+    # Each part by itself: a difference of squares would lose the small parts to rounding.
+    standing = (
+        W.sum(-2).square().sum(-1) / C
+        + H.sum(-1).square().sum(-1) / (C * N)
+        + within.square().sum(dim=(-2, -1))
+    )
     return {
-        "growing": growing.sqrt(),
-        "decaying": decaying.sqrt(),
+        "growing": torch.linalg.matrix_norm(of_W + of_H) / math.sqrt(2),
+        "decaying": torch.linalg.matrix_norm(of_W - of_H) / math.sqrt(2),
         "standing": standing.sqrt(),
     }
 
@@ -143,7 +151,14 @@ def spectrum_at_collapse(C: int, N: int, p: int) -> list[tuple[float, int]]:
 
     With E = 0 the Hessian is J^T J for the map J: (dH, dW, db) -> W dH + dW H + db 1^T. The
     nonzero eigenvalues are those of J J^T: X -> W W^T X + X (H^T H + 1 1^T).
+
+    Raises
+    ------
+    ValueError
+        p < C - 1: there is no strong collapse.
     """
+    if p < C - 1:
+        raise ValueError(f"p = {p} < C - 1 = {C - 1}: the simplex does not fit; choose p >= C - 1.")
     rate, size = math.sqrt(N), C * N
     nonzero = [
         (rate, (C - 1) * (C * N - C + 1)),
@@ -169,14 +184,16 @@ def logistic(u0: Tensor, N: int, t: Tensor) -> Tensor:
     The squared singular values of W on S. Written so that u0 = 0 stays 0.
     """
     decay = torch.exp(-2 * math.sqrt(N) * t)
-    return math.sqrt(N) * u0 / (u0 + (math.sqrt(N) - u0) * decay)
+    u = math.sqrt(N) * u0 / (u0 + (math.sqrt(N) - u0) * decay)
+    return torch.where(u0 > 0, u, 0)  # also where the decay has underflowed
 
 
 def flow_on_S(W0: Tensor, b0: Tensor, N: int, t: Tensor) -> tuple[Tensor, Tensor]:
     """Return W(t) and b(t) of the gradient flow that starts on S from W0 and b0 = beta_0 1.
 
     W' = sqrt(N) W - W W^T W: the singular vectors stand still, the squared singular values follow
-    logistic curves. b(t) = 1/C + (b_0 - 1/C) exp(-CN t).
+    logistic curves. b(t) = 1/C + (b_0 - 1/C) exp(-CN t). A singular value of W0 that is zero up to
+    the rounding of its decomposition is taken for zero: it stays there.
 
     Parameters
     ----------
@@ -210,6 +227,8 @@ def flow_on_S(W0: Tensor, b0: Tensor, N: int, t: Tensor) -> tuple[Tensor, Tensor
             "span(1). Project it first (project_onto_S)."
         )
     U, s, Vh = _reduced_svd(W0)
+    rounding = max(W0.shape) * torch.finfo(s.dtype).eps * s[..., :1]
+    s = torch.where(s > rounding, s, 0)
     values = logistic(s.square(), N, t[:, None]).sqrt()
     W = (U * values[:, None, :]) @ Vh
     b = 1 / C + (b0 - 1 / C) * torch.exp(-C * N * t)[:, None]
