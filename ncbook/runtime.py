@@ -102,8 +102,8 @@ def start(device: str | None = None, threads: int = 1) -> Runtime:
         raise ValueError(f"threads is {threads}; give a positive number of CPU threads.")
     asked = device or os.environ.get("NCBOOK_DEVICE") or available_devices()[0]
     origin = "" if device else " (from NCBOOK_DEVICE)" if os.environ.get("NCBOOK_DEVICE") else ""
-    kind, _, index = asked.partition(":")
-    if kind not in DEVICES or (index and not index.isdigit()):
+    kind, colon, index = asked.partition(":")
+    if kind not in DEVICES or (colon and not index.isdigit()):
         raise ValueError(
             f"Unknown device {asked!r}{origin}; known are {', '.join(DEVICES)}, "
             "with an index behind a colon where there are several, as in cuda:1."

@@ -3,7 +3,7 @@
 Mixon, Parshall, Pi, Neural collapse with unconstrained features (2022).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -42,12 +42,14 @@ class UnconstrainedFeatures:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        sizes = (N,) * C if isinstance(N, int) else tuple(N)
-        if C < 2 or p < 1 or len(sizes) != C or any(size < 1 for size in sizes):
+        sizes = tuple(N) if isinstance(N, Iterable) else (N,) * int(C)
+        whole = all(size == int(size) for size in (C, p, *sizes))
+        if not whole or C < 2 or p < 1 or len(sizes) != C or min(sizes) < 1:
             raise ValueError(
                 f"C = {C}, N = {N}, p = {p}: expected C >= 2 classes, p >= 1 dimensions, and "
                 "N >= 1 examples a class, as one number or as C numbers."
             )
+        C, p, sizes = int(C), int(p), tuple(int(size) for size in sizes)
         self.C, self.p, self.sizes, self.n = C, p, sizes, sum(sizes)
         self.size = p * self.n + C * p + C
         labels = torch.repeat_interleave(torch.arange(C), torch.tensor(sizes))
