@@ -28,6 +28,7 @@ from ncbook.pipeline.progress import Progress
 from ncbook.pipeline.workers import Failure, Job, Workers
 from ncbook.store import NOTEBOOK, DamagedError, Result, Store
 
+PACKAGE = Path(ncbook.__file__).resolve().parent
 RUN = "run.json"  # beside the result of a run by hand: what was run
 # Modules whose change can change a result although no chapter imports them.
 EXECUTION = ("ncbook.pipeline.execute", "ncbook.pipeline.chapters")
@@ -116,7 +117,7 @@ def execute(
     results.tidy()
     outcome = Outcome()
     values = {chapter.id: chapter.values(profile) for chapter in chosen}
-    for attempt in range(4):
+    for attempt in range(3):
         keys = Keys(root)
         wanted = {c.id: keys.of(c, values[c.id]) for c in chosen}
         missing = []
@@ -128,11 +129,15 @@ def execute(
                 outcome.results[chapter.id] = found
         if not missing:
             break
+        # A result made while its code was edited is of neither version, and is not kept.
+        edited = "The code was edited while it ran, so it is of no use: "
+        if attempt == 2:
+            raise BuildError(f"{edited}{_named(missing)}. Build again when the edits are done.")
         if attempt:
-            say.say("The code changed while chapters ran; what it could have changed runs again.")
+            say.say(f"{edited}{_named(missing)}. Executing again.")
+        if any("matplotlib" in keys.external(chapter) for chapter in missing):
+            workers.prepare_fonts()
         _execute_missing(root, missing, values, wanted, results, workers, outcome)
-    else:
-        raise BuildError("The code changed again and again while the chapters ran. Build again.")
     outcome.kept = [c.id for c in chosen if c.id not in outcome.executed]
     if outcome.kept:
         say.say(f"{_chapters(len(outcome.kept))} unchanged since last executed: kept.")
@@ -169,6 +174,10 @@ def _failed(failures: list[Failure], skipped: list[Job], asked: int) -> str:
         f"kept, {_chapters(len(skipped))} not started. The site is as it was."
     )
     return "\n\n".join(lines)
+
+
+def _named(chosen: list[Chapter]) -> str:
+    return ", ".join(chapter.id for chapter in chosen)
 
 
 def _chapters(number: int) -> str:
@@ -210,7 +219,7 @@ class Keys:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.graph = Graph(Path(ncbook.__file__).resolve().parent)
+        self.graph = Graph(PACKAGE)
         self._digests: dict[Path, str] = {}
         lock_file = root / "requirements.txt"
         self._common = {
@@ -251,6 +260,11 @@ class Keys:
                 str(p.relative_to(self.root)): self._digest(p) for p in results if p.is_file()
             },
         }
+
+    def external(self, chapter: Chapter) -> set[str]:
+        """Return the top-level names of all that the chapter can import from elsewhere."""
+        used, found = self.graph.used_by(chapter.code)
+        return set(found).union(*(self.graph.externals(m) for m in self.graph.closure(used)))
 
     def _digest(self, path: Path) -> str:
         if path not in self._digests:
@@ -385,13 +399,17 @@ def run_one(
     root, say = Path(root).resolve(), say or Progress()
     chapter = sources.find(sources.discover(root), named)
     values = chapter.values(profile, {k: chapter.parsed(k, v) for k, v in given.items()})
-    key = Keys(root).of(chapter, values)
+    keys = Keys(root)
+    key = keys.of(chapter, values)
     folder = _run_folder(root, output, f"{chapter.name}-{key[:8]}")
     temporary = folder.parent / f".{folder.name}-{os.getpid()}{PART}"
-    job = Job(chapter, values, temporary)
+    workers = Workers(root, 1, say)
+    if "matplotlib" in keys.external(chapter):
+        workers.prepare_fonts()
     try:
-        failures, _ = Workers(root, 1, say).run(
-            [job], lambda job, took: _keep_run(root, job, took, key, folder)
+        failures, _ = workers.run(
+            [Job(chapter, values, temporary)],
+            lambda job, took: _keep_run(root, job, took, key, folder),
         )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -40,7 +40,7 @@ def prepared(chapter: chapters.Chapter, values: dict[str, Any]):
     return notebook
 
 
-def finished(notebook, chapter: chapters.Chapter, profile: str):
+def finished(notebook, profile: str):
     """Strip what differs from run to run and say above the parameters which profile was run."""
     import nbformat
 
@@ -59,19 +59,15 @@ def finished(notebook, chapter: chapters.Chapter, profile: str):
                 if output.output_type == "execute_result":
                     output.execution_count = count
         if cell["id"] == PARAMETERS_ID:
-            cells.append(_profile_line(nbformat, chapter, profile))
+            cells.append(_profile_line(nbformat, profile))
         cells.append(cell)
     notebook.cells = cells
     return notebook
 
 
-def _profile_line(nbformat, chapter: chapters.Chapter, profile: str):
-    options = "" if profile == chapters.QUICK else f" --profile {profile}"
-    other = next((name for name in chapter.parameters if name != "profile"), None)
-    example = f" -p {other}=..." if other else ""
+def _profile_line(nbformat, profile: str):
     return nbformat.v4.new_markdown_cell(
-        f"*This page shows the profile* `{profile}`. *To run it with other values:* "
-        f"`python -m ncbook run {chapter.id}{options}{example}`",
+        f"*This page shows the profile* `{profile}`.",
         id="profile",
         metadata={"tags": ["ncbook-profile"]},
     )
@@ -156,7 +152,7 @@ def main() -> int:
         seconds = time.perf_counter() - began
         import nbformat
 
-        notebook = finished(notebook, chapter, job["values"]["profile"])
+        notebook = finished(notebook, job["values"]["profile"])
         Path(job["notebook"]).write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         tell(event="done", seconds=round(seconds, 3), cells=cells)
     except BookError as error:

@@ -72,8 +72,8 @@ def inputs_of(root: Path) -> dict[str, str]:
     package = Path(ncbook.__file__).resolve().parent
     files = [root / name for name in ("_config.yml", "_toc.yml", "requirements.txt")]
     files += [p for pattern in ("*.md", "*.cff", "*.toml", "*.bib") for p in root.glob(pattern)]
-    files += [p for p in (root / "book").rglob("*") if not p.name.startswith(".")]
-    files += [p for p in (root / "results").rglob("*") if not p.name.startswith(".")]
+    for folder in ("book", "notebooks", "results"):
+        files += [p for p in (root / folder).rglob("*") if not p.name.startswith(".")]
     found = {str(p.relative_to(root)): digest(p) for p in sorted(files) if p.is_file()}
     found.pop(STATUS, None)
     # The API's pages come from the docstrings.

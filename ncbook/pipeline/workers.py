@@ -47,7 +47,7 @@ class Failure:
     text: str
 
 
-def environment(root: Path, out: Path, name: str, cache: Path) -> dict[str, str]:
+def environment(root: Path, out: Path, name: str, runtime: Path) -> dict[str, str]:
     """Return the environment that a chapter's kernel runs in, the same in build and in tests.
 
     Parameters
@@ -58,8 +58,8 @@ def environment(root: Path, out: Path, name: str, cache: Path) -> dict[str, str]
         Where the chapter puts tables and measurements.
     name : str
         The chapter's ``NN-name``.
-    cache : Path
-        A folder for matplotlib's list of fonts, shared by all chapters.
+    runtime : Path
+        A folder for what Jupyter and IPython keep while they run.
     """
     package = str(Path(ncbook.__file__).resolve().parents[1])
     path = os.environ.get("PYTHONPATH")
@@ -70,7 +70,11 @@ def environment(root: Path, out: Path, name: str, cache: Path) -> dict[str, str]
         "NCBOOK_CHAPTER": name,
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": package + (os.pathsep + path if path else ""),
-        "MPLCONFIGDIR": str(cache),
+        # Settings and start-up files of the person who builds must not change a result.
+        "IPYTHONDIR": str(runtime / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(runtime / "config"),
+        "JUPYTER_RUNTIME_DIR": str(runtime / "jupyter"),
+        "MPLCONFIGDIR": str(root / "_build" / "cache" / "matplotlib"),
     }
     # Without MPLBACKEND the kernel chooses the inline one.
     return {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | changed
@@ -95,7 +99,6 @@ class Workers:
         self, root: Path, jobs: int, say: progress.Progress, keep_open: tuple[int, ...] = ()
     ) -> None:
         self.root, self.jobs, self.say, self.keep_open = root, jobs, say, keep_open
-        self.cache = root / "_build" / "cache" / "matplotlib"
         self._processes: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -142,6 +145,18 @@ class Workers:
             pool.shutdown(cancel_futures=True)
         return failures, skipped
 
+    def prepare_fonts(self) -> None:
+        """Let matplotlib list the fonts, once; otherwise the first chapter says so on its page."""
+        folder = self.root / "_build" / "cache" / "matplotlib"
+        if not any(folder.glob("fontlist*")):
+            folder.mkdir(parents=True, exist_ok=True)
+            subprocess.run(
+                [sys.executable, "-c", "import matplotlib.font_manager"],
+                env=os.environ | {"MPLCONFIGDIR": str(folder)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
     def _kill(self) -> None:
         with self._lock:
             for process in self._processes:
@@ -155,17 +170,11 @@ class Workers:
 
     def _execute(self, job: Job) -> float | str:
         """Run one worker; return the seconds it took, or what went wrong."""
-        job.result.mkdir(parents=True)
         runtime = job.folder / "runtime"
-        runtime.mkdir()
-        self.cache.mkdir(parents=True, exist_ok=True)
+        for folder in (job.result, runtime):
+            folder.mkdir(parents=True)
         log = job.folder / "log"
-        env = environment(self.root, job.result, job.chapter.name, self.cache) | {
-            # Settings and start-up files of the person who builds must not change a result.
-            "IPYTHONDIR": str(runtime / "ipython"),
-            "JUPYTER_CONFIG_DIR": str(runtime / "config"),
-            "JUPYTER_RUNTIME_DIR": str(runtime / "jupyter"),
-        }
+        env = environment(self.root, job.result, job.chapter.name, runtime)
         self.say.begin(job.label)
         with log.open("w") as errors:
             process = subprocess.Popen(

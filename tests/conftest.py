@@ -1,0 +1,56 @@
+"""Settings of all tests, and the environment in which nbval executes the chapters again."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root folder."""
+    return ROOT
+
+
+class ChapterEnvironment:
+    """Give each executed chapter that nbval runs the environment that the build gave it.
+
+    This is a plugin, not hooks of this file: such hooks do not see the notebooks in book/.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ncbook-nbval-"))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item):
+        """Set it while a notebook's kernel starts, which is in the setup of its first cell."""
+        if item.path.suffix != ".ipynb":
+            return (yield)
+        from ncbook.pipeline.workers import environment
+
+        name = item.path.stem
+        out, runtime = self.folder / item.path.parent.name / name, self.folder / "runtime"
+        for folder in (out, runtime):
+            folder.mkdir(parents=True, exist_ok=True)
+        before = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(environment(ROOT, out, name, runtime))
+        try:
+            return (yield)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def pytest_unconfigure(self):
+        """Remove what the chapters wrote."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def pytest_configure(config):
+    """Register the plugin where nbval is asked for."""
+    if config.getoption("nbval", default=False):
+        config.pluginmanager.register(ChapterEnvironment(), "ncbook-chapter-environment")
