@@ -67,8 +67,10 @@ def expand_api(app, docname, source):
     """Replace ``<!-- api: a.package a.module -->`` by its modules' documentation."""
 
     def blocks(match):
+        # What a package passes on from its modules is documented there, not twice.
         return "\n".join(
-            f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
+            f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n"
+            "   :members:\n   :ignore-module-all:\n```\n"
             for wanted in match[1].split()
             for name in modules(wanted)
         )
@@ -80,25 +82,27 @@ def expand_api(app, docname, source):
 
 
 class Landing(SphinxDirective):
-    """``{landing}`` path: the landing page's figure, drawn from a chapter's published table."""
+    """``{landing}`` folder: the landing page's figure, drawn from a chapter's published tables."""
 
     required_arguments = 1
 
     def run(self):
         """Return the figure as one raw node."""
-        path = Path(self.env.srcdir) / self.arguments[0]
-        self.env.note_dependency(str(path))
-        if not path.is_file():
-            logger.warning(
-                "%s is not there; run the chapter that makes it (make book does)", path,
-                location=self.get_location(),
-            )  # fmt: skip
-            return []
+        folder = Path(self.env.srcdir) / self.arguments[0]
+        paths = [folder / "figure-1.csv", folder / "final-errors.csv"]
+        for path in paths:
+            self.env.note_dependency(str(path))
+            if not path.is_file():
+                logger.warning(
+                    "%s is not there; make book runs the chapter that makes it", path,
+                    location=self.get_location(),
+                )  # fmt: skip
+                return []
         import pandas as pd
 
         from ncbook.figures import landing
 
-        return [nodes.raw("", landing.page(pd.read_csv(path)), format="html")]
+        return [nodes.raw("", landing.page(*map(pd.read_csv, paths)), format="html")]
 
 
 # ---------------------------------------------------------------- buttons and the public address

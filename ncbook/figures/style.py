@@ -291,13 +291,7 @@ def show_interactive(fig, table: pd.DataFrame, *, name: str, alt: str) -> None:
     """
     _check(table, name, alt)
     _keep(table, name)
-    # The page gives the colours of text and axes: site.js sets them when the theme changes.
-    fig.update_layout(
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#808080", "family": "sans-serif"},
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-    )
+    fig.update_layout(template=_PLOTLY)
     if "NCBOOK_OUT" not in os.environ:
         fig.show()
         return
@@ -417,6 +411,24 @@ def numbers(table: pd.DataFrame, name: str) -> str:
         + "</tbody></table></div></details>"
     )
 
+
+# Greys that can be seen on light and dark; the site's script then puts in the page's own colours.
+_AXIS = {"gridcolor": "rgba(128,128,128,0.3)", "zerolinecolor": "rgba(128,128,128,0.5)"}
+_PLOTLY = {
+    "layout": {
+        "colorway": COLOURS,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "#808080", "family": "DejaVu Sans, Verdana, sans-serif"},
+        "margin": {"l": 10, "r": 10, "t": 40, "b": 10},
+        "xaxis": {**_AXIS, "automargin": True},
+        "yaxis": {**_AXIS, "automargin": True},
+        "scene": {axis: {**_AXIS, "showbackground": False} for axis in ("xaxis", "yaxis", "zaxis")},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        # Clear of the axis' own title.
+        "sliderdefaults": {"pad": {"t": 50, "b": 10}},
+    }
+}
 
 # Inline, so that a notebook outside the site switches too.
 _SWITCH = (

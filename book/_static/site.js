@@ -1,0 +1,69 @@
+// Two small things that style sheets cannot do: plotly's colours follow the theme, and boxes that
+// scroll sideways can be reached by keyboard.
+(() => {
+  "use strict";
+
+  const faint = (colour, alpha) => {
+    const [r, g, b] = colour.match(/[\d.]+/g);
+    return `rgba(${r}, ${g}, ${b}, ${alpha})`;
+  };
+
+  function recolour(plot) {
+    const ink = getComputedStyle(document.body).color;
+    const axis = { color: ink, gridcolor: faint(ink, 0.2), zerolinecolor: faint(ink, 0.4), linecolor: ink };
+    const update = { "font.color": ink };
+    const set = (path) => {
+      for (const [key, value] of Object.entries(axis)) update[`${path}.${key}`] = value;
+    };
+    for (const key of Object.keys(plot._fullLayout)) {
+      if (/^[xy]axis\d*$/.test(key)) set(key);
+      if (/^scene\d*$/.test(key)) for (const name of ["xaxis", "yaxis", "zaxis"]) set(`${key}.${name}`);
+    }
+    const box = getComputedStyle(document.documentElement).getPropertyValue("--pst-color-surface").trim();
+    (plot.layout.updatemenus || []).forEach((_, i) => {
+      update[`updatemenus[${i}].bgcolor`] = box;
+      update[`updatemenus[${i}].bordercolor`] = faint(ink, 0.4);
+      update[`updatemenus[${i}].font.color`] = ink;
+    });
+    (plot.layout.sliders || []).forEach((_, i) => {
+      update[`sliders[${i}].bgcolor`] = box;
+      update[`sliders[${i}].bordercolor`] = faint(ink, 0.4);
+      update[`sliders[${i}].tickcolor`] = ink;
+      update[`sliders[${i}].font.color`] = ink;
+    });
+    window.Plotly.relayout(plot, update);
+  }
+
+  function recolourAll() {
+    if (window.Plotly) document.querySelectorAll(".js-plotly-plot").forEach(recolour);
+  }
+
+  const WIDE = "pre, div.math, mjx-container, .cell_output .output, .ncb-scroll, .pst-scrollable-table-container, dl.py > dt";
+
+  function reachable() {
+    for (const box of document.querySelectorAll(WIDE)) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
+      if (scrolls && !box.hasAttribute("tabindex")) {
+        box.tabIndex = 0;
+        box.dataset.ncbReachable = "";
+      } else if (!scrolls && "ncbReachable" in box.dataset) {
+        box.removeAttribute("tabindex");
+        delete box.dataset.ncbReachable;
+      }
+    }
+  }
+
+  function start() {
+    recolourAll();
+    reachable();
+    new MutationObserver(recolourAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    window.addEventListener("resize", reachable);
+    document.addEventListener("toggle", reachable, true);
+    // MathJax sets the formulas after the page has loaded; their widths are known only then.
+    const typeset = window.MathJax && window.MathJax.startup && window.MathJax.startup.promise;
+    if (typeset) typeset.then(reachable);
+  }
+
+  if (document.readyState === "complete") start();
+  else window.addEventListener("load", start);
+})();
