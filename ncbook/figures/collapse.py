@@ -1,0 +1,159 @@
+"""Figures 1 and 2 of Mixon, Parshall, Pi (2022), and what lies behind them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ncbook.figures.style import COLOURS, INK, looks, new_figure, shared_legend
+
+PANELS = {
+    "left": r"$\Vert WW^{T} - \sqrt{N}\,\Pi\Vert_F$",
+    "middle": r"$\Vert H - N^{-1/2}(W\otimes 1)^{T}\Vert_F\, /\, \Vert H\Vert_F$",
+    "right": r"$\Vert b - 1/C\Vert_2$",
+}
+
+
+def quantile_rows(
+    table: pd.DataFrame, by: Sequence[str], columns: Sequence[str], band=(0.1, 0.9)
+) -> pd.DataFrame:
+    """Return each column's quantiles over the runs that agree in ``by``: low, median, high.
+
+    A row a combination of ``by`` and a column, named in ``quantity``.
+    """
+    frames = []
+    for name in columns:
+        rows = table.groupby(list(by), sort=False)[name].quantile([band[0], 0.5, band[1]])
+        rows = rows.unstack()
+        rows.columns = ["low", "median", "high"]
+        frames.append(rows.reset_index().assign(quantity=name))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _exponent(eps: float) -> str:
+    return rf"$10^{{{round(np.log10(eps))}}}$" if eps < 1 else "1"
+
+
+def _bands(ax, rows: pd.DataFrame, style: dict) -> None:
+    for eps, part in rows.groupby("eps", sort=False):
+        look = style[eps]
+        ax.plot(part["iteration"], part["median"], color=look["color"],
+                linestyle=look["linestyle"], label=_exponent(eps))  # fmt: skip
+        ax.fill_between(part["iteration"], part["low"], part["high"], color=look["color"],
+                        alpha=0.22, linewidth=0)  # fmt: skip
+
+
+def figure_1(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the three residuals of strong collapse against the iteration (``quantile_rows``)."""
+    fig, axes = new_figure(layout, 3, ratio=(1.15, 0.72))
+    style = looks(list(table["eps"].unique()))
+    for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
+        _bands(ax, table[table["quantity"] == quantity], style)
+        ax.set(yscale="log", xlabel="iteration")
+        ax.set_title(label, fontsize=8.5)
+    shared_legend(fig, layout, [axes[0]], title=r"size of the start $\varepsilon$")
+    return fig
+
+
+def final_errors(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the final residuals against eps, a point a seed, with lines of slope 2, 1, 1.
+
+    ``table`` has a row an eps and seed with the columns of ``PANELS``. The lines pass through the
+    median at the smallest eps.
+    """
+    fig, axes = new_figure(layout, 3, ratio=(1.1, 0.72))
+    for ax, (quantity, label), power in zip(axes, PANELS.items(), (2, 1, 1), strict=True):
+        ax.loglog(table["eps"], table[quantity], linestyle="none", marker="o", markersize=3,
+                  alpha=0.35, color=COLOURS[0], label="one seed")  # fmt: skip
+        eps = np.array([table["eps"].min(), table["eps"].max()])
+        middle = table[table["eps"] == eps[0]][quantity].median()
+        ax.loglog(eps, middle * (eps / eps[0]) ** power, color=INK, linestyle=":", lw=1,
+                  label=rf"slope {power}")  # fmt: skip
+        ax.set(xlabel=r"$\varepsilon$")
+        ax.set_title(label, fontsize=8.5)
+        ax.legend(loc="upper left")
+    return fig
+
+
+def constants_rows(predicted, measured: Mapping, eps: float) -> pd.DataFrame:
+    """Return a row a quantity, run and seed: predicted and measured coefficients.
+
+    Parameters
+    ----------
+    predicted : object
+        Tensors ``left``, ``middle``, ``right`` of shape ``(seeds,)``, per eps^2, eps, eps.
+    measured : mapping
+        Name of a run to an object with the same attributes: final errors.
+    eps : float
+        Size of the start.
+    """
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "quantity": quantity,
+                    "run": name,
+                    "predicted": getattr(predicted, quantity).cpu(),
+                    "measured": (getattr(errors, quantity) / eps**power).cpu(),
+                }
+            )
+            for quantity, power in (("left", 2), ("middle", 1), ("right", 1))
+            for name, errors in measured.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def constants(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw measured against predicted coefficients, a point a seed (quantity, predicted, ...)."""
+    fig, axes = new_figure(layout, 3, ratio=(1.12, 0.85))
+    units = {"left": r"$\varepsilon^2$", "middle": r"$\varepsilon$", "right": r"$\varepsilon$"}
+    for ax, (quantity, unit) in zip(axes, units.items(), strict=True):
+        rows = table[table["quantity"] == quantity]
+        ends = [rows["predicted"].min(), rows["predicted"].max()]
+        ax.plot(ends, ends, color=INK, linestyle="-", lw=0.8, alpha=0.6, label="equal")
+        for (name, part), look in zip(
+            rows.groupby("run", sort=False), looks(range(4)).values(), strict=False
+        ):
+            ax.plot(part["predicted"], part["measured"], linestyle="none", color=look["color"],
+                    marker=look["marker"], markersize=3.5, alpha=0.7, label=name)  # fmt: skip
+        ax.set(xlabel=f"predicted, over {unit}", ylabel=f"measured, over {unit}")
+        ax.set_title(f"{quantity} error", fontsize=9)
+    shared_legend(fig, layout, [axes[0]])
+    return fig
+
+
+def figure_2(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the relative distance from S, in (H, W, b) and in (H, W) alone (``quantile_rows``)."""
+    fig, axes = new_figure(layout, 2, ratio=(0.85, 0.72), sharey=layout == "wide")
+    style = looks(list(table["eps"].unique()))
+    titles = {"all": "$(H, W, b)$, as in the paper", "features": "$(H, W)$ alone"}
+    for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
+        _bands(ax, table[table["quantity"] == quantity], style)
+        ax.set(yscale="log", xlabel="iteration", xlim=(-2, 130))
+        ax.set_title(title, fontsize=9)
+    axes[0].set_ylabel("relative distance from $S$")
+    shared_legend(fig, layout, [axes[0]], title=r"size of the start $\varepsilon$")
+    return fig
+
+
+def bias_share(table: pd.DataFrame, layout: str, eps: float) -> Figure:
+    """Draw why Figure 2 drops at once: the norms of (H, W), of b, and the distance from S."""
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.46, 0.8))
+    names = {
+        "bias": r"$\Vert b\Vert_2$",
+        "features_norm": r"$\Vert (H, W)\Vert$",
+        "distance": "distance from $S$",
+    }
+    style = looks(list(names))
+    rows = table[table["eps"] == eps]
+    for quantity, label in names.items():
+        part = rows[rows["quantity"] == quantity]
+        look = {**style[quantity], "marker": None}
+        ax.semilogy(part["iteration"], part["median"], label=label, **look)
+        ax.fill_between(part["iteration"], part["low"], part["high"], color=look["color"],
+                        alpha=0.22, linewidth=0)  # fmt: skip
+    ax.set(xlabel="iteration", ylabel="norm", xlim=(-2, 130))
+    shared_legend(fig, layout)
+    return fig
