@@ -286,11 +286,14 @@ class FirstOrder:
         ||H - lift(W)||_F / (||H||_F eps).
     right : Tensor
         ||b - 1/C||_2 / eps.
+    distance : Tensor
+        ||Z - P_S Z||_E / (||Z||_E eps).
     """
 
     left: Tensor
     middle: Tensor
     right: Tensor
+    distance: Tensor
 
 
 def mean_transfer(C: int, N: int) -> tuple[float, float]:
@@ -372,8 +375,11 @@ def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0) -> FirstOrder:
     D = W0.mT @ W0 - H0 @ H0.mT
     Z = C * N * db.unsqueeze(-1) * db.unsqueeze(-2) + math.sqrt(N) * U @ (Vh @ D @ V) @ U.mT
     inside = Z.square().sum(dim=(-2, -1)) / (4 * N)
+    # dH, dW and db are orthogonal to S: zero in the class means less their mean, along 1, across 1.
+    outside = sum(part.flatten(h.ndim - 1).square().sum(-1) for part in (dH, dW, db))
     return FirstOrder(
         left=(inside + qw.square().sum(dim=(-2, -1)).square()).sqrt(),
         middle=torch.linalg.matrix_norm(dH - lift(dW, N)) / (N**0.25 * math.sqrt(C - 1)),
         right=db.norm(dim=-1),
+        distance=(outside / (2 * math.sqrt(N) * (C - 1) + 1 / C)).sqrt(),
     )
