@@ -94,6 +94,9 @@ def build(
             )
         if not only:
             site.check_toc(root, [chapter.id for chapter in every])
+            check_writable(root / "book" / "_generated")
+        for paper in sorted({chapter.paper for chapter in chosen}):
+            check_writable(root / "book" / paper)
         workers = Workers(root, jobs or machine.cores(), say, keep_open=(held,))
         outcome = execute(root, chosen, profile, workers, say)
         for chapter in chosen:
@@ -292,7 +295,6 @@ def claims_of(root: Path, chapter: Chapter) -> Any:
 def materialise(root: Path, chapter: Chapter, result: Result) -> None:
     """Put a result where the book reads it; files that are already so are not touched."""
     folder = root / "book" / chapter.paper
-    check_writable(folder)
     for path, content in result.files("tables").items():
         write_changed(folder / "tables" / path, content.read_bytes())
     tables = folder / "tables" / chapter.name

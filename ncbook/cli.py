@@ -1,5 +1,6 @@
 """The book's machinery at the command line: ``python -m ncbook --help``."""
 
+import errno
 import functools
 import signal
 import sys
@@ -18,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+# What can be wrong with a folder at any moment, and is said in a sentence.
+FOLDERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 Profile = Annotated[
     str, typer.Option(help="quick: minutes on two cores. paper: the paper's own sizes.")
@@ -39,8 +43,10 @@ def spoken(command):
                 "Stopped. What was finished is kept, and the same command resumes.",
                 stop.args[0] if stop.args else 130,
             )
-        except PermissionError as error:
-            _stop(f"{error}", 1)
+        except OSError as error:
+            if error.errno not in FOLDERS:
+                raise
+            _stop(f"{error}.", 1)
 
     return wrapped
 

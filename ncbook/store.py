@@ -154,7 +154,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         check = meta.pop("check")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{META} cannot be read") from error
     if check != _check(meta):
         raise DamagedError(f"{META} is not as it was stored (its checksum differs)")

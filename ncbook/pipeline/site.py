@@ -201,7 +201,7 @@ def run_jupyter_book(root: Path, say: Progress, lock: int) -> Path:
     say.begin(TASK)
     errors = work / "warnings"
     log = work / "log"
-    with errors.open("w") as warnings, log.open("w") as record:
+    with errors.open("w") as warnings, log.open("w", buffering=1) as record:
         process = subprocess.Popen(
             [sys.executable, "-m", "ncbook.pipeline.site", str(root), str(work)],
             stdin=subprocess.PIPE,

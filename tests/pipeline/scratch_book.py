@@ -1,0 +1,146 @@
+"""A book of a few tiny chapters, made in a temporary folder, and how to build it."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+CONFIG = """\
+title: Scratch
+author: Nobody
+copyright: "2025"
+only_build_toc_files: true
+exclude_patterns: [_build, notebooks, runs]
+execute:
+  execute_notebooks: "off"
+sphinx:
+  config:
+    intersphinx_mapping: {}
+"""
+
+CHAPTER = """\
+---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+ncbook:
+  profiles:
+    paper: {seeds: 200}
+---
+
+# The chapter TITLE
+
+```{code-cell}
+:tags: [parameters]
+profile = "quick"
+seeds = 5  # runs
+rate = 1e-3  # step size
+sizes = [1.0, 2.5]
+```
+
+```{code-cell}
+CODE
+```
+"""
+
+CODE = """\
+from ncbook import files
+table = files.output_dir() / "tables" / "NAME" / "numbers.csv"
+_ = files.write_atomic(table, f"seeds,rate\\n{seeds},{rate}\\n")
+print(seeds, rate, sizes)
+"""
+
+
+class Book:
+    """A scratch book in `root`, built by the command line in a process of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def chapter(self, name: str, code: str = CODE, title: str = "", paper: str = "paper") -> Path:
+        """Write a chapter's source."""
+        path = self.root / "notebooks" / paper / f"{name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        code = textwrap.dedent(code).strip().replace("NAME", name)
+        path.write_text(CHAPTER.replace("TITLE", title or name).replace("CODE", code))
+        return path
+
+    def contents(self) -> None:
+        """Let the table of contents list the chapters that there are."""
+        names = sorted(
+            str(p.relative_to(self.root / "notebooks").with_suffix(""))
+            for p in (self.root / "notebooks").glob("*/*.md")
+        )
+        lines = ["format: jb-book", "root: book/index", "chapters:"]
+        lines += [f"- file: book/{name}" for name in names]
+        (self.root / "_toc.yml").write_text("\n".join(lines) + "\n")
+
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        """Start ``python -m ncbook`` with these arguments."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("NCBOOK_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "ncbook", *arguments],
+            cwd=self.root,
+            env=environment | {"NCBOOK_ROOT": str(self.root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **options,
+        )
+
+    def do(self, *arguments: str, expect: int = 0, **options) -> str:
+        """Run ``python -m ncbook``, check its exit status and return what it said."""
+        process = self.start(*arguments, **options)
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == expect, said
+        assert "Traceback (most recent call last):\n  File" not in said
+        return said
+
+    def page(self, name: str, paper: str = "paper") -> Path:
+        """An executed chapter, as the site reads it."""
+        return self.root / "book" / paper / f"{name}.ipynb"
+
+    @property
+    def site(self) -> Path | None:
+        """The site that stands: the folder that the link leads to."""
+        link = self.root / "_build" / "html"
+        return link.resolve() if link.exists() else None
+
+    def stored(self) -> dict[str, Path]:
+        """The stored results: key -> folder."""
+        return {p.name: p for p in (self.root / "_build" / "store").glob("[0-9a-f]*")}
+
+    def copy(self, to: Path) -> "Book":
+        """The same book with all that was built, elsewhere."""
+        shutil.copytree(self.root, to, symlinks=True)
+        return Book(to)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
+    """Content and time of every file in a folder."""
+    return {
+        str(p.relative_to(folder)): (
+            hashlib.sha256(p.read_bytes()).hexdigest(),
+            p.stat().st_mtime_ns,
+        )
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def wait_for(condition, seconds: float = 90) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def kill(process: subprocess.Popen) -> str:
+    """Kill a process as nothing can prepare for; return what it had said."""
+    process.send_signal(signal.SIGKILL)
+    return process.communicate()[0]

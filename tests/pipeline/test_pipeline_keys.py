@@ -1,0 +1,267 @@
+"""Which change executes which chapter again: the build with chapters that only pretend to run."""
+
+import json
+import os
+import textwrap
+from types import SimpleNamespace
+
+import pytest
+
+from ncbook import build as builder
+from ncbook import store
+from ncbook.files import BookError
+from ncbook.pipeline import machine
+
+CLAIMS = """\
+paper = "A paper"
+citation = "nobody2025"
+part = "Part I"
+[[claim]]
+id = "a"
+chapter = "paper/01-one"
+expect = 1.0
+[[claim]]
+id = "b"
+chapter = "paper/02-two"
+expect = 2.0
+"""
+
+PACKAGE = {
+    "__init__.py": "",
+    "shared.py": "",
+    "one.py": "from fake import shared",
+    "two.py": "def later():\n    from fake.deep import inner",
+    "deep/__init__.py": "",
+    "deep/inner.py": "",
+    "deep/settings.txt": "1",
+    "unused.py": "",
+}
+
+
+@pytest.fixture
+def book(empty, tmp_path, monkeypatch):
+    """A book of two chapters that import from a package of ours; building it is instant."""
+    package = tmp_path / "code" / "fake"
+    for name, text in PACKAGE.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    empty.chapter("01-one", "from fake.one import x\nprint(seeds)")
+    empty.chapter("02-two", "from fake import two\nprint(seeds)")
+    empty.contents()
+    (empty.root / "requirements.txt").write_text("torch==2.13.0\n")
+    executed = []
+
+    def run(self, jobs, done):
+        for job in jobs:
+            executed.append(job.label)
+            job.result.mkdir(parents=True)
+            (job.result / store.NOTEBOOK).write_text(json.dumps(job.values))
+            done(job, 1.0)
+        return [], []
+
+    monkeypatch.setattr(builder, "PACKAGE", package)
+    monkeypatch.setattr(builder.Workers, "run", run)
+    monkeypatch.setattr(builder, "settle_claims", lambda *a, **k: "No claims.")
+
+    def build(**options):
+        executed.clear()
+        builder.build(empty.root, make_site=lambda *a: (None, False), **options)
+        return sorted(executed)
+
+    build()
+    return SimpleNamespace(root=empty.root, package=package, build=build, scratch=empty)
+
+
+ONE, TWO = "paper/01-one (quick)", "paper/02-two (quick)"
+
+
+def test_nothing_changed_nothing_runs(book):
+    assert book.build() == []
+
+
+def test_a_changed_chapter_runs_alone(book):
+    book.scratch.chapter("02-two", "from fake import two\nprint(rate)")
+    assert book.build() == [TWO]
+    assert book.build() == []
+
+
+def test_a_chapter_changed_back_does_not_run(book):
+    path = book.root / "notebooks/paper/02-two.md"
+    before = path.read_text()
+    path.write_text(before + "\nMore.\n")
+    assert book.build() == [TWO]
+    path.write_text(before)
+    assert book.build() == []
+
+
+@pytest.mark.parametrize(
+    ("module", "runs"),
+    [
+        ("one.py", [ONE]),
+        ("shared.py", [ONE]),
+        ("two.py", [TWO]),
+        ("deep/inner.py", [TWO]),
+        ("deep/__init__.py", [TWO]),
+        ("deep/settings.txt", [TWO]),
+        ("__init__.py", [ONE, TWO]),
+        ("unused.py", []),
+    ],
+)
+def test_a_changed_module_runs_what_imports_it(book, module, runs):
+    path = book.package / module
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert book.build() == runs
+
+
+def test_changed_claims_run_their_chapter(book):
+    path = book.root / "notebooks/paper/claims.toml"
+    path.write_text(CLAIMS)
+    assert book.build() == [ONE, TWO]
+    path.write_text(CLAIMS.replace("2.0", "2.5"))
+    assert book.build() == [TWO]
+    path.write_text("# a comment\n" + CLAIMS)
+    assert book.build() == []
+
+
+def test_changed_packages_run_everything(book):
+    (book.root / "requirements.txt").write_text("torch==2.13.1\n")
+    assert book.build() == [ONE, TWO]
+
+
+def test_another_device_runs_everything(book, monkeypatch):
+    monkeypatch.setenv("NCBOOK_DEVICE", "cuda:1")
+    assert machine.device() == "cuda:1"
+    assert book.build() == [ONE, TWO]
+
+
+def test_changed_stored_results_of_the_paper_run_its_chapters(book):
+    folder = book.root / "results" / "paper"
+    folder.mkdir(parents=True)
+    (folder / "figure.csv").write_text("1")
+    (book.root / "results" / "other").mkdir()
+    assert book.build() == [ONE, TWO]
+    (book.root / "results" / "other" / "x.csv").write_text("1")
+    assert book.build() == []
+
+
+def test_profiles_stand_side_by_side(book):
+    assert book.build(profile="paper") == ["paper/01-one (paper)", "paper/02-two (paper)"]
+    assert '"seeds": 200' in book.scratch.page("01-one").read_text()
+    assert book.build() == []
+    assert '"seeds": 5' in book.scratch.page("01-one").read_text()
+    assert book.build(profile="paper") == []
+
+
+def test_one_chapter_alone(book):
+    for name in ("01-one", "02-two"):
+        book.scratch.chapter(name, "print(3)")
+    assert book.build(only=["02-two"]) == [TWO]
+    assert book.build() == [ONE]
+
+
+def test_the_longest_chapter_starts_first(book, monkeypatch):
+    monkeypatch.setattr(
+        store.Store, "seconds", lambda self: {("paper/01-one", "quick"): 1.0} | SECOND
+    )
+    order = []
+    monkeypatch.setattr(
+        builder.Workers,
+        "run",
+        lambda self, jobs, done: (order.extend(j.chapter.name for j in jobs), ([], []))[1],
+    )
+    for name in ("01-one", "02-two", "03-new"):
+        book.scratch.chapter(name, "print(4)")
+    with pytest.raises(BookError):  # it pretends to execute, and leaves nothing
+        book.build(only=["01-one", "02-two", "03-new"])
+    assert order[:3] == ["03-new", "02-two", "01-one"]
+
+
+SECOND = {("paper/02-two", "quick"): 9.0}
+
+
+def test_a_result_of_code_that_was_edited_meanwhile_is_not_kept(book, monkeypatch):
+    run = builder.Workers.run
+    edits = iter(["# while it ran, once\n"])
+
+    def edit_and_run(self, jobs, done):
+        for text in edits:
+            (book.package / "one.py").write_text(text)
+        return run(self, jobs, done)
+
+    monkeypatch.setattr(builder.Workers, "run", edit_and_run)
+    book.scratch.chapter("01-one", "import fake.one\nprint(5)")
+    assert book.build() == [ONE, ONE]
+    assert book.build() == []
+
+
+def test_code_that_is_edited_all_the_time_stops_the_build(book, monkeypatch):
+    run = builder.Workers.run
+
+    def edit_and_run(self, jobs, done):
+        path = book.package / "one.py"
+        path.write_text(path.read_text() + "#\n")
+        return run(self, jobs, done)
+
+    monkeypatch.setattr(builder.Workers, "run", edit_and_run)
+    book.scratch.chapter("01-one", "import fake.one\nprint(5)")
+    with pytest.raises(BookError, match=r"edited while it ran.*paper/01-one"):
+        book.build()
+
+
+def test_a_chapter_that_is_gone_leaves_the_book(book):
+    table = book.root / "book/paper/tables/02-two/t.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("1")
+    hand_written = book.root / "book/paper/notes.md"
+    hand_written.write_text("kept")
+    (book.root / "notebooks/paper/02-two.md").unlink()
+    book.scratch.contents()
+    book.build()
+    assert not book.scratch.page("02-two").exists()
+    assert not table.exists()
+    assert book.scratch.page("01-one").exists()
+    assert hand_written.exists()
+
+
+def test_a_page_that_is_as_it_was_is_not_written_again(book):
+    page = book.scratch.page("01-one")
+    os.utime(page, (1, 1))
+    book.build()
+    assert page.stat().st_mtime == 1
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ("- file: book/paper/01-one", "does not list the chapter paper/02-two"),
+        (
+            "- file: book/paper/01-one\n- file: book/paper/02-two\n- file: book/paper/03-three",
+            "lists the chapter paper/03-three, and notebooks/ has no such source",
+        ),
+        (
+            "- file: book/paper/01-one\n- file: book/paper/02-two\n- file: book/paper/02-two.ipynb",
+            "more than once",
+        ),
+        ("- file: [", "Cannot read"),
+    ],
+)
+def test_the_table_of_contents_must_list_the_chapters(book, contents, message):
+    text = textwrap.dedent("format: jb-book\nroot: book/index\nchapters:\n") + contents + "\n"
+    (book.root / "_toc.yml").write_text(text)
+    with pytest.raises(BookError, match=message):
+        book.build()
+
+
+def test_a_table_of_contents_in_parts(book):
+    (book.root / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nparts:\n- caption: A\n  chapters:\n"
+        "  - file: book/paper/01-one\n    sections:\n    - file: book/paper/02-two.md\n"
+        "- caption: B\n  chapters:\n  - file: book/api/metrics\n  - file: book/ledger\n"
+    )
+    book.build()
+
+
+def test_a_book_without_chapters_says_so(empty):
+    with pytest.raises(BookError, match="There is no chapter"):
+        builder.build(empty.root)

@@ -1,0 +1,462 @@
+"""The build as it is: real kernels, real Jupyter Book, real kills, on a tiny book."""
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from scratch_book import Book, kill, snapshot, wait_for
+
+SLOW = """\
+import os, time
+from pathlib import Path
+here = Path(os.environ["NCBOOK_ROOT"])
+(here / f"kernel-{os.getpid()}").touch()
+while not (here / "go").exists():
+    time.sleep(0.05)
+print("finished")
+"""
+
+
+def kernels(book: Book) -> list[int]:
+    return [int(p.name.removeprefix("kernel-")) for p in book.root.glob("kernel-*")]
+
+
+def runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z"
+    except OSError:
+        pass
+    if Path("/proc").is_dir():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- a build and what it leaves
+
+
+def test_a_build_makes_the_site(built_once):
+    book, said = built_once
+    assert re.search(r"paper/01-one \(quick\): executed 2 cells", said)
+    assert f"The book: {book.root}/_build/html/index.html" in said
+    assert "\x1b" not in said
+    assert (book.site / "book/paper/01-one.html").is_file()
+    table = book.root / "book/paper/tables/01-one/numbers.csv"
+    assert table.read_text() == "seeds,rate\n5,0.001\n"
+    assert not (book.root / "_build/tmp").exists() or not any((book.root / "_build/tmp").iterdir())
+
+
+def test_an_executed_chapter_is_a_clean_notebook(built_once):
+    text = built_once[0].page("01-one").read_text()
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    assert [cell["id"] for cell in notebook.cells] == [
+        "cell-000", "profile", "parameters", "cell-002",
+    ]  # fmt: skip
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2]
+    assert code[0].metadata.tags == ["parameters"]
+    assert code[1].outputs[0].text == "5 0.001 [1.0, 2.5]\n"
+    assert "`quick`" in notebook.cells[1].source
+    assert "papermill" not in text
+    assert str(built_once[0].root) not in text
+
+
+def test_the_status_page_has_its_facts(built_once):
+    text = (built_once[0].root / "book/_generated/status.md").read_text()
+    for fact in ("| Processor |", "| Python | 3.", "{doc}`/book/paper/01-one`", "in this build"):
+        assert fact in text
+
+
+def test_a_second_build_does_nothing_and_is_quick(built):
+    before = snapshot(built.root / "book")
+    site = built.site
+    began = time.monotonic()
+    said = built.do("build")
+    assert time.monotonic() - began < 10
+    assert "2 chapters unchanged" in said
+    assert "up to date" in said
+    assert built.site == site
+    assert snapshot(built.root / "book") == before
+
+
+def test_a_damaged_result_is_executed_again_byte_by_byte(built):
+    pages = {name: built.page(name).read_bytes() for name in ("01-one", "02-two")}
+    folder = next(f for f in built.stored().values() if "01-one" in (f / "meta.json").read_text())
+    with (folder / "notebook.ipynb").open("a") as file:
+        file.write(" ")
+    site = built.site
+    said = built.do("build")
+    assert "The stored result of paper/01-one is damaged: notebook.ipynb is not as it was" in said
+    assert re.search(r"paper/01-one \(quick\): executed", said)
+    assert "1 chapter unchanged" in said
+    assert {name: built.page(name).read_bytes() for name in pages} == pages
+    assert built.site == site  # the same pages need no new site
+    assert "up to date" in said
+
+
+def test_a_site_that_lost_a_page_is_made_again(built):
+    (built.site / "book/paper/01-one.html").unlink()
+    # Jupyter Book need not read the pages again, but it writes them all.
+    said = built.do("build")
+    assert "2 chapters unchanged" in said
+    assert (built.site / "book/paper/01-one.html").is_file()
+    assert len(list((built.root / "_build/sites").iterdir())) == 2
+
+
+# ---------------------------------------------------------------- what goes wrong in a chapter
+
+
+def test_a_chapter_that_raises_stops_the_build(built):
+    site, pages = built.site, snapshot(built.site)
+    built.chapter("01-one", CODE_THAT_RAISES)
+    built.chapter("02-two", "print('the other')")
+    said = built.do("build", "--jobs", "2", expect=1)
+    assert "paper/01-one, code cell 2: def inner(depth):" in said
+    assert "ZeroDivisionError: division by zero" in said
+    assert "more frames ..." in said
+    assert "\x1b" not in said
+    assert "1 chapter could not be executed. 1 chapter executed and kept, 0 chapters not" in said
+    assert built.site == site
+    assert snapshot(site) == pages
+    built.chapter("01-one", "print(1)")
+    said = built.do("build", "--chapter", "01-one", "--chapter", "02-two")
+    assert "1 chapter unchanged" in said
+    assert "02-two (quick)" not in said
+
+
+CODE_THAT_RAISES = """\
+def inner(depth):
+    return inner(depth - 1) if depth else 1 / 0
+
+inner(4)
+"""
+
+
+def test_a_kernel_that_dies_is_told(built):
+    built.chapter("01-one", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    said = built.do("build", expect=1)
+    assert "paper/01-one, code cell 2: import os, signal" in said
+    assert "the kernel died" in said
+
+
+def test_a_claim_that_fails_stops_the_build(built):
+    site = built.site
+    built.chapter("01-one", CLAIMING)
+    claims = built.root / "notebooks/paper/claims.toml"
+    claims.write_text(CLAIMS)
+    said = built.do("build", "--chapter", "01-one")
+    assert "1 claim: 1 holds." in said
+    claims.write_text(CLAIMS.replace("expect = 2.0", "expect = 2.5"))
+    said = built.do("build", expect=1)
+    assert "fails: a.claim (Figure 1" in said
+    assert "Measured 2.00, expected 2.5" in said
+    assert "The site is as it was." in said
+    assert built.site == site
+    ledger = json.loads((built.root / "_build/ledger.json").read_text())
+    assert ledger["claims"][0]["verdict"] == "fails"
+    assert "fails  a.claim" in built.do("claims")
+    assert json.loads(built.do("claims", "--json")) == ledger
+    # A run by hand says so, too, but has done what was asked.
+    said = built.do("run", "01-one", "-p", "seeds=3")
+    assert "fails: a.claim" in said
+
+
+CLAIMING = """\
+from ncbook.claims import Chapter
+chapter = Chapter("paper/01-one", profile=profile)
+chapter.measure("a.claim", [2.0, 2.01, 1.99])
+"""
+
+CLAIMS = """\
+paper = "A paper"
+citation = "nobody2025"
+part = "Part I"
+[[claim]]
+id = "a.claim"
+place = "Figure 1"
+origin = "paper"
+kind = "number"
+sentence = "It is two."
+chapter = "paper/01-one"
+statistic = "median"
+expect = 2.0
+tolerance = {abs = 0.1, reason = "a test"}
+"""
+
+
+# ---------------------------------------------------------------- the site
+
+
+def test_a_warning_stops_the_site_each_time_it_is_built(built):
+    site, pages = built.site, snapshot(built.site)
+    (built.root / "book/index.md").write_text("# Scratch\n\nSee [this](nowhere-at-all).\n")
+    for _ in range(2):  # the second time, a page already read would not be read again
+        said = built.do("build", expect=1)
+        assert re.search(r"book/index.md:3: WARNING: .*nowhere-at-all", said)
+        assert "The site is as it was." in said
+        assert built.site == site
+    assert snapshot(site) == pages
+    assert snapshot(built.root / "_build/html") == pages
+
+
+# ---------------------------------------------------------------- kills
+
+
+def test_a_build_killed_while_chapters_run_resumes(empty):
+    empty.chapter("01-quick", "print('quick')")
+    empty.chapter("02-slow", SLOW)
+    empty.contents()
+    process = empty.start("build", "--chapter", "01-quick", "--chapter", "02-slow", "--jobs", "2")
+    wait_for(lambda: empty.stored() and kernels(empty))
+    kill(process)
+    wait_for(lambda: not any(map(runs, kernels(empty))), 20)
+    stored = snapshot(empty.root / "_build/store")
+    assert len(empty.stored()) == 1
+    assert not empty.page("01-quick").exists()  # nothing half done in the book
+    (empty.root / "go").touch()
+    said = empty.do("build", "--chapter", "01-quick", "--chapter", "02-slow")
+    assert "1 chapter unchanged" in said
+    assert "finished" in empty.page("02-slow").read_text()
+    assert stored.items() <= snapshot(empty.root / "_build/store").items()
+    assert not any((empty.root / "_build/tmp").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_build_that_is_asked_to_stop_leaves_nothing_running(empty, sent, status):
+    empty.chapter("01-slow", SLOW)
+    process = empty.start("build", "--chapter", "01-slow")
+    wait_for(lambda: kernels(empty))
+    process.send_signal(sent)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == status, said
+    assert "Stopped. What was finished is kept" in said
+    wait_for(lambda: not any(map(runs, kernels(empty))), 10)
+    assert empty.stored() == {}
+
+
+def test_a_build_killed_while_the_site_is_made_resumes(built):
+    site, pages = built.site, snapshot(built.site)
+    index = built.root / "book/index.md"
+    index.write_text("# Scratch\n\nAnother page.\n")
+    process = built.start("build")
+    log = built.root / "_build/work/log"
+    wait_for(lambda: (built.root / "_build/work/dirty").exists() and "reading" in log.read_text())
+    kill(process)
+    assert built.site == site
+    assert snapshot(site) == pages
+    said = built.do("build")
+    assert "2 chapters unchanged" in said
+    assert "Another page." in (built.site / "book/index.html").read_text()
+    assert built.site != site
+
+
+# ---------------------------------------------------------------- folders and locks
+
+
+@pytest.mark.parametrize("place", ["_build", "book", "book/paper"])
+def test_a_file_in_the_place_of_a_folder_is_told(empty, place):
+    empty.chapter("01-one", "print(1)")
+    empty.contents()
+    folder = empty.root / place
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.write_text("")
+    said = empty.do("build", "--chapter", "01-one", expect=1)
+    assert f"{folder} must be a folder, and a file is in its place" in said
+
+
+def test_folders_and_sources_that_cannot_be_written(built):
+    """First a _build/ that is read-only, which is an error; then sources that are, which is not."""
+    built.chapter("02-two", "print('read only')")
+    plain = {"preexec_fn": obey_permissions} if os.geteuid() == 0 else {}
+    sources = [
+        p for name in ("notebooks", "_config.yml", "_toc.yml") for p in _all(built.root / name)
+    ]
+    products = [p for name in ("_build", "book") for p in _all(built.root / name)]
+    before = snapshot(built.root / "notebooks")
+    try:
+        set_writable([*sources, *products, built.root], False)
+        probe = ["touch", str(built.root / "_build" / "probe")]
+        if subprocess.run(probe, stderr=subprocess.DEVNULL, **plain).returncode == 0:
+            pytest.skip("this user can write where permissions say no, and cannot give that up")
+        said = built.do("build", expect=1, **plain)
+        assert f"The build cannot write in {built.root / '_build'} (Permission denied)" in said
+        set_writable([p for p in products if not p.is_relative_to(built.root / "book")], True)
+        said = built.do("build", expect=1, **plain)
+        assert f"The build cannot write in {built.root / 'book'} (Permission denied)" in said
+        set_writable(products, True)
+        said = built.do("build", **plain)
+        assert "02-two (quick): executed" in said
+        assert snapshot(built.root / "notebooks") == before
+    finally:
+        set_writable([*sources, *products, built.root], True)
+
+
+def obey_permissions() -> None:
+    """In a new process of root: give up the right to write where permissions say no (Linux)."""
+    drop_from_bounding_set, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0)
+
+
+def set_writable(paths: list[Path], writable: bool) -> None:
+    for path in paths:
+        if path.exists() and not path.is_symlink():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            path.chmod(mode | stat.S_IWUSR if writable else mode & ~0o222)
+
+
+def _all(root: Path, *names: str) -> list[Path]:
+    return [p for name in names for p in [root / name, *(root / name).rglob("*")]]
+
+
+def test_a_build_never_writes_in_its_sources(built):
+    before = snapshot(built.root / "notebooks")
+    built.chapter("01-one", "print('new')")
+    now = snapshot(built.root / "notebooks")
+    assert now != before
+    built.do("build", "--chapter", "01-one")
+    assert snapshot(built.root / "notebooks") == now
+    assert sorted(p.name for p in built.root.iterdir()) == [
+        "_build", "_config.yml", "_toc.yml", "book", "notebooks",
+    ]  # fmt: skip
+
+
+def test_a_second_build_waits_for_the_first(empty):
+    empty.chapter("01-slow", SLOW)
+    first = empty.start("build", "--chapter", "01-slow")
+    wait_for(lambda: kernels(empty))
+    second = empty.start("build", "--chapter", "01-slow")
+    line = second.stdout.readline()
+    assert f"Another build of this book runs (process {first.pid}, since" in line
+    assert second.poll() is None
+    (empty.root / "go").touch()
+    for process in (first, second):
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert "1 chapter unchanged" in said
+    assert len(kernels(empty)) == 1
+
+
+# ---------------------------------------------------------------- one chapter by hand
+
+
+def test_a_run_with_other_parameters_leaves_the_book_alone(built):
+    before = snapshot(built.root / "book")
+    store = snapshot(built.root / "_build")
+    said = built.do("run", "01-one", "-p", "seeds=9", "-p", "sizes=4", expect=2)
+    assert "the parameter 'sizes' is a list of float, and 4 is not" in said
+    said = built.do("run", "01-one", "-p", "seeds=9", "--profile", "paper", "-p", "sizes=4,5")
+    folder = Path(re.search(r"The result: (.+)", said)[1])
+    assert folder.parent == built.root / "runs"
+    notebook = nbformat.read(folder / "01-one.ipynb", as_version=4)
+    assert notebook.cells[-1].outputs[0].text == "9 0.001 [4.0, 5.0]\n"
+    assert "seeds = 9  # runs" in notebook.cells[2].source
+    assert (folder / "tables/01-one/numbers.csv").read_text() == "seeds,rate\n9,0.001\n"
+    assert json.loads((folder / "run.json").read_text())["parameters"]["profile"] == "paper"
+    assert snapshot(built.root / "book") == before
+    assert snapshot(built.root / "_build") == store
+    assert sorted(p.name for p in (built.root / "runs").iterdir()) == [".gitignore", folder.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "01-one", "-p", "seed=1"], "no parameter 'seed'. Its parameters are: seeds (int"),
+        (["run", "01-one", "-p", "seeds=many"], "'seeds' is an int, and 'many' is not"),
+        (["run", "01-one", "-p", "seeds"], "'seeds' is not NAME=VALUE"),
+        (["run", "01-one", "--profile", "huge"], "no profile 'huge'. Its profiles are: quick, p"),
+        (["run", "07-x"], "'07-x' is no chapter. The chapters are: paper/01-one, paper/02-two"),
+        (["run", "01-one", "--output", "book/x"], "lies in the book's own book/"),
+        (["build", "--profile", "huge"], "no profile 'huge'"),
+        (["build", "--chapter", "07-x"], "'07-x' is no chapter"),
+        (["build", "--jobs", "0"], "--jobs"),
+        (["bild"], "bild"),
+    ],
+)
+def test_bad_usage_is_a_sentence(built_once, arguments, message):
+    said = built_once[0].do(*arguments, expect=2)
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_that_is_no_earlier_run_is_left_alone(built, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("precious")
+    said = built.do("run", "01-one", "--output", str(folder), expect=2)
+    assert "is not empty and no earlier run" in said
+    assert (folder / "thesis.tex").read_text() == "precious"
+
+
+def test_outside_a_book_it_says_so(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NCBOOK_")}
+    process = subprocess.run(
+        [sys.executable, "-m", "ncbook", "chapters"],
+        cwd=tmp_path,
+        env=environment | {"NCBOOK_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 2
+    assert "which holds no _config.yml and notebooks/" in process.stderr
+
+
+# ---------------------------------------------------------------- the other commands
+
+
+def test_the_list_of_chapters(built_once):
+    said = built_once[0].do("chapters")
+    assert "paper/01-one: The chapter 01-one" in said
+    assert "    seeds = 5 (int)  # runs" in said
+    assert "    profile paper: seeds = 200" in said
+
+
+def test_clean_keeps_results_and_clean_all_does_not(built):
+    built.do("clean")
+    assert built.site is None
+    assert not built.page("01-one").exists()
+    assert len(built.stored()) == 2
+    said = built.do("build", "--chapter", "01-one")
+    assert "1 chapter unchanged" in said
+    built.do("clean", "--all")
+    assert built.stored() == {}
+    assert [p.name for p in (built.root / "_build").iterdir()] == ["lock"]
+
+
+def test_serve_shows_the_site(built_once):
+    import urllib.request
+
+    book = built_once[0]
+    process = book.start("serve", "--port", "0")
+    try:
+        address = re.search(r"http://127.0.0.1:\d+/", process.stdout.readline())[0]
+        with urllib.request.urlopen(address + "book/paper/01-one.html") as answer:
+            assert b"The chapter 01-one" in answer.read()
+            assert answer.headers["Cache-Control"] == "no-cache"
+        said = book.do("serve", "--port", address.split(":")[2].strip("/"), expect=1)
+        assert "Choose another" in said
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_serve_without_a_site_says_so(empty):
+    assert "There is no site yet" in empty.do("serve", expect=1)
