@@ -142,6 +142,18 @@ def value(claim: Claim, summary: Summary) -> float:
     return summary.median if claim.statistic == "median" else worst(claim, summary)
 
 
+def used(claim: Claim, summary: Summary) -> float | None:
+    """Return the share of the tolerance that the judged value uses: 1 at its edge, more beyond.
+
+    None for a bound, which may be far from its limit, for a tolerance of 0, and for a value that
+    is not finite.
+    """
+    distance = abs(value(claim, summary) - claim.expect)
+    if claim.side is not None or claim.slack == 0 or not math.isfinite(distance):
+        return None
+    return distance / claim.slack
+
+
 def judge(claim: Claim, summary: Summary | None, profile: str = "quick") -> Verdict:
     """Return the verdict on a claim.
 

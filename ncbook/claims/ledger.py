@@ -11,7 +11,7 @@ generated part and the same ledger for machines::
 import html
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def collect(
         found, problem = None, f"No results of chapter {claim.chapter} were given."
         if folder is not None:
             try:
-                found = record.read(Path(folder) / "claims" / f"{claim.id}.json")
+                path = Path(folder) / "claims" / f"{claim.id}.json"
+                found = record.read(path, claim, profile)
             except FileNotFoundError:
                 problem = ""
             except (OSError, ValueError) as error:
@@ -172,9 +173,9 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
         found, problem = None, ""
         if entry.get("record") is not None:
             try:
-                found = Record.from_dict(entry["record"])
+                found = Record.from_dict(entry["record"], claim, profile)
             except ValueError as error:
-                problem = f"The ledger's record is not whole: {error}."
+                problem = f"The ledger's record is none of the claim: {error}."
         rows.append(_row(claim, found, problem, profile, entry.get("key", "")))
     return rows
 
@@ -185,6 +186,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     The chapters are cross-references that Sphinx checks; the claims are HTML, so that a reader
     can filter them, and each links to its row in its chapter.
     """
+    rows = _ordered(rows)
     blocks = [
         "% Made by ncbook.claims.ledger from the claims.toml files and the records of a build.",
         f"{summary_line(rows)} Measured in the {rows[0].profile} profile.",
@@ -194,7 +196,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     ]
     for (part, paper, citation), of_paper in _grouped(rows, lambda row: _paper(row.claim)):
         blocks.append(f"### {part}: {paper}")
-        blocks.append(f"{{cite:p}}`{citation}`: {_origins(of_paper)} {summary_line(of_paper)}")
+        blocks.append(f"{{cite:p}}`{citation}`. {summary_line(of_paper)} {_origins(of_paper)}")
         for chapter, of_chapter in _grouped(of_paper, lambda row: row.claim.chapter):
             blocks.append(f'<div class="ledger-chapter" data-chapter="{chapter}">')
             blocks.append(f"{{doc}}`{chapter}`")
@@ -229,16 +231,7 @@ def write(rows: Sequence[Row], root: Path) -> None:
 
 
 def _row(claim: Claim, found: Record | None, problem: str, profile: str, key: str) -> Row:
-    """Judge one claim; a record of something else is none."""
-    if found is not None:
-        was = (found.id, found.chapter, found.profile)
-        due = (claim.id, claim.chapter, profile)
-        if was != due:
-            problem = (
-                f"The record is of {', '.join(was)} (claim, chapter, profile); "
-                f"expected {', '.join(due)}."
-            )
-            found = None
+    """Judge one claim; ``problem`` says why there is no record."""
     verdict = check.judge(claim, found.summary if found else None, profile)
     if verdict.name == check.NOT_MEASURED and problem:
         verdict = Verdict(check.NOT_MEASURED, problem)
@@ -274,11 +267,15 @@ def _paper(claim: Claim) -> tuple[str, str, str]:
     return claim.part, claim.paper, claim.citation
 
 
-def _grouped(rows: Sequence[Row], by: Any) -> Iterable[tuple[Any, list[Row]]]:
-    """Group rows, in the order in which the groups first appear."""
-    order = {name: place for place, name in enumerate(dict.fromkeys(map(by, rows)))}
-    ordered = sorted(rows, key=lambda row: order[by(row)])
-    return ((name, list(group)) for name, group in itertools.groupby(ordered, by))
+def _ordered(rows: Sequence[Row]) -> list[Row]:
+    """Sort rows by paper, in the registry's order, and those of a paper by chapter."""
+    papers = list(dict.fromkeys(_paper(row.claim) for row in rows))
+    return sorted(rows, key=lambda row: (papers.index(_paper(row.claim)), row.claim.chapter))
+
+
+def _grouped(rows: Sequence[Row], by: Callable[[Row], Any]) -> Iterator[tuple[Any, list[Row]]]:
+    """Group neighbouring rows."""
+    return ((name, list(group)) for name, group in itertools.groupby(rows, by))
 
 
 def _claims(count: int) -> str:
@@ -291,13 +288,13 @@ def _called(name: str, count: int) -> str:
 
 def _origins(rows: Sequence[Row]) -> str:
     counts = {origin: sum(row.claim.origin == origin for row in rows) for origin in ORIGINS}
-    said = {"paper": "stated by the paper", "derived": "derived here", "beyond": "beyond it"}
-    return ", ".join(f"{count} {said[name]}" for name, count in counts.items() if count) + "."
+    listed = [f"{words.ORIGINS[name]} ({count})" for name, count in counts.items() if count]
+    return f"Who says it: {', '.join(listed)}."
 
 
 def _tiles(rows: Sequence[Row]) -> str:
     tiles = "\n".join(
-        f'<li data-verdict="{name}"><span class="count">{count}</span> '
+        f'<li data-verdict="{name if count else ""}"><span class="count">{count}</span> '
         f'<span aria-hidden="true">{words.SYMBOLS[name]}</span> {_called(name, count)}</li>'
         for name, count in summary(rows).items()
     )
@@ -307,18 +304,19 @@ def _tiles(rows: Sequence[Row]) -> str:
 def _form(rows: Sequence[Row]) -> str:
     """Return the filter; hidden, for it does nothing until the page's script runs."""
     parts = dict.fromkeys(row.claim.part for row in rows)
-    places = [(part, part) for part in parts] + [
-        (chapter, chapter) for chapter in dict.fromkeys(row.claim.chapter for row in rows)
-    ]
-    present = summary(rows)
+    chapters = dict.fromkeys(row.claim.chapter for row in rows)
+    places = [(place, place) for place in (*parts, *chapters)]
+    verdicts = [name for name, count in summary(rows).items() if count]
+    kinds = [kind for kind in KINDS if any(row.claim.kind == kind for row in rows)]
+    origins = [origin for origin in ORIGINS if any(row.claim.origin == origin for row in rows)]
     lines = [
         '<form id="ledger-filter" role="search" aria-label="Filter the claims" hidden>',
         '<p class="wide"><label for="ledger-text">Words in a claim</label>'
         '<input type="search" id="ledger-text" name="text" autocomplete="off"></p>',
         _select("place", "Part or chapter", places),
-        _select("verdict", "Verdict", [(name, name) for name in present if present[name]]),
-        _select("kind", "Kind", [(kind, kind) for kind in KINDS]),
-        _select("origin", "Who says it", [(name, words.ORIGINS[name]) for name in ORIGINS]),
+        _select("verdict", "Verdict", [(name, name) for name in verdicts]),
+        _select("kind", "Kind", [(kind, kind) for kind in kinds]),
+        _select("origin", "Who says it", [(name, words.ORIGINS[name]) for name in origins]),
         '<p class="wide foot"><output id="ledger-count" for="ledger-text ledger-place '
         'ledger-verdict ledger-kind ledger-origin" aria-live="polite"></output>'
         '<button type="reset">Show all</button></p>',
@@ -368,7 +366,9 @@ def _run(row: Row) -> str:
     """Return the claim's id and the run that measured it."""
     facts = [("Id", row.claim.id)]
     if row.record is not None:
+        used = check.used(row.claim, row.record.summary)
         facts += [
+            *([] if used is None else [("Tolerance used", f"{words.digits(100 * used)} %")]),
             ("Profile", row.record.profile),
             *((str(name).capitalize(), value) for name, value in row.record.provenance.items()),
             *((f"Parameter {name}", value) for name, value in row.record.parameters.items()),

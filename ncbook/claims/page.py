@@ -45,7 +45,7 @@ STYLE = """
   text-align: left; vertical-align: top; font-weight: normal; white-space: normal;
   max-width: none;
 }
-.ncbook-claims tbody th { grid-column: 1 / -1; }
+.ncbook-claims tbody th, .ncbook-claims tbody .notes { grid-column: 1 / -1; }
 .ncbook-claims p { margin: 0; }
 .ncbook-claims .sentence { font-size: 1rem; overflow-x: auto; overflow-y: hidden; }
 .ncbook-claims .about, .ncbook-claims .label, .ncbook-claims .spread {
@@ -55,13 +55,15 @@ STYLE = """
 .ncbook-claims .about { margin-bottom: .35rem; }
 .ncbook-claims .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 .ncbook-claims .spread { display: block; }
-.ncbook-claims .note { margin: 0 0 .35rem; }
+.ncbook-claims .note { margin: .35rem 0 0; }
 .ncbook-claims sup { font-size: .75em; }
-.ncbook-claims details { margin: 0 0 .35rem; font-size: .8rem; }
+.ncbook-claims details { margin: .35rem 0 0; font-size: .8rem; }
 .ncbook-claims summary { cursor: pointer; color: var(--quiet); width: fit-content; }
 @container (max-width: 30rem) {
   .ncbook-claims tbody tr { grid-template-columns: 1fr; }
-  .ncbook-claims td { display: grid; grid-template-columns: 5.5rem 1fr; gap: .5rem; }
+  .ncbook-claims td:not(.notes) {
+    display: grid; grid-template-columns: 5rem 1fr; gap: .5rem;
+  }
   .ncbook-claims .label { font-size: inherit; }
 }
 html[data-theme] .cell_output .text_html:has(> .ncbook-claims) {
@@ -74,7 +76,7 @@ def table(rows: list[str], caption: str) -> str:
     """Return a table of claims, on lines none of which is blank."""
     heads = "".join(
         f'<th role="columnheader" scope="col">{name}</th>'
-        for name in ("Claim", "Expected", "Measured", "Verdict")
+        for name in ("Claim", "Expected", "Measured", "Verdict", "Notes")
     )
     label = html.escape(caption)
     # Markdown ends a block of HTML at a blank line.
@@ -130,11 +132,12 @@ def row(
     cells = (
         f'<th role="rowheader" scope="row"><p class="sentence">'
         f"{words.sentence_html(claim.sentence, resolve)}</p>"
-        f'<p class="about">{html.escape(about)}</p>{"".join(notes)}'
-        f"<details><summary>{folded}</summary><p>{reason}</p>{details}</details></th>",
+        f'<p class="about">{html.escape(about)}</p></th>',
         _cell("Expected", words.number_html(words.expected(claim))),
         _cell("Measured", _measured(claim, summary, exact)),
         _cell("Verdict", _verdict(verdict) + link),
+        f'<td role="cell" class="notes">{"".join(notes)}'
+        f"<details><summary>{folded}</summary><p>{reason}</p>{details}</details></td>",
     )
     return (
         f'<tr role="row" id="{claim.anchor}" data-verdict="{verdict.name}"{attributes}>\n'

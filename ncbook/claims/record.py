@@ -38,42 +38,51 @@ class Record:
         }
 
     @classmethod
-    def from_dict(cls, table: Any) -> "Record":
-        """Return the record that ``as_dict`` made.
+    def from_dict(cls, table: Any, claim: Claim, profile: str) -> "Record":
+        """Return the record that ``as_dict`` made for a claim in a profile.
 
         Raises
         ------
         ValueError
-            It is none.
+            It is none; it is of another claim, chapter or profile; or its value is not the one
+            that the claim, as it is registered now, makes of its numbers.
         """
         if not isinstance(table, dict):
             raise ValueError("it holds no JSON object")
-        for field, kind in (
-            ("id", str), ("chapter", str), ("profile", str), ("parameters", dict),
-            ("provenance", dict),
-        ):  # fmt: skip
-            if not isinstance(table.get(field), kind):
-                raise ValueError(f"the field {field!r} is missing or of the wrong type")
-        return cls(
-            table["id"], table["chapter"], table["profile"], Summary.from_dict(table),
-            table["parameters"], table["provenance"],
-        )  # fmt: skip
+        for field in ("parameters", "provenance"):
+            if not isinstance(table.get(field), dict):
+                raise ValueError(f"the field {field!r} is missing or no JSON object")
+        due = {"id": claim.id, "chapter": claim.chapter, "profile": profile}
+        for field, expected in due.items():
+            if table.get(field) != expected:
+                raise ValueError(f"its {field} is {table.get(field)!r}, expected {expected!r}")
+        found = cls(
+            **due,
+            summary=Summary.from_dict(table),
+            provenance=table["provenance"],
+            parameters=table["parameters"],
+        )
+        if found.as_dict(claim) != table:
+            raise ValueError(
+                "it was damaged, or made for an earlier text of the claim; run the chapter again"
+            )
+        return found
 
 
-def read(path: Path) -> Record:
-    """Return the record in a file.
+def read(path: Path, claim: Claim, profile: str) -> Record:
+    """Return the record of a claim that a chapter left in a file.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        It holds no whole record; the message names it.
+        It holds no record of this claim and profile; the message names the file.
     """
     try:
-        return Record.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return Record.from_dict(json.loads(path.read_text(encoding="utf-8")), claim, profile)
     except ValueError as error:
-        raise ValueError(f"{path} is no whole record: {error}") from error
+        raise ValueError(f"{path} is no record of the claim: {error}") from error
 
 
 class Chapter:
@@ -139,7 +148,7 @@ class Chapter:
             )
         try:
             summary = check.summarise(values)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ClaimsError(f"claim {id!r}: {error}.") from error
         record = Record(
             id, self.name, self.profile, summary, self.provenance,

@@ -27,7 +27,8 @@ OPTIONAL = ("expect", "profile", "discrepancy")
 _ID = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _CITATION = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]*")
 _CHAPTER = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
-LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
+# In a text: $mathematics$, in which brackets mean nothing, or a link, [words](target).
+MARKUP = re.compile(r"\$(?P<maths>[^$]+)\$|\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 
 
 class ClaimsError(ValueError):
@@ -248,6 +249,23 @@ class _Entry:
         elif maths and value.count("$") % 2:
             self.wrong(field, "each $ of its mathematics to have its partner")
 
+    def links(self, field: str, chapters: Collection[str] | None) -> list[str]:
+        """Examine the links of a text and return their targets."""
+        value = self.table.get(field)
+        found = MARKUP.finditer(value) if isinstance(value, str) else ()
+        targets = [part["target"] for part in found if part["target"]]
+        for target in targets:
+            page = target.partition("#")[0]
+            if not page or page.startswith("https://"):
+                continue
+            if not _CHAPTER.fullmatch(page) or (chapters is not None and page not in chapters):
+                self.wrong(
+                    field,
+                    f"the target {target!r} to be #section, <chapter that exists>#section, or an "
+                    "address that begins with https://",
+                )
+        return targets
+
     def one_of(self, field: str, known: Collection[str]) -> None:
         value = self.table.get(field)
         if not isinstance(value, str) or value not in known:
@@ -268,15 +286,18 @@ def _claim_fields(check: _Entry, folder: str, chapters: Collection[str] | None) 
     check.one_of("origin", ORIGINS)
     check.one_of("kind", KINDS)
     check.text("sentence", maths=True)
+    check.links("sentence", chapters)
     _check_chapter(check, folder, chapters)
     check.one_of("statistic", STATISTICS)
     if "profile" in table:
         check.one_of("profile", PROFILES)
     kind = table.get("kind")
     expect, side = _expectation(check, kind)
-    size, relative, reason = _tolerance(check, kind, expect)
+    size, relative, reason = _tolerance(check, kind, expect, chapters)
     if "discrepancy" in table:
-        _check_discrepancy(check, chapters)
+        check.text("discrepancy", maths=True)
+        if not check.links("discrepancy", chapters):
+            check.wrong("discrepancy", "a link to its explanation, [words](#section-of-chapter)")
     return {
         **{field: table.get(field) for field in REQUIRED if field != "tolerance"},
         "expect": expect,
@@ -319,7 +340,9 @@ def _expectation(check: _Entry, kind: Any) -> tuple[float, str | None]:
     return 0.0, None
 
 
-def _tolerance(check: _Entry, kind: Any, expect: float) -> tuple[float, bool, str]:
+def _tolerance(
+    check: _Entry, kind: Any, expect: float, chapters: Collection[str] | None
+) -> tuple[float, bool, str]:
     """Return the size of the tolerance, whether it is relative, and its reason."""
     value = check.table.get("tolerance")
     if not isinstance(value, dict):
@@ -328,6 +351,7 @@ def _tolerance(check: _Entry, kind: Any, expect: float) -> tuple[float, bool, st
     inner = _Entry(check.file, check.name, {f"tolerance.{key}": v for key, v in value.items()})
     inner.known(("tolerance.abs", "tolerance.rel", "tolerance.reason"))
     inner.text("tolerance.reason", maths=True)
+    inner.links("tolerance.reason", chapters)
     sizes = [key for key in ("abs", "rel") if key in value]
     size = 0.0
     if len(sizes) == 2:
@@ -343,26 +367,6 @@ def _tolerance(check: _Entry, kind: Any, expect: float) -> tuple[float, bool, st
         inner.wrong("tolerance.rel", "abs instead: a share of 0 allows nothing")
     check.problems += inner.problems
     return size, sizes == ["rel"], value.get("reason", "")
-
-
-def _check_discrepancy(check: _Entry, chapters: Collection[str] | None) -> None:
-    check.text("discrepancy", maths=True)
-    value = check.table["discrepancy"]
-    if not isinstance(value, str):
-        return
-    targets = [target for _, target in LINK.findall(value)]
-    if not targets:
-        check.wrong("discrepancy", "a link to its explanation, [words](#section-of-the-chapter)")
-    for target in targets:
-        page = target.partition("#")[0]
-        if not page or page.startswith("https://"):
-            continue
-        if not _CHAPTER.fullmatch(page) or (chapters is not None and page not in chapters):
-            check.wrong(
-                "discrepancy",
-                f"the link's target {target!r} to be #section, <chapter that exists>#section "
-                "or an address that begins with https://",
-            )
 
 
 def _all_tables(entries: list[Any]) -> bool:

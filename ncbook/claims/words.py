@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable
 
-from ncbook.claims.schema import LINK, Claim
+from ncbook.claims.schema import MARKUP, Claim
 
 SYMBOLS = {
     "holds": "✓",
@@ -35,7 +35,10 @@ def digits(number: float) -> str:
 
 
 def short(number: float) -> str:
-    """Return a number that somebody wrote, as short as it can be: 2, 0.05, 1e-12."""
+    """Return a number that somebody wrote, as short as it can be: 2, 0.05, 1e-4."""
+    if 0 < abs(number) < 1e-3:
+        mantissa, _, power = f"{number:.9e}".partition("e")
+        return _exponent(f"{mantissa.rstrip('0').rstrip('.')}e{power}")
     return _exponent(f"{number:.10g}")
 
 
@@ -105,17 +108,20 @@ def number_html(text: str) -> str:
     """Return the words of this module with powers of ten and minus signs set as in print."""
     text = html.escape(text)
     text = re.sub(r"\b1e(-?\d+)", r"10<sup>\1</sup>", text)
-    text = re.sub(r"(\d)e(-?\d+)", r"\1 × 10<sup>\2</sup>", text)
+    text = re.sub(r"(\d)e(-?\d+)", r"\1&nbsp;×&nbsp;10<sup>\2</sup>", text)
     return re.sub(r"-(?=\d)", "−", text)
 
 
 def plain(text: str) -> str:
     """Return a sentence of claims.toml without the targets of its links."""
-    return LINK.sub(r"\1", text)
+    return MARKUP.sub(lambda part: part["words"] or part[0], text)
 
 
 def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
-    """Return a sentence of claims.toml as HTML; its $mathematics$ is left to MathJax.
+    r"""Return a sentence of claims.toml as HTML; its $mathematics$ is left to MathJax.
+
+    It is put between ``\(`` and ``\)``, which MathJax knows in Jupyter and in a Sphinx page; the
+    latter does not know ``$``.
 
     Parameters
     ----------
@@ -124,11 +130,14 @@ def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
         Turns the target of a link into an address as seen from the page.
     """
     parts, end = [], 0
-    for link in LINK.finditer(text):
-        parts.append(html.escape(text[end : link.start()]))
-        words, target = link.groups()
-        parts.append(f'<a href="{html.escape(resolve(target))}">{html.escape(words)}</a>')
-        end = link.end()
+    for part in MARKUP.finditer(text):
+        parts.append(html.escape(text[end : part.start()]))
+        if part["maths"]:
+            parts.append(rf"\({html.escape(part['maths'])}\)")
+        else:
+            words = sentence_html(part["words"], resolve)
+            parts.append(f'<a href="{html.escape(resolve(part["target"]))}">{words}</a>')
+        end = part.end()
     return "".join(parts) + html.escape(text[end:])
 
 

@@ -1,0 +1,225 @@
+"""Verdicts: what lies within the tolerance holds, and nothing else does."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from claims_samples import claim
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ncbook.claims import check
+from ncbook.claims.check import Summary, judge, summarise
+
+finite = st.floats(-1e6, 1e6)
+some = st.lists(finite, min_size=1, max_size=20)
+
+
+def identity(**changes):
+    defaults = {"kind": "identity", "expect": 0.0, "tolerance": 1e-12, "statistic": "worst"}
+    return claim(**(defaults | changes))
+
+
+def bound(side, **changes):
+    return claim(**({"kind": "bound", "expect": 1.0, "side": side, "tolerance": 0} | changes))
+
+
+def verdict(one, values, **options):
+    return judge(one, summarise(values), **options).name
+
+
+# A value that holds and values that do not, for each kind: one far off, one just outside.
+CASES = {
+    "number": (claim(), 2.04, [3.0, -2.0, 2.0501, 1.9499]),
+    "number, relative": (claim(expect=-10.0, tolerance=0.1, relative=True), -10.9, [10.0, -11.01]),
+    "number, exact": (claim(expect=30, tolerance=0), 30, [31, 30 + 1e-9]),
+    "rate": (claim(kind="rate", expect=1.0, tolerance=0.01), 0.991, [2.0, 0.9899, 1.0101]),
+    "order": (claim(kind="order", expect=4.0, tolerance=0.1), 4.09, [2.0, 4.11, 3.89]),
+    "identity": (identity(), 3e-15, [1e-3, 1.01e-12, -1.01e-12]),
+    "identity, exact": (identity(tolerance=0), 0.0, [5e-324, 1.0]),
+    "bound from above": (bound("max"), -50.0, [2.0, math.nextafter(1, 2)]),
+    "bound from below": (bound("min"), 50.0, [0.0, math.nextafter(1, 0)]),
+    "bound with room": (bound("max", tolerance=0.01), 1.009, [1.011]),
+    "bound, relative": (
+        bound("min", expect=-2.0, tolerance=0.5, relative=True), -2.9, [-3.1],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_value_within_the_tolerance_holds(name):
+    one, good, _ = CASES[name]
+    assert verdict(one, good) == check.HOLDS
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_wrong_value_fails(name):
+    one, _, wrong = CASES[name]
+    for value in wrong:
+        assert verdict(one, value) == check.FAILS, value
+        assert judge(one, summarise(value)).breaks
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("statistic", ["median", "worst"])
+def test_what_is_not_finite_never_holds(name, value, statistic):
+    one, good, _ = CASES[name]
+    fields = {**one.__dict__, "statistic": statistic}
+    assert verdict(claim(**fields), value) == check.FAILS
+    # One among many good ones is enough, wherever it stands.
+    assert verdict(claim(**fields), [good, value, good, good]) == check.FAILS
+    assert verdict(claim(**fields), [value, good, good]) == check.FAILS
+
+
+def test_worst_finds_the_one_bad_value_and_median_does_not():
+    values = [2.0] * 9 + [3.0]
+    assert verdict(claim(statistic="worst"), values) == check.FAILS
+    assert verdict(claim(statistic="median"), values) == check.HOLDS
+    assert verdict(claim(statistic="median"), [2.0] * 4 + [3.0] * 5) == check.FAILS
+
+
+def test_worst_of_a_bound_is_on_its_side():
+    values = [0.0, 0.5, 2.0]
+    assert check.value(bound("max", statistic="worst"), summarise(values)) == 2.0
+    assert check.value(bound("min", statistic="worst"), summarise(values)) == 0.0
+
+
+@given(some, finite, st.floats(0, 1e3))
+def test_worst_holds_exactly_if_each_value_does(values, expect, tolerance):
+    one = claim(expect=expect, tolerance=tolerance, statistic="worst")
+    each = all(verdict(one, value) == check.HOLDS for value in values)
+    # The two agree but for values whose distances to expect differ by less than rounding.
+    low, high = one.interval
+    edges = [abs(value - edge) for value in values for edge in (low, high)]
+    if min(edges) > 1e-9 * (1 + abs(expect) + tolerance):
+        assert (verdict(one, values) == check.HOLDS) == each
+
+
+@given(finite, st.floats(0, 1e3), st.floats(1e-6, 1e3))
+def test_beyond_the_tolerance_nothing_holds(expect, tolerance, more):
+    one = claim(expect=expect, tolerance=tolerance)
+    room = max(more, 1e-9 * (abs(expect) + tolerance))
+    assert verdict(one, expect) == check.HOLDS
+    assert verdict(one, expect + tolerance + room) == check.FAILS
+    assert verdict(one, expect - tolerance - room) == check.FAILS
+
+
+@given(some)
+def test_the_summary_does_not_depend_on_order_or_container(values):
+    summary = summarise(values)
+    assert summary == summarise(values[::-1]) == summarise(iter(values))
+    assert summary == summarise(np.array(values)) == summarise(tuple(values))
+    assert summary == summarise(torch.tensor(values, dtype=torch.float64))
+    assert summary == summarise([values[:1], values[1:]])
+    assert summary.n == len(values)
+    assert summary.min <= summary.median <= summary.max
+    assert summary.median == pytest.approx(np.median(values))
+
+
+@given(st.lists(st.floats(), min_size=1, max_size=8))
+def test_a_summary_survives_json(values):
+    summary = summarise(values)
+    again = Summary.from_dict(json.loads(json.dumps(summary.as_dict(), allow_nan=False)))
+    assert repr(again) == repr(summary)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True),
+        torch.tensor([[1, 2], [3, 4]]),
+        torch.tensor([1, 2, 3, 4], dtype=torch.float32),
+        np.arange(1, 5, dtype=np.int16),
+        [np.float32(1), 2, torch.tensor(3.0), np.array([4])],
+        {1, 2, 3, 4},
+    ],
+)
+def test_arrays_and_tensors_of_any_shape(values):
+    assert summarise(values) == Summary(4, 1.0, 2.5, 4.0)
+
+
+def test_a_scalar_is_one_value():
+    for value in (3, 3.0, np.float64(3), np.array(3), torch.tensor(3)):
+        assert summarise(value) == Summary(1, 3.0, 3.0, 3.0)
+
+
+@pytest.mark.parametrize("values", [[], (), np.array([]), torch.zeros(0, 3), [[], []]])
+def test_no_value_is_an_error(values):
+    with pytest.raises(ValueError, match="expected at least one"):
+        summarise(values)
+
+
+@pytest.mark.parametrize(
+    "values", ["2", True, None, 1j, [1, "x"], [[1], [None]], {"a": 1}, np.array([True]), object()]
+)
+def test_what_is_no_number_is_an_error(values):
+    with pytest.raises(TypeError, match="expected a real number, or a sequence"):
+        summarise(values)
+
+
+def test_nothing_measured_breaks_the_book():
+    found = judge(claim(), None)
+    assert (found.name, found.breaks) == (check.NOT_MEASURED, True)
+    assert "a-paper/01-first" in found.message
+
+
+def test_a_known_discrepancy_is_strict():
+    one = claim(discrepancy="It is not; [why](#why).")
+    assert verdict(one, 3.0) == check.DISCREPANCY
+    assert not judge(one, summarise(3.0)).breaks
+    gone = judge(one, summarise(2.0))
+    assert (gone.name, gone.breaks) == (check.FAILS, True)
+    assert "discrepancy is gone" in gone.message
+    assert "Remove the field 'discrepancy' of a.number" in gone.message
+
+
+def test_a_known_discrepancy_must_be_measured_and_finite():
+    one = claim(discrepancy="It is not; [why](#why).")
+    assert judge(one, None).name == check.NOT_MEASURED
+    assert verdict(one, math.nan) == check.FAILS
+    assert verdict(one, [3.0, math.inf, 3.0]) == check.FAILS
+
+
+def test_a_claim_for_the_paper_profile_is_judged_there_only():
+    one = claim(profile="paper")
+    for summary in (None, summarise(2.0), summarise(9.0)):
+        found = judge(one, summary, "quick")
+        assert (found.name, found.breaks) == (check.PAPER_ONLY, False)
+    assert judge(one, None, "paper").name == check.NOT_MEASURED
+    assert verdict(one, 2.0, profile="paper") == check.HOLDS
+    assert verdict(one, 9.0, profile="paper") == check.FAILS
+    assert verdict(claim(), 9.0, profile="paper") == check.FAILS
+
+
+def test_a_failure_says_both_numbers():
+    message = judge(claim(), summarise(2.1)).message
+    assert message == "Measured 2.10, expected 2 ± 0.05."
+
+
+def test_the_share_of_the_tolerance_that_is_used():
+    assert check.used(claim(), summarise(2.025)) == pytest.approx(0.5)
+    assert check.used(claim(), summarise(1.9)) == pytest.approx(2)
+    assert check.used(bound("max"), summarise(0.5)) is None
+    assert check.used(claim(tolerance=0), summarise(2.0)) is None
+    assert check.used(claim(), summarise(math.nan)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"n": 0}, "n is 0"),
+        ({"n": True}, "n is True"),
+        ({"min": 5.0}, "does not lie between"),
+        ({"max": "many"}, "'many' is no number"),
+        ({"median": None}, "None is no number"),
+        ({"median": [1]}, "is no number"),
+    ],
+)
+def test_a_damaged_summary_is_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        Summary.from_dict(summarise([1.0, 2.0, 3.0]).as_dict() | change)
+    with pytest.raises(ValueError, match="'n' is missing"):
+        Summary.from_dict({})

@@ -1,0 +1,292 @@
+"""The ledger: every claim beside its measurement, and what breaks a book."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from claims_samples import book, entry, write
+
+from ncbook.claims import Chapter, ClaimsError, check, ledger, registry
+
+FIRST, SECOND, OTHER = "a-paper/01-first", "a-paper/02-next", "b-paper/01-one"
+GOOD = {"a.number": [2.0, 2.01], "a.gap": 3.0, "a.next": 2.0, "b.number": 2.0}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    root = book(
+        tmp_path / "book",
+        a_paper=[
+            entry(id="a.next", chapter=SECOND, origin="beyond"),
+            entry(sentence="Is $a<b$ & \"c\"?"),
+            entry(id="a.gap", discrepancy="It is not; [see why](#why)."),
+            entry(id="a.large", profile="paper"),
+        ],
+        b_paper=[entry(id="b.number", chapter=OTHER, kind="order")],
+    )  # fmt: skip
+    head = {"paper": "Other 2021", "citation": "other2021", "part": "Part II"}
+    write(root / "notebooks" / "b-paper", entry(id="b.number", chapter=OTHER, kind="order"),
+          head=head)  # fmt: skip
+    monkeypatch.setenv("NCBOOK_ROOT", str(root))
+    return root
+
+
+@pytest.fixture
+def measured(root, tmp_path, monkeypatch):
+    """Return a function that measures and returns the chapters' folders."""
+
+    def measure(values=GOOD, profile="quick"):
+        folders = {}
+        for name in (FIRST, SECOND, OTHER):
+            folder = tmp_path / "results" / name
+            monkeypatch.setenv("NCBOOK_OUT", str(folder))
+            chapter = Chapter(name, profile=profile, provenance={"device": "cpu"})
+            for id in chapter.claims:
+                if id in values:
+                    chapter.measure(id, values[id], parameters={"C": 3})
+            folders[name] = (folder, f"key-of-{name}")
+        return folders
+
+    return measure
+
+
+def verdicts(rows):
+    return {row.claim.id: row.verdict.name for row in rows}
+
+
+def broken(rows):
+    return {row.claim.id for row in ledger.broken(rows)}
+
+
+def test_a_good_book_stands(root, measured):
+    rows = ledger.collect(registry(root), measured(), profile="quick")
+    assert verdicts(rows) == {
+        "a.next": "holds",
+        "a.number": "holds",
+        "a.gap": "known discrepancy",
+        "a.large": "paper profile only",
+        "b.number": "holds",
+    }
+    assert ledger.broken(rows) == []
+    assert [row.key for row in rows][:1] == [f"key-of-{SECOND}"]
+    assert ledger.summary(rows) == {
+        "holds": 3, "fails": 0, "known discrepancy": 1, "not measured": 0, "paper profile only": 1,
+    }  # fmt: skip
+    assert ledger.summary_line(rows) == (
+        "5 claims: 3 hold, 1 known discrepancy, 1 for the paper profile only."
+    )
+
+
+def test_the_paper_profile_wants_every_claim(root, measured):
+    rows = ledger.collect(registry(root), measured(profile="paper"), profile="paper")
+    assert broken(rows) == {"a.large"}
+    rows = ledger.collect(registry(root), measured(GOOD | {"a.large": 2}, "paper"), "paper")
+    assert broken(rows) == set()
+
+
+@pytest.mark.parametrize("id", GOOD)
+def test_one_record_less_breaks_the_book(root, measured, id):
+    values = {name: value for name, value in GOOD.items() if name != id}
+    rows = ledger.collect(registry(root), measured(values))
+    assert broken(rows) == {id}
+    assert verdicts(rows)[id] == "not measured"
+
+
+@pytest.mark.parametrize("id", GOOD)
+def test_one_wrong_value_breaks_the_book(root, measured, id):
+    wrong = 2.0 if id == "a.gap" else 2.0501
+    rows = ledger.collect(registry(root), measured(GOOD | {id: wrong}))
+    assert broken(rows) == {id}
+    assert verdicts(rows)[id] == "fails"
+
+
+def test_a_chapter_without_results_breaks_the_book(root, measured):
+    folders = measured()
+    del folders[OTHER]
+    rows = ledger.collect(registry(root), folders)
+    assert broken(rows) == {"b.number"}
+    assert rows[-1].verdict.message == f"No results of chapter {OTHER} were given."
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"id": "a.number"', b"\xff"])
+def test_a_damaged_record_breaks_the_book(root, measured, content):
+    folders = measured()
+    path = folders[FIRST][0] / "claims" / "a.number.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    rows = ledger.collect(registry(root), folders)
+    assert broken(rows) == {"a.number"}
+    assert "is no record of the claim" in ledger.broken(rows)[0].verdict.message
+
+
+def test_a_record_of_another_claim_or_profile_does_not_count(root, measured):
+    folders = measured()
+    claims = folders[FIRST][0] / "claims"
+    (claims / "a.number.json").write_bytes((claims / "a.gap.json").read_bytes())
+    assert broken(ledger.collect(registry(root), folders)) == {"a.number"}
+    rows = ledger.collect(registry(root), measured(profile="paper"), profile="quick")
+    assert broken(rows) == set(GOOD)
+
+
+def test_an_unknown_profile_is_refused(root):
+    with pytest.raises(ClaimsError, match="known profiles are quick, paper"):
+        ledger.collect(registry(root), {}, profile="huge")
+
+
+def test_json_says_everything(root, measured):
+    rows = ledger.collect(registry(root), measured())
+    table = json.loads(ledger.to_json(rows))
+    assert (table["format"], table["profile"]) == (1, "quick")
+    assert table["summary"] == ledger.summary(rows)
+    entries = {one["id"]: one for one in table["claims"]}
+    assert list(entries) == list(registry(root))
+    one = entries["a.number"]
+    assert one["record"]["value"] == 2.005
+    assert one["record"]["provenance"] == {"device": "cpu"}
+    assert one["tolerance"] == {"abs": 0.05, "reason": "The next term."}
+    assert (one["expect"], one["verdict"], one["key"]) == (2.0, "holds", f"key-of-{FIRST}")
+    assert entries["a.large"]["record"] is None
+
+
+def test_json_can_be_judged_again(root, measured):
+    known = registry(root)
+    rows = ledger.collect(known, measured())
+    assert ledger.from_json(ledger.to_json(rows), known) == rows
+    bad = ledger.collect(known, measured(GOOD | {"a.number": [2.0, float("nan")]}))
+    again = ledger.from_json(ledger.to_json(bad), known)
+    assert verdicts(again) == verdicts(bad)
+    assert broken(again) == {"a.number"}
+
+
+def spoilt(text, id, **changes):
+    """Return the text of a ledger with changed fields in the record of one claim."""
+    table = json.loads(text)
+    for one in table["claims"]:
+        if one["id"] == id:
+            one["record"] |= changes
+    return json.dumps(table)
+
+
+def test_a_written_verdict_is_not_trusted(root, measured):
+    known = registry(root)
+    text = ledger.to_json(ledger.collect(known, measured()))
+    wrong = spoilt(text, "b.number", value=3.0, worst=3.0, min=3.0, median=3.0, max=3.0)
+    assert verdicts(ledger.from_json(wrong, known))["b.number"] == "fails"
+    partly = spoilt(text, "b.number", median=2.04)
+    assert verdicts(ledger.from_json(partly, known))["b.number"] == "not measured"
+    table = json.loads(text)
+    table["claims"] = [one for one in table["claims"] if one["id"] != "b.number"]
+    assert broken(ledger.from_json(json.dumps(table), known)) == {"b.number"}
+
+
+def test_a_ledger_of_another_book_is_refused(root, measured):
+    known = registry(root)
+    text = ledger.to_json(ledger.collect(known, measured()))
+    less = {id: one for id, one in known.items() if id != "a.gap"}
+    with pytest.raises(ClaimsError, match=r"registered no more: a\.gap"):
+        ledger.from_json(text, less)
+    for other in ("", "[]", "{}", "3", '{"format": 1}'):
+        with pytest.raises(ClaimsError, match="make book"):
+            ledger.from_json(other, known)
+    with pytest.raises(ClaimsError, match="has format 0"):
+        ledger.from_json(text.replace('"format": 1', '"format": 0'), known)
+
+
+def test_it_is_written_for_site_reader_and_tests(root, measured):
+    rows = ledger.collect(registry(root), measured())
+    ledger.write(rows, root)
+    page, copy, built = (
+        root / "book/_generated/ledger.md",
+        root / "book/_generated/ledger.json",
+        root / "_build/ledger.json",
+    )
+    assert page.read_text() == ledger.to_markdown(rows)
+    assert copy.read_text() == built.read_text() == ledger.to_json(rows)
+    before = [path.stat().st_mtime_ns for path in (page, copy, built)]
+    ledger.write(rows, root)
+    assert before == [path.stat().st_mtime_ns for path in (page, copy, built)]
+    with pytest.raises(ClaimsError, match="the ledger is empty"):
+        ledger.write([], root)
+
+
+class Page(HTMLParser):
+    """What matters of the generated HTML; checks on the way that elements are closed in order."""
+
+    VOID = ("input", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags = [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def test_the_page_part(root, measured):
+    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+    lines = text.splitlines()
+    assert [line for line in lines if line.startswith("#")][-2:] == [
+        "### Part I: Author 2020",
+        "### Part II: Other 2021",
+    ]
+    # Chapters are references that Sphinx checks, in their order.
+    assert [line for line in lines if line.startswith("{doc}")] == [
+        f"{{doc}}`{name}`" for name in (FIRST, SECOND, OTHER)
+    ]
+    assert "{cite:p}`author2020`. 4 claims: 2 hold, 1 known discrepancy" in text
+    page = Page(text)
+    rows = [attrs for attrs in page.all("tr") if "id" in attrs]
+    assert [row["id"] for row in rows] == [
+        "claim-a-number", "claim-a-gap", "claim-a-large", "claim-a-next", "claim-b-number",
+    ]  # fmt: skip
+    assert [row["data-verdict"] for row in rows] == [
+        check.HOLDS, check.DISCREPANCY, check.PAPER_ONLY, check.HOLDS, check.HOLDS,
+    ]  # fmt: skip
+    links = [attrs["href"] for attrs in page.all("a")]
+    assert f"{FIRST}.html#claim-a-number" in links
+    assert f"{FIRST}.html#why" in links
+    assert len([link for link in links if "#claim-" in link]) == len(rows)
+
+
+def test_no_block_of_html_is_cut_by_markdown(root, measured):
+    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+    for block in text.strip().split("\n\n"):
+        if block.startswith('<div class="ledger-chapter') or block == "</div>":
+            continue
+        if block.startswith("<"):
+            Page(block)
+
+
+def test_every_control_has_a_label(root, measured):
+    page = Page(ledger.to_markdown(ledger.collect(registry(root), measured())))
+    controls = [attrs["id"] for tag in ("input", "select") for attrs in page.all(tag)]
+    assert sorted(controls) == sorted(attrs["for"] for attrs in page.all("label"))
+    [count] = page.all("output")
+    assert count["aria-live"] == "polite"
+    [form] = page.all("form")
+    assert "hidden" in form
+
+
+def test_the_page_has_the_run_of_each_measurement(root, measured):
+    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+    for part in ("<dt>Device</dt><dd>cpu</dd>", "<dt>Parameter C</dt><dd>3</dd>",
+                 "<dt>Code</dt><dd>key-of-a-pap</dd>", "<dt>Tolerance used</dt><dd>10.0 %</dd>",
+                 "<dt>Id</dt><dd>a.number</dd>"):  # fmt: skip
+        assert part in text, part
+
+
+def test_sentences_are_escaped(root, measured):
+    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+    assert r"Is \(a&lt;b\) &amp; &quot;c&quot;?" in text
+    assert not re.search(r"data-text=\"[^\"]*<", text)

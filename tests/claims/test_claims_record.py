@@ -1,0 +1,299 @@
+"""What a chapter writes down and shows."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from claims_samples import CHAPTER, book, claim, entry
+
+from ncbook.claims import Chapter, ClaimsError, check, record, registry
+
+PROVENANCE = {"device": "cpu", "dtype": "float64", "torch": "2.13.0"}
+ENTRIES = [
+    entry(),
+    entry(
+        drop=("expect",), id="a.identity", kind="identity", statistic="worst",
+        tolerance={"abs": 1e-12, "reason": "Rounding of $x < y$."},
+    ),
+    entry(id="a.gap", discrepancy="It is not; [see why](#why) or [there](a-paper/02-next#x)."),
+    entry(id="a.large", profile="paper"),
+    entry(id="a.other", chapter="a-paper/02-next"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    root = book(tmp_path / "book", a_paper=ENTRIES)
+    monkeypatch.setenv("NCBOOK_ROOT", str(root))
+    monkeypatch.setenv("NCBOOK_OUT", str(tmp_path / "out"))
+    return tmp_path / "out" / "claims"
+
+
+@pytest.fixture
+def chapter(place):
+    return Chapter(CHAPTER, profile="quick", provenance=PROVENANCE)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Return a function that shows a chapter and returns its bundle."""
+
+    def show(chapter):
+        bundles = []
+        monkeypatch.setattr(
+            "IPython.display.display", lambda bundle, raw: bundles.append((bundle, raw))
+        )
+        chapter.show()
+        [(bundle, raw)] = bundles
+        assert raw is True
+        assert set(bundle) == {"text/html", "text/plain"}
+        return bundle
+
+    return show
+
+
+def test_a_measurement_is_written_down(chapter, place):
+    values = torch.tensor([[1.99, 2.01], [2.0, 2.03]], dtype=torch.float64, requires_grad=True)
+    assert chapter.measure("a.number", values, parameters={"C": 3, "eps": (0.1, 1e-5)}) is None
+    assert json.loads((place / "a.number.json").read_text()) == {
+        "id": "a.number",
+        "chapter": CHAPTER,
+        "profile": "quick",
+        "statistic": "median",
+        "value": 2.005,
+        "worst": 2.03,
+        "n": 4,
+        "min": 1.99,
+        "median": 2.005,
+        "max": 2.03,
+        "parameters": {"C": 3, "eps": [0.1, 1e-5]},
+        "provenance": PROVENANCE,
+    }
+    assert [path.name for path in place.iterdir()] == ["a.number.json"]
+
+
+def test_a_record_is_read_as_it_was_written(chapter, place):
+    chapter.measure("a.identity", [1e-15, 0.1 + 0.2])
+    one = chapter.claims["a.identity"]
+    found = record.read(place / "a.identity.json", one, "quick")
+    assert found.summary == check.summarise([1e-15, 0.1 + 0.2])
+    assert (found.provenance, found.parameters) == (PROVENANCE, {})
+
+
+def test_a_second_measurement_replaces_the_first(chapter, place):
+    chapter.measure("a.number", 1.0)
+    chapter.measure("a.number", 2.0)
+    assert json.loads((place / "a.number.json").read_text())["value"] == 2.0
+
+
+def test_what_is_not_finite_is_written_as_a_text(chapter, place):
+    chapter.measure("a.number", [2.0, math.nan])
+    chapter.measure("a.gap", [1.0, -math.inf])
+    assert json.loads((place / "a.number.json").read_text())["value"] == "nan"
+    found = json.loads((place / "a.gap.json").read_text())
+    assert (found["min"], found["worst"], found["max"]) == ("-inf", "-inf", 1.0)
+    again = record.read(place / "a.number.json", chapter.claims["a.number"], "quick")
+    assert math.isnan(again.summary.median)
+
+
+@pytest.mark.parametrize("id", ["a.numbr", "a.other", "../a.number", ""])
+def test_an_id_of_no_claim_of_this_chapter_is_refused(chapter, place, id):
+    with pytest.raises(ClaimsError, match=r"its claims are a\.number, a\.identity, a\.gap") as e:
+        chapter.measure(id, 2.0)
+    assert repr(id) in str(e.value)
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("values", [[], "2", None, True, 10**400])
+def test_what_cannot_be_judged_is_refused(chapter, place, values):
+    with pytest.raises(ClaimsError, match=r"claim 'a\.number': "):
+        chapter.measure("a.number", values)
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("parameters", [{"x": math.nan}, {"x": torch.ones(2)}, {(1, 2): 3}])
+def test_parameters_are_plain_values(chapter, place, parameters):
+    with pytest.raises(ClaimsError, match=r"parameters cannot be written as JSON"):
+        chapter.measure("a.number", 2.0, parameters=parameters)
+    assert not place.exists()
+
+
+def test_an_unwritable_folder_is_named(chapter, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NCBOOK_OUT", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"cannot write .*a\.number\.json"):
+        chapter.measure("a.number", 2.0)
+
+
+def test_a_chapter_must_have_claims_and_a_profile(place):
+    with pytest.raises(ClaimsError, match="has claims of a-paper/01-first, a-paper/02-next"):
+        Chapter("a-paper/01-frist")
+    with pytest.raises(ClaimsError, match="known profiles are quick, paper"):
+        Chapter(CHAPTER, profile="huge")
+    with pytest.raises(ClaimsError, match=r"b-paper/claims\.toml: cannot be read"):
+        Chapter("b-paper/01-first")
+    with pytest.raises(ClaimsError, match="provenance cannot be written"):
+        Chapter(CHAPTER, provenance={"device": torch.device("cpu")})
+
+
+def test_the_text_is_stable(chapter, shown):
+    chapter.measure("a.number", [2.0, 2.0049, 2.01])
+    chapter.measure("a.identity", [1e-16, 3e-15])
+    chapter.measure("a.gap", 3.0)
+    assert shown(chapter)["text/plain"] == (
+        "Claims of a-paper/01-first, quick profile\n"
+        "✓ holds: a.number (Figure 1; the paper says it; number)\n"
+        "  The value is $2$.\n"
+        "  expected 2 ± 0.05; measured 2.00 (median of 3 values, 2.00 to 2.01)\n"
+        "✓ holds: a.identity (Figure 1; the paper says it; identity)\n"
+        "  The value is $2$.\n"
+        "  expected 0 ± 1e-12; measured ≤ 1e-14 (worst of 2 values, all ≤ 1e-14)\n"
+        "△ known discrepancy: a.gap (Figure 1; the paper says it; number)\n"
+        "  The value is $2$.\n"
+        "  expected 2 ± 0.05; measured 3.00\n"
+        "  known discrepancy: It is not; see why or there.\n"
+        "– paper profile only: a.large (Figure 1; the paper says it; number)\n"
+        "  The value is $2$.\n"
+        "  expected 2 ± 0.05; measured nothing"
+    )
+
+
+def test_the_page_does_not_depend_on_machine_or_rounding(place, shown):
+    pages = []
+    for provenance, tiny in ((PROVENANCE, 2e-16), ({"device": "cuda"}, 4e-15)):
+        one = Chapter(CHAPTER, provenance=provenance)
+        one.measure("a.number", 2 + tiny)
+        one.measure("a.identity", [tiny, -tiny])
+        pages.append(shown(one))
+    assert pages[0] == pages[1]
+
+
+class Rows(HTMLParser):
+    """The rows of a table: id, roles and text; and that every element is closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.open, self.roles, self.links = {}, [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.open.append(tag)
+        if "role" in attrs:
+            self.roles.append((tag, attrs["role"]))
+        if tag == "tr" and "id" in attrs:
+            self.rows[attrs["id"]] = ""
+        if tag == "a":
+            self.links.append(attrs["href"])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.rows and "tbody" in self.open:
+            self.rows[list(self.rows)[-1]] += data
+
+
+def test_the_table_is_accessible_and_whole(chapter, shown):
+    chapter.measure("a.number", [2.0, 2.01])
+    chapter.measure("a.gap", 3.0)
+    page = shown(chapter)["text/html"]
+    found = Rows(page)
+    assert list(found.rows) == [
+        "claim-a-number", "claim-a-identity", "claim-a-gap", "claim-a-large",
+    ]  # fmt: skip
+    # Words and a symbol, not colour alone; what was not measured is said too.
+    for row, words in {
+        "claim-a-number": ["✓ holds", "2 ± 0.05", "2.00", "median of 2 values", "the paper says"],
+        "claim-a-identity": ["○ not measured", "nothing", "Rounding of", "0 ± 10"],
+        "claim-a-gap": ["△ known discrepancy", "It is not"],
+        "claim-a-large": ["– paper profile only"],
+    }.items():
+        for part in words:
+            assert part in found.rows[row], (row, part)
+    assert ("table", "table") in found.roles
+    assert found.roles.count(("th", "columnheader")) == 5
+    assert found.roles.count(("th", "rowheader")) == 4
+    assert found.roles.count(("td", "cell")) == 16
+    assert found.links == ["#why", "../a-paper/02-next.html#x"]
+    assert "\\(x &lt; y\\)" in page
+    assert "$" not in re.sub(r"<style>.*?</style>", "", page, flags=re.S)
+    assert "tex2jax_process" in page
+
+
+def test_a_failing_claim_is_shown_as_failing(chapter, shown):
+    chapter.measure("a.number", 2.1)
+    chapter.measure("a.gap", 2.0)
+    page = shown(chapter)
+    assert "✗ fails: a.number" in page["text/plain"]
+    assert "Measured 2.10, expected 2 ± 0.05." in page["text/html"]
+    assert "The known discrepancy is gone" in page["text/html"]
+
+
+def test_the_room_is_light_to_import():
+    code = (
+        "import sys, ncbook.claims\n"
+        "heavy = {'numpy', 'torch', 'pandas', 'IPython', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_chapter_measures_in_a_plain_session_too(place, tmp_path, monkeypatch):
+    monkeypatch.delenv("NCBOOK_OUT")
+    Chapter(CHAPTER).measure("a.number", 2.0)
+    root = os.environ["NCBOOK_ROOT"]
+    assert os.path.isfile(f"{root}/_build/interactive/claims/a.number.json")
+
+
+DAMAGE = [
+    ({"id": "a.other"}, "its id is 'a.other', expected 'a.number'"),
+    ({"chapter": "a-paper/02-next"}, "its chapter is 'a-paper/02-next'"),
+    ({"profile": "paper"}, "its profile is 'paper', expected 'quick'"),
+    ({"provenance": None}, "'provenance' is missing"),
+    ({"parameters": 3}, "'parameters' is missing"),
+    ({"value": 2.0}, "damaged, or made for an earlier text"),
+    ({"worst": 9.0}, "damaged, or made for an earlier text"),
+    ({"statistic": "worst"}, "damaged, or made for an earlier text"),
+    ({"median": "x"}, "'x' is no number"),
+    ({"extra": 1}, "damaged, or made for an earlier text"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), DAMAGE)
+def test_a_damaged_record_is_refused(chapter, place, change, said):
+    chapter.measure("a.number", [2.01, 2.02])
+    path = place / "a.number.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        record.read(path, chapter.claims["a.number"], "quick")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", '{"id": "a.number"}'])
+def test_what_is_no_record_is_refused(chapter, tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"x\.json is no record of the claim"):
+        record.read(path, chapter.claims["a.number"], "quick")
+
+
+def test_a_record_of_a_claim_that_changed_is_refused(chapter, place):
+    chapter.measure("a.number", [2.0, 2.04])
+    changed = claim(statistic="worst")
+    with pytest.raises(ValueError, match="earlier text of the claim"):
+        record.read(place / "a.number.json", changed, "quick")
+
+
+def test_the_registry_and_the_chapter_agree(chapter):
+    from ncbook import files
+
+    known = registry(files.root())
+    assert all(known[id] == one for id, one in chapter.claims.items())

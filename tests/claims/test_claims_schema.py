@@ -1,0 +1,213 @@
+"""Reading claims.toml: what is well formed is taken, all else is named."""
+
+import pytest
+from claims_samples import CHAPTER, book, claim, entry, write
+
+from ncbook.claims.schema import ClaimsError, load, registry
+
+
+def test_a_whole_entry_becomes_a_claim(tmp_path):
+    assert load(write(tmp_path / "a-paper", entry())) == [claim()]
+
+
+def test_each_kind_of_expectation(tmp_path):
+    reason = {"reason": "Why."}
+    path = write(
+        tmp_path / "a-paper",
+        entry(drop=("expect",), id="a", kind="identity", tolerance={"abs": 1e-12} | reason),
+        entry(id="b", kind="bound", expect={"max": 1}, tolerance=reason),
+        entry(id="c", kind="bound", expect={"min": 1.0}, tolerance={"abs": 0.1} | reason),
+        entry(id="d", kind="rate", expect=-4, tolerance={"rel": 0.25} | reason),
+        entry(id="e", kind="order", expect=4, tolerance={"abs": 0} | reason),
+    )
+    intervals = [one.interval for one in load(path)]
+    inf = float("inf")
+    assert intervals == [(-1e-12, 1e-12), (-inf, 1), (0.9, inf), (-5, -3), (4, 4)]
+
+
+def test_optional_fields(tmp_path):
+    why = "It never did; [see why](#why) and [more](https://example.org/x)."
+    path = write(tmp_path / "a-paper", entry(profile="paper", discrepancy=why))
+    [one] = load(path, {CHAPTER})
+    assert (one.profile, one.discrepancy) == ("paper", why)
+
+
+LINK = "expected a link to its explanation"
+KNOWN = "known fields are id, place, origin, kind, sentence, chapter, statistic, tolerance, expect"
+BAD = [
+    # field, value (None: the field is missing), what the message says after the field's name
+    ("id", None, "is missing; expected letters a-z, digits"),
+    ("id", "A b", 'is "A b"; expected letters a-z, digits'),
+    ("id", "../x", "expected letters a-z, digits"),
+    ("id", "a..b", "expected letters a-z, digits"),
+    ("id", 3, "is 3; expected letters a-z"),
+    ("place", "", 'is ""; expected a text that is not empty'),
+    ("place", ["x"], 'is ["x"]; expected a text'),
+    ("origin", "rumour", 'is "rumour"; expected one of paper, derived, beyond'),
+    ("origin", None, "is missing; expected one of paper, derived, beyond"),
+    ("kind", "numbr", 'is "numbr"; expected one of number, identity, bound, rate, order'),
+    ("kind", ["number"], "expected one of number, identity, bound, rate, order"),
+    ("sentence", None, "is missing; expected a text"),
+    ("sentence", "two\nlines", "expected one line of text"),
+    ("sentence", "An open $x", "expected each $ of its mathematics to have its partner"),
+    ("sentence", "A [link](nowhere).", "expected the target 'nowhere' to be #section"),
+    ("chapter", "first", 'is "first"; expected <paper\'s folder>/<NN-name>'),
+    ("chapter", "b-paper/01-first", "expected a chapter that exists: a-paper/01-first"),
+    ("chapter", "a-paper/09-none", "expected a chapter that exists: a-paper/01-first"),
+    ("statistic", "mean", 'is "mean"; expected one of median, worst'),
+    ("statistic", None, "is missing; expected one of median, worst"),
+    ("expect", None, "is missing; expected a finite number"),
+    ("expect", "2", 'is "2"; expected a finite number'),
+    ("expect", True, "is true; expected a finite number"),
+    ("expect", float("nan"), "is NaN; expected a finite number"),
+    ("expect", float("inf"), "is Infinity; expected a finite number"),
+    ("expect", {"max": 1}, 'is {"max": 1}; expected a finite number'),
+    ("tolerance", None, "is missing; expected {abs = x, reason"),
+    ("tolerance", 0.1, "is 0.1; expected {abs = x, reason"),
+    ("tolerance", {"abs": 0.1}, ".reason' is missing; expected a text that is not empty"),
+    ("tolerance", {"abs": 0.1, "reason": " "}, '.reason\' is " "; expected a text'),
+    ("tolerance", {"reason": "Why."}, ".abs' is missing; expected a number, 0 or more"),
+    ("tolerance", {"abs": -0.1, "reason": "Why."}, ".abs' is -0.1; expected a finite number"),
+    ("tolerance", {"abs": float("nan"), "reason": "Why."}, ".abs' is NaN; expected a finite"),
+    ("tolerance", {"abs": "x", "reason": "Why."}, '.abs\' is "x"; expected a finite number'),
+    ("tolerance", {"abs": 1, "rel": 1, "reason": "Why."}, ".rel' is 1; expected either abs or"),
+    ("tolerance", {"abs": 1, "sigma": 2, "reason": "Why."}, ".sigma' is not known; known fields"),
+    ("profile", "huge", 'is "huge"; expected one of quick, paper'),
+    ("discrepancy", "", 'is ""; expected a text'),
+    ("discrepancy", "Just so.", LINK),
+    ("discrepancy", "Because $f[1](x)$ is not a link.", LINK),
+    ("discrepancy", "[why](http://example.org)", "an address that begins with https://"),
+    ("discrepancy", "[why](a-paper/09-none#x)", "the target 'a-paper/09-none#x' to be #section"),
+    ("expected", 2, f"is not known; {KNOWN}"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "said"), BAD)
+def test_a_malformed_field_is_named(tmp_path, field, value, said):
+    table = entry(drop=(field,)) if value is None else entry(**{field: value})
+    path = write(tmp_path / "a-paper", table)
+    with pytest.raises(ClaimsError) as error:
+        load(path, {CHAPTER})
+    lines = [line for line in str(error.value).splitlines() if said in line]
+    assert lines, error.value
+    assert lines[0].startswith(f"{path}: claim ")
+    assert f"field '{field}" in lines[0]
+    if field != "id":
+        assert "claim 'a.number'" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "identity"}, "field 'expect' is 2.0; expected no such field"),
+        ({"kind": "bound"}, "field 'expect' is 2.0; expected {max = x} or {min = x}"),
+        ({"kind": "bound", "expect": {"max": 1, "min": 0}}, "expected {max = x} or {min = x}"),
+        ({"kind": "bound", "expect": {"most": 1}}, "expected {max = x} or {min = x}"),
+        ({"kind": "bound", "expect": {"max": float("nan")}}, "expected {max = x} or {min = x}"),
+        ({"expect": 0, "tolerance": {"rel": 0.1, "reason": "Why."}}, "a share of 0 allows nothing"),
+    ],
+)
+def test_an_expectation_that_does_not_fit_its_kind(tmp_path, changes, said):
+    path = write(tmp_path / "a-paper", entry(**changes))
+    with pytest.raises(ClaimsError, match=r"claim 'a\.number'") as error:
+        load(path)
+    assert said in str(error.value)
+
+
+def test_an_identity_takes_no_relative_tolerance(tmp_path):
+    tolerance = {"rel": 0.1, "reason": "Why."}
+    table = entry(drop=("expect",), kind="identity", tolerance=tolerance)
+    with pytest.raises(ClaimsError, match="a share of 0 allows nothing"):
+        load(write(tmp_path / "a-paper", table))
+
+
+def test_every_problem_is_told_at_once(tmp_path):
+    path = write(tmp_path / "a-paper", entry(kind="x", origin="y"), entry(id="b", statistic="z"))
+    with pytest.raises(ClaimsError) as error:
+        load(path)
+    assert [line.split("field ")[1][:8] for line in str(error.value).splitlines()] == [
+        "'origin'", "'kind' i", "'statist",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ({"paper": None}, "field 'paper' is missing; expected a text"),
+        ({"citation": "no key!"}, "field 'citation' is \"no key!\"; expected a key"),
+        ({"part": "Part One"}, "field 'part' is \"Part One\"; expected one of Part I, Part II"),
+        ({"title": "x"}, "field 'title' is not known; known fields are paper, citation, part"),
+    ],
+)
+def test_a_malformed_head_is_named(tmp_path, head, said):
+    path = write(tmp_path / "a-paper", entry(), head=head)
+    with pytest.raises(ClaimsError) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: the paper: ")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("claims", ["", "claim = 3\n", "claim = [3]\n", "claim = []\n"])
+def test_a_file_needs_claims(tmp_path, claims):
+    path = write(tmp_path / "a-paper")
+    path.write_text(path.read_text() + claims)
+    with pytest.raises(ClaimsError, match=r"expected at least one \[\[claim\]\] table"):
+        load(path)
+
+
+def test_what_is_no_toml_is_named(tmp_path):
+    path = tmp_path / "claims.toml"
+    path.write_text("paper = x\n")
+    with pytest.raises(ClaimsError, match=r"claims\.toml: is not valid TOML: .*line 1"):
+        load(path)
+    path.write_bytes(b"paper = '\xff'")
+    with pytest.raises(ClaimsError, match=r"claims\.toml: is not valid TOML"):
+        load(path)
+    with pytest.raises(ClaimsError, match=r"none\.toml: cannot be read \(No such file"):
+        load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("other", ["a.number", "a-number"])
+def test_two_claims_of_a_file_share_no_id_and_no_anchor(tmp_path, other):
+    path = write(tmp_path / "a-paper", entry(), entry(id=other))
+    with pytest.raises(ClaimsError, match=f"\"{other}\", taken by an earlier claim 'a.number'"):
+        load(path)
+
+
+def test_registry_keeps_the_order_of_the_parts(tmp_path):
+    later = entry(id="z", chapter="z-paper/01-one")
+    root = book(tmp_path / "book", a_paper=[entry(), entry(id="b")], z_paper=[later])
+    write(root / "notebooks" / "a-paper", entry(), entry(id="b"), head={"part": "Part III"})
+    assert list(registry(root)) == ["z", "a.number", "b"]
+
+
+def test_registry_refuses_an_id_that_two_papers_use(tmp_path):
+    root = book(tmp_path / "book", a_paper=[entry()], b_paper=[entry(chapter="b-paper/01-one")])
+    with pytest.raises(ClaimsError, match=r"field 'id' is \"a\.number\", which .*a-paper.* too"):
+        registry(root)
+
+
+def test_registry_refuses_a_chapter_without_source(tmp_path):
+    root = book(tmp_path / "book", a_paper=[entry()])
+    (root / "notebooks" / f"{CHAPTER}.md").unlink()
+    with pytest.raises(ClaimsError, match="expected a chapter that exists: there is none yet"):
+        registry(root)
+
+
+def test_registry_tells_the_problems_of_all_papers(tmp_path):
+    bad = entry(id="b", kind="x", chapter="b-paper/01-one")
+    root = book(tmp_path / "book", a_paper=[entry(kind="x")], b_paper=[bad])
+    with pytest.raises(ClaimsError) as error:
+        registry(root)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_book_without_claims_is_an_error(tmp_path):
+    with pytest.raises(ClaimsError, match="nothing to check"):
+        registry(book(tmp_path / "book"))
+
+
+def test_a_claim_of_another_papers_chapter_is_refused(tmp_path):
+    path = write(tmp_path / "b-paper", entry())
+    with pytest.raises(ClaimsError, match="expected a chapter of b-paper/"):
+        load(path)
