@@ -1,0 +1,202 @@
+"""Figures of where strong collapse breaks, and of what computing it costs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from ncbook.figures.style import COLOURS, INK, looks, new_figure, shared_legend
+
+
+def step_rows(factors: Sequence[float], bound: float, left, risk, sharpness) -> pd.DataFrame:
+    """Return a row a step: quantiles over seeds of risk and left error, and the sharpness.
+
+    Parameters
+    ----------
+    factors : sequence of float
+        Steps over the largest stable one, ``bound``.
+    left, risk : Tensor
+        Shape ``(steps, seeds)``; not finite where a run diverged.
+    sharpness : Tensor
+        Shape ``(steps,)``: largest eigenvalue of the Hessian at the end of the first seed.
+    """
+    columns = {"factor": factors, "step": np.array(factors) * bound}
+    for name, values in (("left", left), ("risk", risk)):
+        values = values.cpu().numpy()
+        for label, q in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
+            columns[f"{name}_{label}"] = np.quantile(values, q, axis=1)
+    return pd.DataFrame({**columns, "sharpness": sharpness.cpu()})
+
+
+def steps(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw final risk, left error and sharpness against the step (``step_rows``)."""
+    fig, (ax, edge) = new_figure(layout, 2, ratio=(0.85, 0.75))
+    style = looks(["left", "risk"])
+    names = {"left": "left error", "risk": "risk"}
+    for quantity, label in names.items():
+        look = style[quantity]
+        ax.semilogy(table["factor"], table[f"{quantity}_median"], label=label, **look)
+        ax.fill_between(table["factor"], table[f"{quantity}_low"], table[f"{quantity}_high"],
+                        color=look["color"], alpha=0.22, linewidth=0)  # fmt: skip
+    for axis in (ax, edge):
+        axis.axvline(1, color=INK, alpha=0.5, lw=0.8)
+        axis.set(xlabel="step / largest stable step", xlim=(0.78, 1.32))
+    ax.set_ylabel("at the end of descent")
+    ax.legend(loc="center right")
+    edge.plot(table["factor"], 2 / table["step"], color=INK, linestyle=":", label="2 / step")
+    edge.plot(table["factor"], table["sharpness"], color=COLOURS[2], marker="^", linestyle="none",
+              label="at the end of descent")  # fmt: skip
+    edge.set_ylabel("largest eigenvalue of the Hessian")
+    edge.legend(loc="upper right")
+    return fig
+
+
+def dimension_rows(ends: Sequence[tuple], N: int) -> pd.DataFrame:
+    """Return a row a (C, p, seed): squared left error over N, risk, and dimensions missing.
+
+    ``ends`` lists (C, p, left errors, risks), the last two of shape ``(seeds,)``.
+    """
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "C": C,
+                    "p": p,
+                    "missing": max(C - 1 - p, 0),
+                    "lost": (left.square() / N).cpu(),
+                    "risk": risk.cpu(),
+                }
+            )
+            for C, p, left, risk in ends
+        ],
+        ignore_index=True,
+    )
+
+
+def dimensions(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the lost eigenvalues against the dimension (``dimension_rows``)."""
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.42, 0.75))
+    style = looks(list(table["C"].unique()))
+    for C, rows in table.groupby("C", sort=False):
+        look = style[C]
+        p = np.array(sorted(rows["p"].unique()))
+        ax.plot(p, np.maximum(C - 1 - p, 0), color=look["color"], linestyle=look["linestyle"],
+                lw=1.2)  # fmt: skip
+        ax.plot(rows["p"], rows["lost"], color=look["color"], marker=look["marker"],
+                linestyle="none", label=f"$C = {C}$")  # fmt: skip
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="dimension of the features $p$", ylabel=r"(left error)$^2 / N$")
+    ax.legend(loc="upper right")
+    return fig
+
+
+PAIRS = {"large, large": (0, 1), "large, small": (0, 2), "small, small": (2, 3)}
+
+
+def unequal_rows(ends: Sequence[tuple]) -> pd.DataFrame:
+    """Return cosines and norms of the rows of W, measured and predicted, a row a seed.
+
+    ``ends`` lists (ratio of sizes, W of shape ``(seeds, 4, p)``, predicted W W^T); classes 0 and 1
+    are the large ones, 2 and 3 the small ones.
+    """
+    frames = []
+    for ratio, W, gram in ends:
+        measured = (W @ W.mT).cpu().numpy()
+        predicted = gram.cpu().numpy()[None]
+        for kind, (i, j) in PAIRS.items():
+            cosine = [g[:, i, j] / np.sqrt(g[:, i, i] * g[:, j, j]) for g in (measured, predicted)]
+            frames.append(("cosine", kind, ratio, *cosine))
+        for kind, i in (("large", 0), ("small", 2)):
+            norm = [np.sqrt(g[:, i, i]) for g in (measured, predicted)]
+            frames.append(("norm", kind, ratio, *norm))
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {"quantity": quantity, "kind": kind, "ratio": ratio, "seed": range(len(measured)),
+                 "measured": measured, "predicted": float(predicted[0])}
+            )  # fmt: skip
+            for quantity, kind, ratio, measured, predicted in frames
+        ],
+        ignore_index=True,
+    )
+
+
+def unequal(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw cosines and norms against the ratio of class sizes (``unequal_rows``)."""
+    fig, axes = new_figure(layout, 2, ratio=(0.85, 0.78))
+    titles = {"cosine": "cosine of two rows of $W$", "norm": "norm of a row of $W$"}
+    for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
+        rows = table[table["quantity"] == quantity]
+        style = looks(list(rows["kind"].unique()))
+        for kind, part in rows.groupby("kind", sort=False):
+            look = style[kind]
+            line = part.groupby("ratio")["predicted"].first()
+            ax.plot(line.index, line, color=look["color"], linestyle=look["linestyle"], lw=1.2)
+            ax.plot(part["ratio"], part["measured"], color=look["color"], marker=look["marker"],
+                    linestyle="none", label=kind)  # fmt: skip
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(sorted(rows["ratio"].unique()), sorted(rows["ratio"].unique()))
+        ax.set(xlabel="large class / small class", ylabel=title)
+        ax.legend(loc="best")
+    return fig
+
+
+def order_rows(ends: Sequence[tuple]) -> pd.DataFrame:
+    """Return a row a (method, step, number of steps, error)."""
+    return pd.DataFrame(ends, columns=["method", "step", "steps", "error"])
+
+
+def orders(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the error on S against the step with lines of slope 1, 4 and 8 (``order_rows``)."""
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.85))
+    style = looks(list(table["method"].unique()))
+    for (method, rows), order in zip(table.groupby("method", sort=False), (1, 4, 8), strict=True):
+        look = style[method]
+        ax.loglog(rows["step"], rows["error"], color=look["color"], marker=look["marker"],
+                  linestyle="none", label=f"{method}; slope {order}")  # fmt: skip
+        end = rows.iloc[-1]
+        ax.loglog(rows["step"], end["error"] * (rows["step"] / end["step"]) ** order,
+                  color=look["color"], linestyle=look["linestyle"], lw=1)  # fmt: skip
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel="step", ylabel="error of $W$ at $t = 3$")
+    ax.legend(loc="lower right")
+    return fig
+
+
+def cost_rows(trials: Sequence[tuple], reference) -> pd.DataFrame:
+    """Return a row a trial: evaluations and the largest relative errors over seeds.
+
+    ``trials`` lists (method, setting, evaluations, final residuals); ``reference`` and the residuals
+    have the attributes ``left`` and ``middle`` of shape ``(seeds,)``.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "method": method,
+                "setting": setting,
+                "evaluations": evaluations,
+                **{
+                    name: float((getattr(errors, name) / getattr(reference, name) - 1).abs().max())
+                    for name in ("middle", "left")
+                },
+            }
+            for method, setting, evaluations, errors in trials
+        ]
+    )
+
+
+def costs(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw accuracy against evaluations of the gradient (``cost_rows``)."""
+    fig, axes = new_figure(layout, 2, ratio=(0.9, 0.85), sharex=True)
+    style = looks(list(table["method"].unique()))
+    for ax, name in zip(axes, ("middle", "left"), strict=True):
+        for method, rows in table.groupby("method", sort=False):
+            ax.loglog(rows["evaluations"], rows[name], label=method, **style[method])
+        ax.axhline(1, color=INK, alpha=0.5, lw=0.8)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set(xlabel="evaluations of the gradient", ylabel=f"relative error of the {name} error")
+    shared_legend(fig, layout, [axes[0]])
+    return fig
