@@ -14,6 +14,7 @@ from pybtex.style.formatting.plain import Style as PlainStyle
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,26 @@ def expand_api(app, docname, source):
         )
 
     source[0] = re.sub(r"<!-- api: ([\w. ]+?) -->", blocks, source[0])
+
+
+def resolve_short_name(app, env, node, contnode):
+    """Resolve a name that a package passes on, such as ``ncbook.claims.load``, to its module's."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target.startswith("ncbook."):
+        return None
+    package, _, name = target.rpartition(".")
+    domain = env.get_domain("py")
+    found = [
+        full for full in domain.objects
+        if full.startswith(f"{package}.") and full.endswith(f".{name}")
+        and full.count(".") == target.count(".") + 1
+    ]  # fmt: skip
+    if len(found) != 1:
+        return None
+    entry = domain.objects[found[0]]
+    return make_refnode(
+        app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, found[0]
+    )
 
 
 # ---------------------------------------------------------------- landing figure
@@ -183,6 +204,8 @@ _RUN = """
 
 def setup(app):
     """Register with Sphinx."""
+    # Outputs contain formulas too, so every page gets MathJax, not only those with a math node.
+    app.set_html_assets_policy("always")
     register_plugin("pybtex.style.formatting", "ncbook", BookStyle)
     app.add_config_value("ncbook_modules", [], "env")
     app.connect("config-inited", use_public_address)
@@ -191,6 +214,7 @@ def setup(app):
         "config-inited", lambda app, config: setattr(config, "ncbook_modules", modules("ncbook"))
     )
     app.connect("source-read", expand_api)
+    app.connect("missing-reference", resolve_short_name)
     app.connect("html-page-context", add_chapter_buttons, priority=900)
     app.add_directive("landing", Landing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -162,7 +162,7 @@ def orders(table: pd.DataFrame, layout: str) -> Figure:
                   color=look["color"], linestyle=look["linestyle"], lw=1)  # fmt: skip
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="step", ylabel="error of $W$ at $t = 3$")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower left")
     return fig
 
 
@@ -196,7 +196,9 @@ def costs(table: pd.DataFrame, layout: str) -> Figure:
         for method, rows in table.groupby("method", sort=False):
             ax.loglog(rows["evaluations"], rows[name], label=method, **style[method])
         ax.axhline(1, color=INK, alpha=0.5, lw=0.8)
+        ax.set_xticks([250, 500, 1000, 2000, 4000], ["250", "500", "1000", "2000", "4000"])
         ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.tick_params(labelbottom=True)
         ax.set(xlabel="evaluations of the gradient", ylabel=f"relative error of the {name} error")
     shared_legend(fig, layout, [axes[0]])
     return fig

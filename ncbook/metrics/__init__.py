@@ -3,8 +3,11 @@
 Class statistics, whole (:func:`class_statistics`) or in one pass (:class:`ClassAccumulator`),
 are the argument of the measures in :mod:`~ncbook.metrics.collapse`; those in
 :mod:`~ncbook.metrics.frames` act on any set of rows, those in
-:mod:`~ncbook.metrics.strong_collapse` on the unconstrained features model. Leading dimensions are
-independent runs. No measure reads a value back from the device.
+:mod:`~ncbook.metrics.strong_collapse` on the unconstrained features model.
+
+Leading dimensions are independent runs. Measures keep the dtype of what they are given, return
+tensors without gradients and read no value back from the device. (Making statistics does read
+back whether the labels are in order, and widens half precision.)
 
 >>> import torch
 >>> from ncbook import metrics

@@ -10,13 +10,11 @@ The papers agree on what collapses and differ in how they measure it. Notation a
 
 and balanced classes, NC1 is
 
-===================== =========================================================
-Papyan, Han, Donoho    :math:`\operatorname{Tr}(\Sigma_W \Sigma_B^+) / K`
-Wu, Mondelli           :math:`\operatorname{Tr} \Sigma_W / \operatorname{Tr} (\Sigma_W + \Sigma_B)`
-Min, Zhu, Vidal        :math:`\operatorname{Tr} \Sigma_W / \operatorname{Tr} \Sigma_B`
-===================== =========================================================
+- Papyan, Han, Donoho: :math:`\operatorname{Tr}(\Sigma_W \Sigma_B^+) / K`;
+- Wu, Mondelli: :math:`\operatorname{Tr} \Sigma_W / \operatorname{Tr} (\Sigma_W + \Sigma_B)`;
+- Min, Zhu, Vidal: :math:`\operatorname{Tr} \Sigma_W / \operatorname{Tr} \Sigma_B`.
 
-so that for balanced classes the second is :math:`r / (1 + r)` of the third.
+So for balanced classes the second is :math:`r / (1 + r)`, where the third is :math:`r`.
 
 None of these measures is differentiated: they are computed without gradients.
 

@@ -17,12 +17,16 @@ Rules for awkward input, the same for every measure:
   distance from one have a positive floor.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ncbook.metrics import _checks
+
+# Entries of features that are taken at once: 2 MB in float64.
+_CACHED = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +36,7 @@ class ClassStatistics:
     Made by :func:`class_statistics` or :meth:`ClassAccumulator.statistics`, which see to it that
     there are at least two classes and that each has a sample.
 
-    Attributes
+    Parameters
     ----------
     counts
         (..., K) int64, samples of each class.
@@ -103,8 +107,9 @@ class ClassAccumulator:
     Since the :math:`h_i - m_b` of a class sum to 0, :math:`\sum_i r_i r_i^T` is exactly what the
     mini-batch adds to the within-class scatter, shift of the mean included. Rows are kept as a
     square root of the scatter and compressed by QR, late: never a product of features, which
-    would square the condition number. Memory is bounded by ``max(2 D, 1024)`` rows, or by D rows
-    and the largest mini-batch, for each run.
+    would square the condition number. Memory is bounded, for each run, by ``max(2 D, 1024)`` rows
+    or by D rows and the largest mini-batch. A large mini-batch is itself taken in parts that
+    stay in the processor's cache.
 
     The results do not depend on how the samples were cut into mini-batches or on the order of
     merges, up to rounding.
@@ -167,8 +172,12 @@ class ClassAccumulator:
         _checks.floating("features", features, "(..., n, D)")
         labels = _checked_labels(labels, features, self.num_classes)
         lead, dim = features.shape[:-2], features.shape[-1]
-        first = self._means is None
-        if first:
+        if dim == 0 or 0 in lead:
+            raise ValueError(
+                f"features has shape {tuple(features.shape)}, but at least one run and one feature "
+                f"are expected; only the number of samples may be 0."
+            )
+        if self._means is None:
             if self._dtype is None:
                 has_float64 = features.device.type != "mps"
                 self._dtype = torch.float64 if has_float64 else torch.float32
@@ -186,32 +195,43 @@ class ClassAccumulator:
             )
         if features.shape[-2] == 0:
             return self
-        features = features.to(self._means)
-
-        member = labels.unsqueeze(-1) == torch.arange(self.num_classes, device=labels.device)
-        added = member.sum(-2)
-        member = member.to(features).mT
-        divisor = added.clamp(min=1).unsqueeze(-1)
-        means = member @ features / divisor
-        rows = features - _of_labels(means, labels)
-        # The rounding of the mean's sum, measured on the small residuals and taken back.
-        rounding = member @ rows / divisor
-        means = means + rounding
-        rows = rows - _of_labels(rounding, labels)
-
-        if not first:
-            # The share of the earlier samples and of the new ones in each class.
-            total = (self._counts + added).clamp(min=1)
-            earlier = (self._counts.to(features) / total).unsqueeze(-1)
-            new = (added.to(features) / total).unsqueeze(-1)
-            shift = torch.where(new > 0, means - self._means, 0)
-            rows = rows + _of_labels(earlier.sqrt() * shift, labels)
-            means = self._means + new * shift
-        self._counts = self._counts + added
-        self._means = means
-        self._squares = self._squares + (member @ rows.square().sum(-1, keepdim=True)).squeeze(-1)
-        self._append(rows)
+        # All runs as one: class k of run r is class r K + k, and the samples follow by runs.
+        runs = math.prod(lead)
+        offsets = self.num_classes * torch.arange(runs, device=labels.device)
+        index = (labels.reshape(runs, -1) + offsets.unsqueeze(-1)).flatten()
+        samples = features.flatten(0, -2)
+        # A large batch goes in parts that stay in the processor's cache.
+        step = max(_CACHED // dim, 4 * runs * self.num_classes)
+        block = self._means.new_empty(len(samples) if self.scatter else step, dim)
+        for start in range(0, len(samples), step):
+            part = slice(start, start + step)
+            rows = block[part] if self.scatter else block[: len(samples[part])]
+            self._take(samples[part], index[part], rows)
+        if self.scatter:
+            self._append(block.reshape(*lead, -1, dim))
         return self
+
+    def _take(self, samples: Tensor, index: Tensor, rows: Tensor) -> None:
+        """Update the moments by samples (m, D) of classes ``index`` (m,); write their rows."""
+        shape, like = self._means.shape, self._means
+        samples, before = samples.to(like), self._means.flatten(0, -2)
+        seen = self._counts.flatten()
+        added = torch.zeros_like(seen).index_add_(0, index, torch.ones_like(index))
+        divisor = added.clamp(min=1).unsqueeze(-1)
+        means = torch.zeros_like(before).index_add_(0, index, samples) / divisor
+        torch.sub(samples, means.index_select(0, index), out=rows)
+        # The rounding of the sum, measured on the small residuals and taken back.
+        rounding = torch.zeros_like(before).index_add_(0, index, rows) / divisor
+        # What the earlier samples and the new ones are of each class.
+        total = (seen + added).clamp(min=1)
+        earlier = (seen.to(like) / total).unsqueeze(-1)
+        new = (added.to(like) / total).unsqueeze(-1)
+        shift = torch.where(new > 0, means + rounding - before, 0)
+        rows += (earlier.sqrt() * shift - rounding).index_select(0, index)
+        lengths = torch.linalg.vector_norm(rows, dim=-1).square()
+        self._counts = (seen + added).reshape(shape[:-1])
+        self._means = (before + new * shift).reshape(shape)
+        self._squares = self._squares.flatten().index_add(0, index, lengths).reshape(shape[:-1])
 
     @torch.no_grad()
     def merge(self, other: "ClassAccumulator") -> "ClassAccumulator":
@@ -315,8 +335,8 @@ def class_statistics(
     num_classes
         K; by default the largest label and one.
     scatter
-        Keep the square root of the within-class scatter, here the n centred features; only
-        :func:`nc1_papyan` needs it.
+        Keep the square root of the within-class scatter, here n rows; only :func:`nc1_papyan`
+        needs it.
 
     Raises
     ------
@@ -366,10 +386,3 @@ def _checked_labels(labels: Tensor, features: Tensor, num_classes: int | None) -
                 f"or give a larger num_classes."
             )
     return labels.to(features.device, torch.int64).expand(features.shape[:-1])
-
-
-def _of_labels(values: Tensor, labels: Tensor) -> Tensor:
-    """Return for each sample its class's row of ``values`` (..., K, D): (..., n, D)."""
-    if labels.dim() == 1:
-        return values.index_select(-2, labels)
-    return torch.take_along_dim(values, labels.unsqueeze(-1), -2)

@@ -101,6 +101,49 @@ def test_compression_bounds_memory_and_keeps_the_scatter():
     assert accumulator.statistics().factor.shape[-2] <= 1024 + 200
 
 
+@pytest.mark.parametrize("lead", [(), (3,), (2, 2)])
+def test_a_large_batch_goes_in_parts(lead, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(*lead, 90, 4, generator=generator, dtype=torch.float64) + 2
+    y = torch.randint(3, (*lead, 90), generator=generator)
+    expected = class_statistics(h, y)
+    calls = []
+    take = ClassAccumulator._take
+    monkeypatch.setattr("ncbook.metrics.statistics._CACHED", 1)
+    monkeypatch.setattr(ClassAccumulator, "_take", lambda *a: calls.append(1) or take(*a))
+    assert_same(class_statistics(h, y), expected)
+    assert len(calls) > 7
+    lean = class_statistics(h, y, scatter=False)
+    torch.testing.assert_close(lean.squares, expected.squares, rtol=1e-12, atol=0)
+    strided = class_statistics(h.mT.contiguous().mT, y)
+    assert_same(strided, expected)
+
+
+def test_compression_leaves_a_broken_run_alone():
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(2, 3000, 3, generator=generator, dtype=torch.float64)
+    h[0, 10, 1] = torch.nan
+    y = torch.arange(3000) % 2
+    accumulator = ClassAccumulator(2)
+    for i in range(0, 3000, 500):
+        accumulator.update(h[:, i : i + 500], y[i : i + 500])
+    s = accumulator.statistics()
+    assert s.factor.shape[-2] < 3000
+    value = nc1_papyan(s)
+    assert torch.isnan(value[0])
+    torch.testing.assert_close(value[1], nc1_papyan(class_statistics(h[1], y)), rtol=1e-10, atol=0)
+
+
+def test_later_batches_do_not_change_statistics_read_before():
+    h, y = ref.tensors(*ref.features(9, (8, 8), 3))
+    accumulator = ClassAccumulator(2).update(h, y)
+    s = accumulator.statistics()
+    copies = [t.clone() for t in (s.counts, s.means, s.squares, s.factor)]
+    accumulator.update(2 * h, y).merge(accumulator)
+    for now, before in zip((s.counts, s.means, s.squares, s.factor), copies, strict=True):
+        assert torch.equal(now, before)
+
+
 def test_one_sample_at_a_time():
     h, y = ref.tensors(*ref.features(3, (20, 10, 1), 5, offset=-7.0))
     accumulator = ClassAccumulator(3)
@@ -229,6 +272,8 @@ Y = torch.tensor([0, 1, 0, 1])
             lambda: class_statistics(torch.zeros(2, 4, 3), torch.stack([Y, 0 * Y])),
             "class 1 was given in at least one run",
         ),
+        (lambda: class_statistics(H[:, :0], Y), "one feature"),
+        (lambda: class_statistics(H.expand(0, 4, 3), Y, 2), "at least one run"),
         (lambda: ClassAccumulator(1), "num_classes is 1"),
         (lambda: ClassAccumulator(2.0), "num_classes is 2.0"),
         (lambda: ClassAccumulator(2, dtype=torch.float16), "dtype is torch.float16"),
