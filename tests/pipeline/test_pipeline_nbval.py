@@ -34,8 +34,9 @@ def test_numbers_are_compared_and_drawings_are_not(tmp_path):
     notebook(tmp_path / "other-drawing.ipynb", shown, shown | {"size": 2, "code": "B" * 400})
     notebook(tmp_path / "other-number.ipynb", shown, shown | {"number": "3.15"})
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-rA",
-         "--nbval-sanitize-with", str(SETTINGS), "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env",
+         "--nbval-sanitize-with", str(SETTINGS), "-rA", "-p", "no:cacheprovider",
+         "--rootdir", str(tmp_path), str(tmp_path)],
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert "PASSED other-drawing.ipynb::Cell 0" in done.stdout
