@@ -25,8 +25,10 @@ book: $(INSTALLED)
 # cells run again and must give the same outputs.
 test: book
 	@if [ ! -f tests/package.json ]; then :; \
-	elif command -v npm >/dev/null; then npm install --prefix tests --no-audit --no-fund --silent; \
-	else echo "npm is not installed: the accessibility test will be skipped."; fi
+	elif ! command -v npm >/dev/null; then \
+		echo "npm is not installed: the accessibility test will be skipped."; \
+	elif ! npm install --prefix tests --no-audit --no-fund --silent; then \
+		echo "npm could not fetch axe-core: the accessibility test will be skipped."; fi
 	@$(PY) -m pytest tests book --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval-sanitize.cfg $(PYTEST)
 

@@ -1,5 +1,6 @@
 """What a build says while it works: moving bars on a terminal, plain lines everywhere else."""
 
+import os
 import re
 import sys
 import threading
@@ -11,7 +12,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 class Progress:
     """Plain lines, one an event; safe to call from several threads. A context manager."""
 
-    colours = False
+    colours = False  # whether a text that went wrong may keep its colours
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,10 +50,9 @@ class Progress:
 class Bars(Progress):
     """The same on a terminal, with a bar for each running task."""
 
-    colours = True
-
     def __init__(self) -> None:
         super().__init__()
+        self.colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 

@@ -1,5 +1,6 @@
 """The status page's table: when, on what machine, with which versions, how long each chapter."""
 
+import json
 import time
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def page(
     """Return the status as Markdown, to be included in a page of the book."""
     facts = {"Built": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     facts |= {WORDS[name]: value for name, value in machine.machine().items()}
+    facts["Device"] = _devices(results) or facts["Device"]
     facts["Commit"] = machine.commit(root) or "not in a git checkout"
     versions = {name: f"`{value}`" for name, value in machine.versions(root).items()}
     total = sum(result.seconds for result in results.values())
@@ -50,6 +52,15 @@ def page(
             "",
         ]
     )
+
+
+def _devices(results: dict[str, Result]) -> str:
+    """The devices that the chapters used, by what they recorded with their measurements."""
+    found = set()
+    for result in results.values():
+        for path in result.files("claims").values():
+            found.add(json.loads(path.read_text()).get("provenance", {}).get("device"))
+    return ", ".join(sorted(found - {None}))
 
 
 def _table(head, rows) -> list[str]:

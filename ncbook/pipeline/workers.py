@@ -248,8 +248,8 @@ def describe(chapter: str, event: dict[str, Any], colours: bool) -> str:
 
 def _short(traceback: list[str]) -> list[str]:
     """Keep of IPython's traceback the frame in the cell, the last one, and the error itself."""
-    frames = [part.rstrip() for part in traceback]
-    if len(frames) > 5:  # rule, heading, frames ..., error
-        left_out = len(frames) - 5
-        frames[3:-2] = [f"... {left_out} more frame{'s' if left_out > 1 else ''} ..."]
+    frames = [part.rstrip() for part in traceback if set(progress.plain(part).strip()) != {"-"}]
+    if len(frames) > 4:  # heading, frames ..., error
+        left_out = len(frames) - 4
+        frames[2:-2] = [f"... {left_out} more frame{'s' if left_out > 1 else ''} ..."]
     return [line for part in frames for line in part.split("\n")]
