@@ -92,8 +92,8 @@ class UnconstrainedFeatures:
     def field(self, z: Tensor) -> Tensor:
         """Return minus the gradient of the risk, (-W^T E, -E H^T, -E 1), as a flat tensor."""
         H, W, _ = self.unpack(z)
-        E = self.residual(z)
-        return self.pack(W.mT @ E, E @ H.mT, E.sum(-1)).neg_()
+        minus_E = self.residual(z).neg_()
+        return self.pack(W.mT @ minus_E, minus_E @ H.mT, minus_E.sum(-1))
 
     def small_start(self, eps: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:
         """Return random starts with ||H_0||_F = ||W_0||_F = eps and b_0 = 0, as in Figure 1.
