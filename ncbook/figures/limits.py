@@ -115,9 +115,15 @@ def unequal_rows(ends: Sequence[tuple]) -> pd.DataFrame:
     return pd.concat(
         [
             pd.DataFrame(
-                {"quantity": quantity, "kind": kind, "ratio": ratio, "seed": range(len(measured)),
-                 "measured": measured, "predicted": float(predicted[0])}
-            )  # fmt: skip
+                {
+                    "quantity": quantity,
+                    "kind": kind,
+                    "ratio": ratio,
+                    "seed": range(len(measured)),
+                    "measured": measured,
+                    "predicted": float(predicted[0]),
+                }
+            )
             for quantity, kind, ratio, measured, predicted in frames
         ],
         ignore_index=True,
@@ -169,8 +175,8 @@ def orders(table: pd.DataFrame, layout: str) -> Figure:
 def cost_rows(trials: Sequence[tuple], reference) -> pd.DataFrame:
     """Return a row a trial: evaluations and the largest relative errors over seeds.
 
-    ``trials`` lists (method, setting, evaluations, final residuals); ``reference`` and the residuals
-    have the attributes ``left`` and ``middle`` of shape ``(seeds,)``.
+    ``trials`` lists (method, setting, evaluations, final residuals); ``reference`` and the
+    residuals have the attributes ``left`` and ``middle`` of shape ``(seeds,)``.
     """
     return pd.DataFrame(
         [
