@@ -457,5 +457,5 @@ def _inverse_svd(
         cutoff = rtol * largest
     index = torch.arange(s.shape[-1], device=s.device)
     kept = (s > cutoff) & (index < (s.shape[-1] if max_rank is None else max_rank))
-    inverse = torch.where(kept, 1 / torch.where(kept, s, 1), 0)
+    inverse = torch.where(kept, 1 / s, 0)
     return u, torch.where(finite.unsqueeze(-1), inverse, torch.nan), vh

@@ -271,7 +271,6 @@ class ClassAccumulator:
                 f"accumulator has {tuple(self._means.shape)}; merge only accumulators of the "
                 f"same runs and feature dimension."
             )
-        blocks = list(other._blocks)  # before anything changes: other may be this accumulator
         added = other._counts.to(self._counts)
         share = (added.to(self._means) / (self._counts + added).clamp(min=1)).unsqueeze(-1)
         difference = torch.where(share > 0, other._means.to(self._means) - self._means, 0)
@@ -279,7 +278,7 @@ class ClassAccumulator:
         self._means = self._means + share * difference
         self._squares = self._squares + other._squares.to(self._squares) + shift.square().sum(-1)
         self._counts = self._counts + added
-        for block in (*blocks, shift):
+        for block in (*other._blocks, shift):
             self._append(block.to(self._means))
         return self
 

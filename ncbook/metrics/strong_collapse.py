@@ -3,7 +3,8 @@ r"""Strong neural collapse and the invariant subspace of Mixon, Parshall and Pi.
 The layout is the paper's: :math:`H \in \mathbb R^{p \times CN}` with columns grouped by class
 (N of the first, N of the second, ...), :math:`W \in \mathbb R^{C \times p}`,
 :math:`b \in \mathbb R^C`; leading dimensions ``...`` are independent runs. N is read off the
-shapes.
+shapes. The other measures take the same features as rows: ``H.mT`` with labels
+``torch.arange(C).repeat_interleave(N)``.
 
 This room computes the projection onto the subspace by itself, from its definition: the measure
 must not share an error with the theory that it tests.

@@ -385,6 +385,9 @@ def test_rank_cutoff():
         np.testing.assert_allclose(metrics.nc1_papyan(s), expected, rtol=1e-6)
     # Told to keep everything, the rounding blows up: the cutoff matters.
     assert metrics.nc1_papyan(s, rtol=0.0) > 1e3 * expected
+    # Not so for means that span all they can: at most K - 1 directions are kept.
+    s = case((5, 5, 5, 5), 6)[-1]
+    torch.testing.assert_close(metrics.nc1_papyan(s, rtol=0.0), metrics.nc1_papyan(s))
     # A small direction that is real counts, until rtol says otherwise.
     means = np.diag([1.0, 1e-4, 0.0])
     y = np.repeat(np.arange(3), 6)
@@ -427,6 +430,13 @@ def test_nc4_ties_and_mini_batches():
     parts = [metrics.nc4_papyan(s, w, b, part) * len(part) / 10 for part in test.split(4)]
     assert whole > 0
     torch.testing.assert_close(sum(parts), whole)
+
+
+def test_tiny_classifiers_do_not_underflow():
+    _, _, _, w, _, s = case((5, 5, 5), 4)
+    (w,) = ref.tensors(w)
+    for measure in (metrics.nc3_papyan, metrics.nc3_min_zhu_vidal):
+        torch.testing.assert_close(measure(s, 1e-200 * w), measure(s, w), rtol=1e-12, atol=0)
 
 
 def test_measures_leaves_out_what_it_lacks():

@@ -169,6 +169,27 @@ def test_far_from_the_origin_nothing_cancels():
     assert ((naive - expected).abs() > 0.1 * expected).all()
 
 
+def test_the_global_mean_takes_a_large_offset_with_it():
+    h = torch.tensor([[1.0, 2.0], [-3.0, 0.5], [0.25, -7.0]], dtype=torch.float64) / 7
+    far = h + 2.0**30
+    exact = far - 2.0**30
+    exact = exact - exact.mean(0)
+    for weighting in ("class", "sample"):
+        centred = class_statistics(far, torch.arange(3)).centred_means(weighting)
+        torch.testing.assert_close(centred, exact, rtol=1e-13, atol=1e-14)
+
+
+def test_long_float32_sums_keep_their_digits():
+    generator = torch.Generator().manual_seed(0)
+    h = 0.1 + 1e-4 * torch.randn(200_000, 1, generator=generator)
+    y = torch.arange(200_000) % 2
+    short, long = class_statistics(h, y), class_statistics(h.double(), y)
+    torch.testing.assert_close(short.means.double(), long.means, rtol=2e-7, atol=0)
+    torch.testing.assert_close(short.squares.double(), long.squares, rtol=1e-4, atol=0)
+    plain = torch.zeros(2, 1).index_add_(0, y, h) / 100_000  # a sum as it comes
+    assert (plain / long.means - 1).abs().max() > 2e-5
+
+
 def test_float32_batches_are_summed_in_float64():
     h, y = ref.tensors(*ref.features(4, (400, 300), 6, offset=5.0), dtype=torch.float32)
     accumulator = ClassAccumulator(2)

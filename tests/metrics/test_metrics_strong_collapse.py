@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ncbook import metrics
 from ncbook.metrics import strong_collapse, subspace_distance
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
@@ -93,6 +94,23 @@ def test_strong_collapse_is_zero_and_lies_on_s(c, n, p):
     moved[0, 0] += 0.1
     assert strong_collapse(moved, *z[1:]).middle > 1e-3
     assert subspace_distance(moved, *z[1:]) > 1e-3
+
+
+@pytest.mark.parametrize("c, n, p", [(3, 3, 15), (4, 5, 3)])
+def test_strong_collapse_implies_collapse(c, n, p):
+    h, w, b = ref.tensors(*collapsed(c, n, p))
+    labels = torch.arange(c).repeat_interleave(n)
+    s = metrics.class_statistics(h.mT, labels)
+    table = metrics.measures(s, w)
+    orthogonal = {"nc2.min-zhu-vidal", "nc3.min-zhu-vidal"}  # another paper's limit
+    assert all(0 <= table[key] < 1e-13 for key in table.keys() - orthogonal)
+    assert table["nc2.min-zhu-vidal"] > 0.1
+    assert (
+        metrics.nc4_papyan(s, w, b, h.new_tensor(np.random.default_rng(0).normal(size=(99, p))))
+        == 0
+    )
+    mixed = metrics.class_statistics(h.mT, labels.roll(1))
+    assert metrics.nc1_wu_mondelli(mixed) > 0.1
 
 
 def test_columns_must_be_grouped_by_class():
