@@ -99,6 +99,24 @@ def resolve_short_name(app, env, node, contnode):
     )
 
 
+# ---------------------------------------------------------------- mending
+
+
+def mend(body: str) -> str:
+    """Mend what extensions write: ids that stand twice, and a list that is none."""
+    body = body.replace(' id="proof-content"', "")
+    body = re.sub(
+        r'(<div class="proof [^>]*id="([^"]+)">\s*<p class="admonition-title") id="\2"', r"\1", body
+    )
+    return body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+
+
+def mend_page(app, pagename, templatename, context, doctree):
+    """Mend a page's body before it is written."""
+    if "body" in context:
+        context["body"] = mend(context["body"])
+
+
 # ---------------------------------------------------------------- landing figure
 
 
@@ -215,6 +233,7 @@ def setup(app):
     )
     app.connect("source-read", expand_api)
     app.connect("missing-reference", resolve_short_name)
+    app.connect("html-page-context", mend_page)
     app.connect("html-page-context", add_chapter_buttons, priority=900)
     app.add_directive("landing", Landing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

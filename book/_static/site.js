@@ -1,5 +1,5 @@
-// Two small things that style sheets cannot do: plotly's colours follow the theme, and boxes that
-// scroll sideways can be reached by keyboard.
+// Small things that style sheets cannot do: plotly's colours follow the theme, boxes that scroll
+// sideways can be reached by keyboard, and the theme's buttons have names that fit what they show.
 (() => {
   "use strict";
 
@@ -53,7 +53,26 @@
     }
   }
 
+  function nameButtons() {
+    // The name is then what the button shows: "Search Ctrl + K".
+    for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
+    for (const button of document.querySelectorAll(".theme-switch-button")) {
+      const hide = () => {
+        for (const icon of button.querySelectorAll("svg, i")) icon.setAttribute("aria-hidden", "true");
+        for (const title of button.querySelectorAll("title")) title.remove();
+      };
+      hide();
+      // The icons' own script may replace them later.
+      new MutationObserver(hide).observe(button, { childList: true, subtree: true });
+    }
+    for (const toggle of document.querySelectorAll(".bd-sidebar-primary summary")) {
+      const page = toggle.closest("li").querySelector("a");
+      toggle.setAttribute("aria-label", `Pages of ${page ? page.textContent.trim() : "this part"}`);
+    }
+  }
+
   function start() {
+    nameButtons();
     recolourAll();
     reachable();
     new MutationObserver(recolourAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });

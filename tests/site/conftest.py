@@ -1,0 +1,107 @@
+"""What the site's tests share: the built site, a browser, one visit to each page."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import site_checks
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = Path(os.environ.get("NCBOOK_SITE") or ROOT / "_build" / "html")
+AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
+NO_SITE = "(no site)"
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test with the argument ``page`` once for each page of the site."""
+    if "page" in metafunc.fixturenames:
+        built = (SITE / "index.html").is_file()
+        metafunc.parametrize("page", site_checks.pages(SITE) if built else [NO_SITE])
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The built site's folder."""
+    if not (SITE / "index.html").is_file():
+        pytest.fail(f"There is no site in {SITE}: run make book first.", pytrace=False)
+    return SITE.resolve()
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """Where the site is served for the time of the tests."""
+    with site_checks.served(site) as where:
+        yield where
+
+
+def missing(sentence: str):
+    """Skip, or fail where the browser is compulsory."""
+    if os.environ.get("NCBOOK_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{sentence} NCBOOK_REQUIRE_BROWSER=1 makes it compulsory.", pytrace=False)
+    pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        missing(
+            f"The site was not looked at in a browser: none of {', '.join(names)} is installed "
+            "(on Debian: apt install chromium)."
+        )
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def context(browser):
+    """One browser context: what was loaded for one page is there for the next."""
+    context = browser.new_context(viewport=site_checks.DESKTOP, color_scheme="light")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """A tab of its own, with nothing remembered."""
+    context = browser.new_context(
+        viewport=site_checks.DESKTOP, color_scheme="light", reduced_motion="reduce"
+    )
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str | None:
+    """The accessibility engine's source, where npm has installed it."""
+    return AXE.read_text(encoding="utf-8") if AXE.is_file() else None
+
+
+@pytest.fixture(scope="session")
+def visits(site, context, address, axe):
+    """Visit a page once and remember what was found."""
+    known = {}
+
+    def visited(page: str) -> site_checks.Visit:
+        if page not in known:
+            known[page] = site_checks.visit(context, address, page, axe)
+        return known[page]
+
+    return visited
+
+
+@pytest.fixture
+def needs_axe(axe):
+    """Skip where the accessibility engine is not installed."""
+    if axe is None:
+        missing(
+            "Accessibility was not looked at: axe-core is not installed "
+            "(npm install --prefix tests)."
+        )

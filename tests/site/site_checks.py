@@ -1,0 +1,300 @@
+"""What is checked on a built site. Each function returns what is wrong, in words; [] is good.
+
+The same functions are run on the book and, as negative controls, on small broken pages.
+"""
+
+import functools
+import http.server
+import re
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup
+
+DESKTOP = {"width": 1280, "height": 900}
+TELEPHONE = {"width": 390, "height": 844}
+
+
+# ---------------------------------------------------------------- files alone, no browser
+
+
+def pages(folder: Path) -> list[str]:
+    """Every HTML page of a site, relative to its folder, the redirect at the top excepted."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.html")
+        if "_static" not in path.relative_to(folder).parts and "http-equiv" not in _head(path)
+    )
+
+
+def _head(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")[:600]
+
+
+@functools.lru_cache(maxsize=200)
+def _read(path: Path) -> tuple[tuple[str, ...], tuple[tuple[str, str, str], ...]]:
+    """A page's ids (each as often as it stands there) and its links (tag, attribute, target)."""
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    ids, links = [], []
+    for tag in soup.find_all(True):
+        if tag.get("id"):
+            ids.append(tag["id"])
+        if tag.name == "a" and tag.get("name"):
+            ids.append(tag["name"])
+        links += [
+            (tag.name, attribute, tag[attribute])
+            for attribute in ("href", "src", "xlink:href", "poster", "data")
+            if isinstance(tag.get(attribute), str)
+        ]
+    return tuple(ids), tuple(links)
+
+
+def dead_links(folder: Path) -> list[str]:
+    """Links to files or anchors of the site that are not there."""
+    wrong = []
+    for page in pages(folder):
+        for _, _, target in _read(folder / page)[1]:
+            parts = urlsplit(target)
+            if parts.scheme or parts.netloc or target in ("", "#"):
+                continue
+            path = folder / page
+            if parts.path:
+                base = folder if parts.path.startswith("/") else path.parent
+                path = (base / unquote(parts.path).lstrip("/")).resolve()
+                path = path / "index.html" if path.is_dir() else path
+            if not path.is_file():
+                wrong.append(f"{page} links to {target}, which is not there")
+            elif (
+                parts.fragment
+                and path.suffix == ".html"
+                and unquote(parts.fragment) not in _read(path)[0]
+            ):
+                wrong.append(f"{page} links to {target}, and that page has no such anchor")
+    return list(dict.fromkeys(wrong))
+
+
+def twice_used_ids(folder: Path) -> list[str]:
+    """Ids that stand twice on one page, as clashing figures would have them."""
+    return [
+        f"{page} has the id {name!r} {count} times"
+        for page in pages(folder)
+        for name, count in Counter(_read(folder / page)[0]).items()
+        if count > 1
+    ]
+
+
+def loads_from_elsewhere(folder: Path) -> list[str]:
+    """Scripts, styles, images and frames whose address is on another host."""
+    wrong = []
+    for page in pages(folder):
+        for tag, attribute, target in _read(folder / page)[1]:
+            parts = urlsplit(target)
+            away = parts.netloc or parts.scheme in ("http", "https")
+            if away and tag != "a" and not (tag == "link" and _is_name(folder / page, target)):
+                wrong.append(f"{page}: <{tag} {attribute}={target!r}> is on another host")
+    return list(dict.fromkeys(wrong))
+
+
+def _is_name(path: Path, target: str) -> bool:
+    """Whether a link element only names an address (canonical, license), and loads nothing."""
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    names = {"canonical", "license", "alternate", "author", "help"}
+    return all(names & set(link.get("rel", [])) for link in soup.find_all("link", href=target))
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+@contextmanager
+def served(folder: Path):
+    """Serve a folder on the loopback interface; gives the address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # one connection for many files: much faster
+
+        def log_message(self, *args):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@dataclass
+class Visit:
+    """What one visit to a page found; every list holds faults."""
+
+    errors: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    broken_images: list[str] = field(default_factory=list)
+    without_words: list[str] = field(default_factory=list)
+    too_wide: list[str] = field(default_factory=list)
+    inaccessible: list[str] = field(default_factory=list)
+
+
+def visit(context, address: str, page: str, axe: str | None) -> Visit:
+    """Load a page and look at it: wide, light and dark, and as narrow as a telephone.
+
+    Parameters
+    ----------
+    context : playwright.sync_api.BrowserContext
+    address : str
+        Where the site is served.
+    page : str
+        The page, relative to it.
+    axe : str, optional
+        The accessibility engine's source; without it, accessibility is not looked at.
+    """
+    found = Visit()
+    tab = context.new_page()
+    host = urlsplit(address).netloc
+
+    def on_request(request):
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob", "about") and parts.netloc != host:
+            found.elsewhere.append(f"it asks for {request.url}")
+
+    # Nothing leaves the machine, even from a page that tries.
+    tab.route(
+        lambda url: urlsplit(url).scheme in ("http", "https") and urlsplit(url).netloc != host,
+        lambda route: route.abort(),
+    )
+    tab.on("request", on_request)
+    tab.on(
+        "console",
+        lambda said: found.errors.append(said.text) if said.type == "error" else None,
+    )
+    tab.on("pageerror", lambda error: found.errors.append(str(error)))
+    try:
+        tab.emulate_media(color_scheme="light", reduced_motion="reduce")
+        tab.set_viewport_size(DESKTOP)
+        tab.goto(address + page, wait_until="load")
+        settle(tab)
+        found.broken_images = tab.evaluate(_BROKEN_IMAGES)
+        found.without_words = tab.evaluate(_WITHOUT_WORDS)
+        if axe:
+            tab.evaluate(axe)
+            found.inaccessible += tab.evaluate(_AXE, ["light", None])
+            tab.emulate_media(color_scheme="dark")
+            tab.wait_for_timeout(50)
+            # Only colours differ in the dark.
+            found.inaccessible += tab.evaluate(_AXE, ["dark", ["color-contrast"]])
+        tab.set_viewport_size(TELEPHONE)
+        tab.wait_for_timeout(50)
+        found.too_wide = tab.evaluate(_TOO_WIDE)
+    finally:
+        tab.close()
+    return found
+
+
+def settle(tab) -> None:
+    """Wait until formulas are set and what is drawn by scripts is drawn."""
+    tab.evaluate(
+        """() => Promise.race([
+            Promise.resolve(window.MathJax && MathJax.startup && MathJax.startup.promise),
+            new Promise((done) => setTimeout(done, 15000)),
+        ]).then(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 30))))"""
+    )
+
+
+def colours(tab) -> dict[str, str]:
+    """The page's theme, its background and the ink of its first figure."""
+    return tab.evaluate(
+        """() => {
+            const figure = document.querySelector(".ncb-figure svg");
+            const ink = figure && figure.querySelector("text");
+            return {
+                theme: document.documentElement.dataset.theme,
+                background: getComputedStyle(document.body).backgroundColor,
+                text: getComputedStyle(document.body).color,
+                figure: ink ? getComputedStyle(ink).fill : "",
+            };
+        }"""
+    )
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a CSS colour ``rgb(r, g, b)``, as WCAG 2 defines it."""
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two CSS colours, from 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+_BROKEN_IMAGES = """() => [...document.images]
+    .filter((image) => !(image.complete && image.naturalWidth > 0))
+    .map((image) => `the image ${image.getAttribute("src")} does not load`)"""
+
+_WITHOUT_WORDS = """() => {
+    const hidden = (node) => node.closest('[aria-hidden="true"], [role="presentation"]');
+    const images = [...document.images]
+        .filter((image) => !hidden(image) && !(image.getAttribute("alt") || "").trim())
+        .map((image) => `the image ${image.getAttribute("src")} has no alternative text`);
+    const words = (node) => (node.getAttribute("aria-label") || "").trim() ||
+        [...node.children].some((child) => child.matches("title") && child.textContent.trim());
+    const drawings = [...document.querySelectorAll("svg")]
+        .filter((svg) => !hidden(svg) && !svg.parentElement.closest("svg, button, a"))
+        .filter((svg) => svg.getBoundingClientRect().right > 0)
+        // A drawing made of many, such as plotly's, is named as a whole.
+        .filter((svg) => !words(svg) && !svg.closest('[role="group"][aria-label]'))
+        .map((svg) => `a drawing has no words: ${svg.outerHTML.slice(0, 80)}`);
+    return [...images, ...drawings];
+}"""
+
+_TOO_WIDE = """() => {
+    const wide = document.documentElement.clientWidth;
+    const said = [];
+    if (document.scrollingElement.scrollWidth > wide)
+        said.push(`the page is ${document.scrollingElement.scrollWidth} wide, the screen ${wide}`);
+    // The theme may cut off what is too wide instead of scrolling: a reader cannot reach it either.
+    const reachable = (node) => {
+        for (let up = node.parentElement; up && up !== document.body; up = up.parentElement) {
+            const how = getComputedStyle(up);
+            if (["auto", "scroll"].includes(how.overflowX)) return true;
+            if (how.position === "fixed" || how.visibility === "hidden") return true;
+            if (up.matches("svg, .sr-only, .visually-hidden, mjx-assistive-mml")) return true;
+        }
+        return false;
+    };
+    const main = document.querySelector("main") || document.body;
+    for (const node of main.querySelectorAll("*")) {
+        const box = node.getBoundingClientRect();
+        if (box.width && box.right > wide + 1 && box.left < wide && !reachable(node)) {
+            const how = getComputedStyle(node);
+            if (how.position === "fixed" || how.visibility === "hidden") continue;
+            if (node.matches("mjx-assistive-mml, mjx-assistive-mml *, .sr-only")) continue;
+            said.push(`this reaches ${Math.round(box.right)}: ${node.outerHTML.slice(0, 80)}`);
+        }
+    }
+    return said.slice(0, 5);
+}"""
+
+_AXE = """async ([theme, rules]) => {
+    const options = {resultTypes: ["violations"]};
+    if (rules) options.runOnly = {type: "rule", values: rules};
+    // Not what MathJax makes of a formula, nor the strokes inside a figure.
+    const without = {exclude: [["mjx-container"], [".ncb-figure svg > *"]]};
+    const result = await axe.run(without, options);
+    return result.violations
+        .filter((found) => ["serious", "critical"].includes(found.impact))
+        .flatMap((found) => found.nodes.slice(0, 3).map((node) =>
+            `${theme}: ${found.id} (${found.impact}): ${found.help}: ${node.html.slice(0, 120)}`));
+}"""

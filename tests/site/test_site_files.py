@@ -1,0 +1,119 @@
+"""The built book's files: links, ids, downloads, and what depends on the public address."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import site_checks
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]-*.md"))
+
+
+@pytest.fixture(scope="module")
+def extension():
+    """The site's own Sphinx extension."""
+    path = ROOT / "book" / "_ext" / "ncbook_site.py"
+    spec = importlib.util.spec_from_file_location("ncbook_site", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_links_and_anchors_resolve(site):
+    assert site_checks.dead_links(site) == []
+
+
+def test_ids_are_unique(site):
+    assert site_checks.twice_used_ids(site) == []
+
+
+def test_nothing_is_loaded_from_another_host(site):
+    assert site_checks.loads_from_elsewhere(site) == []
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_offers_its_notebook_and_its_source(site, source):
+    name = f"{source.parent.name}/{source.stem}"
+    page = BeautifulSoup((site / "book" / f"{name}.html").read_text("utf-8"), "html.parser")
+    links = {a["href"].split("_sources/")[-1] for a in page.select("a[href*=_sources]")}
+    assert {f"book/{name}.ipynb", f"notebooks/{name}.md"} <= links
+    executed = json.loads((site / "_sources" / "book" / f"{name}.ipynb").read_text("utf-8"))
+    assert any(cell.get("outputs") for cell in executed["cells"])
+    written = (site / "_sources" / "notebooks" / f"{name}.md").read_text("utf-8")
+    assert written == source.read_text("utf-8")
+    assert f"ncbook run {name}" in page.select_one("#run-this-chapter").get_text()
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_figures_offer_their_tables(site, source):
+    page = site / "book" / source.parent.name / f"{source.stem}.html"
+    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    figures = {figure["id"].removeprefix("ncb-") for figure in soup.select("figure.ncb-figure")}
+    tables = {
+        Path(a["href"]).stem
+        for a in soup.select("a.download")
+        if (page.parent / a["href"]).resolve().is_file()
+    }
+    assert figures, "the chapter has no figure"
+    assert figures <= tables, f"no table to download for {', '.join(sorted(figures - tables))}"
+
+
+def test_labels_agree_with_citations(site):
+    soup = BeautifulSoup((site / "book" / "bibliography.html").read_text("utf-8"), "html.parser")
+    labels = {tag.get_text().strip("[] \n") for tag in soup.select("div.citation > span.label")}
+    assert "Mixon et al., 2022" in labels and "Tirer and Bruna, 2022" in labels
+    chapter = next(iter(sorted((site / "book").glob("*/0*.html"))))
+    cited = BeautifulSoup(chapter.read_text("utf-8"), "html.parser").select("a.reference.internal")
+    texts = {" ".join(a.get_text().split()) for a in cited if "bibliography" in a["href"]}
+    assert texts, f"{chapter.name} cites nothing"
+    known = labels | {label.split(", ")[-1] for label in labels}
+    assert texts <= known, f"not in the bibliography: {texts - known}"
+
+
+def test_every_module_is_in_the_reference(site):
+    documented = {
+        tag["id"].removeprefix("module-")
+        for page in (site / "book" / "api").glob("*.html")
+        for tag in BeautifulSoup(page.read_text("utf-8"), "html.parser").select("[id^=module-]")
+    }
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "ncbook").rglob("*.py")
+        if not path.name.startswith("_") or path.name == "__init__.py"
+    }
+    assert modules - {"ncbook"} <= documented
+
+
+def test_public_address_is_one_setting(extension):
+    for address, shown in (("", False), ("https://forge.example/owner/name", True)):
+        config = SimpleNamespace(html_theme_options={"repository_url": address})
+        extension.use_public_address(None, config)
+        options = config.html_theme_options
+        buttons = [value for name, value in options.items() if name.endswith("_button")]
+        assert len(buttons) == 3 and all(button is shown for button in buttons)
+
+
+def test_no_link_needs_a_public_address_while_there_is_none(site):
+    if BeautifulSoup((ROOT / "_config.yml").read_text("utf-8"), "html.parser") and (
+        'url: ""' not in (ROOT / "_config.yml").read_text("utf-8")
+    ):
+        pytest.skip("The public address is set.")
+    for page in site_checks.pages(site):
+        text = (site / page).read_text("utf-8")
+        assert "source-repository-button" not in text, page
+        assert "executablebooks/jupyter-book" not in text, page
+
+
+def test_labels_of_one_year_are_told_apart(extension):
+    from pybtex.database import Entry, Person
+
+    def entry(*names):
+        return Entry("misc", {"year": "2020"}, {"author": [Person(name) for name in names]})
+
+    style = extension.AuthorYear()
+    labels = list(style.format_labels([entry("A, B"), entry("A, B"), entry("C, D", "E, F")]))
+    assert labels == ["A, 2020a", "A, 2020b", "C and E, 2020"]

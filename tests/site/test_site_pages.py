@@ -1,0 +1,87 @@
+"""The built book in a browser: every page, wide and narrow, light and dark."""
+
+import re
+
+import site_checks
+from bs4 import BeautifulSoup
+
+
+def test_page_has_no_console_errors(page, visits):
+    assert visits(page).errors == []
+
+
+def test_page_asks_no_other_host(page, visits):
+    assert visits(page).elsewhere == []
+
+
+def test_page_has_its_images(page, visits):
+    assert visits(page).broken_images == []
+
+
+def test_page_says_its_pictures_in_words(page, visits):
+    assert visits(page).without_words == []
+
+
+def test_page_does_not_scroll_sideways_on_a_telephone(page, visits):
+    assert visits(page).too_wide == []
+
+
+def test_page_is_accessible(page, visits, needs_axe):
+    assert visits(page).inaccessible == []
+
+
+def test_dark_mode_toggles(site, tab, address):
+    chapter = next(page for page in site_checks.pages(site) if "04-figure-1" in page)
+    tab.goto(address + chapter)
+    site_checks.settle(tab)
+    light = site_checks.colours(tab)
+    assert light["theme"] == "light" and light["figure"]
+    for _ in range(3):  # the button goes through light, dark and the system's own
+        tab.locator("button.theme-switch-button:visible").first.click()
+        if tab.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+    dark = site_checks.colours(tab)
+    assert dark["theme"] == "dark"
+    assert site_checks.luminance(dark["background"]) < 0.1
+    assert site_checks.luminance(light["background"]) > 0.8
+    for seen in (light, dark):
+        assert site_checks.contrast(seen["figure"], seen["background"]) >= 4.5, seen
+    tab.reload()
+    assert site_checks.colours(tab)["theme"] == "dark", "the choice is not remembered"
+
+
+def test_turning_figure_follows_the_theme(site, tab, address):
+    pages = [p for p in site_checks.pages(site) if "ncb-plotly" in (site / p).read_text("utf-8")]
+    assert pages, "no page has a figure that can be turned"
+    tab.goto(address + pages[0])
+    tab.wait_for_selector(".js-plotly-plot .main-svg")
+    ink = "document.querySelector('.js-plotly-plot')._fullLayout.font.color"
+    light = tab.evaluate(ink)
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function(f"{ink} !== {light!r}", timeout=10_000)
+    paper = tab.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor")
+    assert re.sub(r"\s", "", paper) == "rgba(0,0,0,0)"
+    assert site_checks.contrast(tab.evaluate(ink), site_checks.colours(tab)["background"]) >= 4.5
+
+
+def test_search_finds_a_theorem(site, tab, address):
+    title, page = next(
+        (title, page)
+        for page in site_checks.pages(site)
+        if page.startswith("book/")
+        for title in theorems((site / page).read_text("utf-8"))
+    )
+    tab.goto(f"{address}search.html?q={'+'.join(re.findall(r'[A-Za-z]{4,}', title))}")
+    tab.wait_for_selector("#search-results li a", timeout=20_000)
+    found = tab.eval_on_selector_all("#search-results li a", "all => all.map((a) => a.pathname)")
+    assert f"/{page}" in found, f"searching for {title!r} does not find {page}"
+
+
+def theorems(html: str) -> list[str]:
+    """The titles of a page's theorem boxes that have one of at least two words to search for."""
+    titles = (
+        tag.get_text(" ", strip=True)
+        for tag in BeautifulSoup(html, "html.parser").select("div.proof > p.admonition-title")
+    )
+    named = [match[1] for match in (re.search(r"\((.*)\)", title) for title in titles) if match]
+    return [name for name in named if len(re.findall(r"[A-Za-z]{4,}", name)) >= 2]
