@@ -434,7 +434,21 @@ def _run_folder(root: Path, output: Path | None, name: str) -> Path:
     check_writable(folder.parent)
     if output is None:
         write_changed(folder.parent / ".gitignore", "# results of runs by hand\n*\n")
+        for left in folder.parent.glob(f".*{PART}"):
+            # What a killed run left; its name ends with the number of its process.
+            if not _alive(int(left.name.removesuffix(PART).rpartition("-")[2])):
+                shutil.rmtree(left)
     return folder
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _keep_run(root: Path, job: Job, seconds: float, key: str, folder: Path) -> None:

@@ -210,7 +210,12 @@ def run_jupyter_book(root: Path, say: Progress, lock: int) -> Path:
             text=True,
             errors="replace",
             cwd=root,
-            env=os.environ | {"PYTHONHASHSEED": "0", "NCBOOK_ROOT": str(root)},
+            env=os.environ
+            | {
+                "PYTHONHASHSEED": "0",
+                "NCBOOK_ROOT": str(root),
+                "MPLCONFIGDIR": str(root / "_build" / "cache" / "matplotlib"),
+            },
             pass_fds=(lock,),
             start_new_session=True,
         )

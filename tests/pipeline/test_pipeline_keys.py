@@ -224,6 +224,19 @@ def test_a_chapter_that_is_gone_leaves_the_book(book):
     assert hand_written.exists()
 
 
+def test_what_a_kill_left_half_written_is_removed(book):
+    left = [
+        book.root / "book/paper/.01-one.ipynb.abc.part",
+        book.root / "_build/.site.json.xyz.part",
+        book.root / "_build/tmp/paper--01-one/result/notebook.ipynb",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    book.build()
+    assert [path.exists() for path in left] == [False] * 3
+
+
 def test_a_page_that_is_as_it_was_is_not_written_again(book):
     page = book.scratch.page("01-one")
     os.utime(page, (1, 1))

@@ -286,10 +286,8 @@ def test_folders_and_sources_that_cannot_be_written(built):
     """First a _build/ that is read-only, which is an error; then sources that are, which is not."""
     built.chapter("02-two", "print('read only')")
     plain = {"preexec_fn": obey_permissions} if os.geteuid() == 0 else {}
-    sources = [
-        p for name in ("notebooks", "_config.yml", "_toc.yml") for p in _all(built.root / name)
-    ]
-    products = [p for name in ("_build", "book") for p in _all(built.root / name)]
+    sources = _all(built.root, "notebooks", "_config.yml", "_toc.yml")
+    products = _all(built.root, "_build", "book")
     before = snapshot(built.root / "notebooks")
     try:
         set_writable([*sources, *products, built.root], False)
@@ -323,6 +321,7 @@ def set_writable(paths: list[Path], writable: bool) -> None:
 
 
 def _all(root: Path, *names: str) -> list[Path]:
+    """Files and folders of these names, and all that is in them."""
     return [p for name in names for p in [root / name, *(root / name).rglob("*")]]
 
 
@@ -373,6 +372,20 @@ def test_a_run_with_other_parameters_leaves_the_book_alone(built):
     assert snapshot(built.root / "book") == before
     assert snapshot(built.root / "_build") == store
     assert sorted(p.name for p in (built.root / "runs").iterdir()) == [".gitignore", folder.name]
+
+
+def test_a_run_that_was_killed_leaves_nothing_for_long(empty):
+    empty.chapter("01-slow", SLOW)
+    process = empty.start("run", "01-slow")
+    wait_for(lambda: kernels(empty))
+    kill(process)
+    wait_for(lambda: not any(map(runs, kernels(empty))), 20)
+    left = [p.name for p in (empty.root / "runs").iterdir() if p.name != ".gitignore"]
+    assert [name.endswith(f"-{process.pid}.part") for name in left] == [True]
+    (empty.root / "go").touch()
+    empty.do("run", "01-slow")
+    now = [p.name for p in (empty.root / "runs").iterdir() if p.name != ".gitignore"]
+    assert [name.startswith("01-slow-") for name in now] == [True]
 
 
 @pytest.mark.parametrize(
@@ -426,6 +439,12 @@ def test_the_list_of_chapters(built_once):
     assert "paper/01-one: The chapter 01-one" in said
     assert "    seeds = 5 (int)  # runs" in said
     assert "    profile paper: seeds = 200" in said
+
+
+def test_the_list_of_data_sets(built_once):
+    said = built_once[0].do("data")
+    assert "digits\n    shape: 1797 images" in said
+    assert "    licence:" in said
 
 
 def test_clean_keeps_results_and_clean_all_does_not(built):
