@@ -241,27 +241,19 @@ class Keys:
     def parts(self, chapter: Chapter, values: dict[str, Any]) -> dict[str, Any]:
         """Return what the key is the hash of, by name: to see why two keys differ."""
         used, _ = self.graph.used_by(chapter.code)
-        modules = self.graph.closure(used)
-        files = {self.graph.modules[m] for m in modules} | {
-            self.graph.modules[m] for m in EXECUTION if m in self.graph.modules
-        }
+        modules = {*self.graph.closure(used), *EXECUTION} & self.graph.modules.keys()
+        code = {self.graph.modules[name] for name in modules}
         # Data and settings that lie beside the code.
-        folders = {path.parent for path in files if path.parent != self.graph.folder}
-        for folder in folders:
-            files |= {
-                p for p in folder.iterdir() if p.is_file() and p.suffix not in (".py", ".pyc")
-            }
-        results = sorted((self.root / "results" / chapter.paper).rglob("*"))
-        package = self.graph.folder
+        folders = {path.parent for path in code if path.parent != self.graph.folder}
+        code |= {p for folder in folders for p in _files(folder.iterdir()) if p.suffix != ".py"}
+        results = _files((self.root / "results" / chapter.paper).rglob("*"))
         return {
             **self._common,
             "source": chapter.source_digest,
             "values": values,
             "claims": claims_of(self.root, chapter),
-            "code": {str(p.relative_to(package)): self._digest(p) for p in sorted(files)},
-            "results": {
-                str(p.relative_to(self.root)): self._digest(p) for p in results if p.is_file()
-            },
+            "code": self._digests_of(code, self.graph.folder),
+            "results": self._digests_of(results, self.root),
         }
 
     def external(self, chapter: Chapter) -> set[str]:
@@ -269,10 +261,16 @@ class Keys:
         used, found = self.graph.used_by(chapter.code)
         return set(found).union(*(self.graph.externals(m) for m in self.graph.closure(used)))
 
-    def _digest(self, path: Path) -> str:
-        if path not in self._digests:
-            self._digests[path] = digest(path)
-        return self._digests[path]
+    def _digests_of(self, paths, start: Path) -> dict[str, str]:
+        for path in paths:
+            if path not in self._digests:
+                self._digests[path] = digest(path)
+        return {p.relative_to(start).as_posix(): self._digests[p] for p in paths}
+
+
+def _files(paths) -> list[Path]:
+    """Those of some paths that are files which somebody means to be there."""
+    return [p for p in paths if p.is_file() and not p.name.startswith(".")]
 
 
 def claims_of(root: Path, chapter: Chapter) -> Any:

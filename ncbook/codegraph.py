@@ -74,7 +74,10 @@ class Graph:
             path = self.modules[module]
             parts = module.split(".")
             package = parts if path.name == "__init__.py" else parts[:-1]
-            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+            try:
+                tree = ast.parse(path.read_text(encoding="utf-8"))
+            except SyntaxError:
+                tree = ast.Module([], [])  # it imports nothing; whoever runs it will hear why
             self._read[module] = self._names(tree, package)
         return self._read[module]
 

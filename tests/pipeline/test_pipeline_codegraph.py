@@ -67,6 +67,11 @@ def test_the_closure_follows_imports_to_the_end(graph):
     assert short(graph.closure(["pkg.g"])) == {"", "g"}
 
 
+def test_a_module_that_cannot_be_read_is_part_of_the_closure(graph):
+    (graph.folder / "b.py").write_text("def broken(:")
+    assert short(graph.closure(["pkg.a"])) == {"", "a", "b"}
+
+
 def test_what_a_notebook_imports(graph):
     code = "%matplotlib inline\n!ls\nfrom pkg import e, VALUE\nimport pandas as pd"
     inside, outside = graph.used_by(code)
