@@ -183,7 +183,7 @@ def adaptive_flow(
         Norsett and Wanner).
     rtol, atol : float
         A step is accepted when the root mean square over components of error over
-        (atol + rtol |z|) is at most one. Quantities of size s need atol far below s: the errors
+        ``atol + rtol |z|`` is at most one. Quantities of size s need atol far below s: the errors
         of a small start scale as its square.
     first_step : float
         First trial step.

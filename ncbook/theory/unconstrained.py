@@ -325,7 +325,7 @@ def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0) -> FirstOrder:
     spans decays, what Q = I - V V^T spans stays; the features' mean along V ends at the fraction
     y_f and pushes b by d_f (``mean_transfer``). (iv) With E = 0 at the end and
     D = W^T W - H H^T conserved, (W W^T)^2 = N Pi + CN db db^T + W D W^T holds exactly, which gives
-    the left error at order eps^2 on the complement of 1; along 1 it is |Q w|^2.
+    the left error at order eps^2 on the complement of 1; along 1 it is ``|Q w|^2``.
 
     Parameters
     ----------
