@@ -17,7 +17,7 @@ from ncbook.dynamics.flow import adaptive_flow, flow
 from ncbook.dynamics.trajectory import log_grid
 from ncbook.models.ufm import UnconstrainedFeatures
 from ncbook.runtime import Runtime, available_devices, generator, start
-from ncbook.theory.unconstrained import flow_on_S, lift
+from ncbook.theory.unconstrained import first_order, flow_on_S, lift
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 PAIRS = ["RK23", "RK45", "DOP853"]
@@ -182,6 +182,28 @@ def test_every_device_runs_the_same_flow(device):
         assert (moved.status == "finished").all()
         assert moved.final.device.type == device
         assert float((moved.final.cpu().double() - reference).abs().max()) < within
+
+
+def test_a_longest_step_is_kept():
+    z = torch.ones(2, 1, dtype=torch.float64)
+    run = adaptive_flow(decay, z, [3.0], None, "RK23", 1e-2, max_step=0.01)
+    assert run.statistics["steps"].tolist() == [pytest.approx(300, abs=10)] * 2
+    assert adaptive_flow(decay, z, [3.0], None, "RK23", 1e-2).statistics["steps"].max() < 30
+
+
+def test_below_the_stable_step_a_small_distance_from_S_keeps_its_digits():
+    """At a tolerance a thousand times the distance itself; without the cap nothing is left."""
+    model = UnconstrainedFeatures(3, 3, 15)
+    z = model.small_start(vector(1e-6), range(5), RUN)
+    H, W, _ = model.unpack(z[0] / 1e-6)
+    expected = 1e-6 * first_order(H, W).right
+    errors = {}
+    for cap in (0.2, math.inf):
+        run = adaptive_flow(model.field, z, [40.0], None, "RK45", 1e-3, 1e-18, max_step=cap)
+        measured = (model.unpack(run.final)[2][0] - 1 / 3).norm(dim=-1)
+        errors[cap] = float((measured / expected - 1).abs().max())
+    assert errors[0.2] < 0.02
+    assert errors[math.inf] > 1
 
 
 # --- Records ------------------------------------------------------------------------------------
@@ -522,7 +544,15 @@ def test_an_unknown_method_is_named_beside_the_known():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"rtol": 0.0}, {"rtol": math.nan}, {"atol": -1e-9}, {"first_step": 0.0}, {"max_steps": 0}],
+    [
+        {"rtol": 0.0},
+        {"rtol": math.nan},
+        {"atol": -1e-9},
+        {"first_step": 0.0},
+        {"max_steps": 0},
+        {"max_step": 0.0},
+        {"max_step": math.nan},
+    ],
 )
 def test_settings_of_the_adaptive_step_are_named(wrong):
     with pytest.raises(ValueError, match="expected positive numbers") as error:

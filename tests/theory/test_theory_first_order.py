@@ -5,30 +5,38 @@ import math
 import pytest
 import torch
 from scipy.integrate import solve_ivp
-from theory_cases import GRID, RUN, centred_identity, collapse_errors, normal
+from theory_cases import (
+    GRID,
+    RUN,
+    centred_identity,
+    collapse_errors,
+    normal,
+    random_parts,
+    relative_distance_from_S,
+)
 
 from ncbook.dynamics.descent import descent
 from ncbook.dynamics.flow import flow
 from ncbook.models.ufm import UnconstrainedFeatures
 from ncbook.theory import unconstrained as theory
 
-POWERS = (2, 1, 1)  # of eps, in the left, the middle and the right error
+POWERS = (2, 1, 1, 1)  # of eps, in the left, middle and right errors and the distance from S
 
 
 def limits(model: UnconstrainedFeatures, eps: list[float], seeds: range) -> list[torch.Tensor]:
-    """The three errors over their power of eps at the end of the flow, each (A, S)."""
+    """The errors over their power of eps at the end of the flow, each (A, S)."""
     scale = torch.tensor(eps, dtype=torch.float64)
     z = model.small_start(scale, seeds, RUN)
     step = 2 / (model.C * model.N) if model.C * model.N > 15 else 0.1
     end = flow(model.field, z, step, [60 / math.sqrt(model.N)], method="DOP853").final
-    errors = collapse_errors(model, end)
+    errors = (*collapse_errors(model, end), relative_distance_from_S(model, end))
     return [e / scale[:, None] ** power for e, power in zip(errors, POWERS, strict=True)]
 
 
 def predictions(model: UnconstrainedFeatures, seeds: range, beta0: float = 0.0):
     H, W, _ = model.unpack(model.small_start(torch.ones(1, dtype=torch.float64), seeds, RUN)[0])
     constants = theory.first_order(H, W, beta0)
-    return constants.left, constants.middle, constants.right
+    return constants.left, constants.middle, constants.right, constants.distance
 
 
 # --- The exponents ------------------------------------------------------------------------------
@@ -69,8 +77,9 @@ def test_the_constants_of_each_seed_at_the_papers_sizes():
     model = UnconstrainedFeatures(3, 3, 15)
     z = model.small_start(torch.tensor([1e-3], dtype=torch.float64), range(50), RUN)[0]
     end = flow(model.field, z, 0.05, [40.0]).final
+    errors = (*collapse_errors(model, end), relative_distance_from_S(model, end))
     for measured, power, predicted in zip(
-        collapse_errors(model, end), POWERS, predictions(model, range(50)), strict=True
+        errors, POWERS, predictions(model, range(50)), strict=True
     ):
         scaled = measured / 1e-3**power
         assert float((scaled / predicted - 1).abs().max()) < 1e-4
@@ -125,11 +134,20 @@ def test_the_identity_behind_the_left_constant():
     assert float((gram @ gram - right + W @ D @ W.T).abs().max()) > 0.1
 
 
+def test_the_distance_from_S_is_that_of_the_projection():
+    """The two ways to write it agree: the parts orthogonal to S, and Z less its projection."""
+    model = UnconstrainedFeatures(4, 3, 5)
+    z = model.pack(*random_parts(4, 3, 5, 1, 6))
+    away = z - model.pack(*theory.project_onto_S(*model.unpack(z)))
+    by_projection = away.norm(dim=-1) / z.norm(dim=-1)
+    assert float((relative_distance_from_S(model, z) - by_projection).abs().max()) < 1e-14
+
+
 def test_a_batch_of_constants_is_a_loop():
     H, W = normal(1, 2, 3, 5, 12), normal(2, 2, 3, 4, 5)
     together = theory.first_order(H, W)
     single = theory.first_order(H[1, 2], W[1, 2])
-    for name in ("left", "middle", "right"):
+    for name in ("left", "middle", "right", "distance"):
         values = getattr(together, name)
         assert values.shape == (2, 3)
         assert float(values[1, 2]) == pytest.approx(float(getattr(single, name)), rel=1e-10)

@@ -66,6 +66,22 @@ def collapse_errors(model: UnconstrainedFeatures, z: Tensor) -> tuple[Tensor, Te
     return left, middle, (b - 1 / C).norm(dim=-1)
 
 
+def relative_distance_from_S(model: UnconstrainedFeatures, z: Tensor) -> Tensor:
+    """||Z - P_S Z||_E / ||Z||_E, from the parts that are orthogonal to S."""
+    H, W, b = model.unpack(z)
+    grouped = H.unflatten(-1, (model.C, model.N))
+    means = grouped.mean(-1)
+    across = centred_identity(model.C) @ (W - math.sqrt(model.N) * means.mT)
+    outside = (
+        (grouped - means.unsqueeze(-1)).flatten(-3).square().sum(-1)
+        + model.n * H.mean(-1).square().sum(-1)
+        + model.C * W.mean(-2).square().sum(-1)
+        + across.square().sum(dim=(-2, -1)) / 2
+        + (b - b.mean(-1, keepdim=True)).square().sum(-1)
+    )
+    return outside.sqrt() / z.norm(dim=-1)
+
+
 def distance(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> float:
     """Largest entry of the difference of two states in parts."""
     return max(float((x - y).abs().max()) for x, y in zip(a, b, strict=True))
