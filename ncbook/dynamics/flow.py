@@ -164,7 +164,8 @@ def adaptive_flow(
 ) -> Trajectory:
     """Integrate z' = field(z) with an embedded pair, each run of the batch with its own step.
 
-    A run's steps depend on that run alone, so its result does not change with its neighbours.
+    A run's steps depend on that run alone, so that its neighbours change no more of its result than
+    the rounding of a batch's sums, far below the tolerance.
     Steps end on the recorded times; no interpolation enters a recorded number.
 
     Parameters
