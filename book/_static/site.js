@@ -3,14 +3,17 @@
 (() => {
   "use strict";
 
-  const faint = (colour, alpha) => {
-    const [r, g, b] = colour.match(/[\d.]+/g);
-    return `rgba(${r}, ${g}, ${b}, ${alpha})`;
+  // The page's ink thinned with its background: opaque, since plotly draws no transparent grid in 3D.
+  const channels = (colour) => colour.match(/[\d.]+/g).slice(0, 3).map(Number);
+  const thinned = (share) => {
+    const { color, backgroundColor } = getComputedStyle(document.body);
+    const [ink, page] = [channels(color), channels(backgroundColor)];
+    return `rgb(${ink.map((value, i) => Math.round(share * value + (1 - share) * page[i])).join(", ")})`;
   };
 
   function recolour(plot) {
     const ink = getComputedStyle(document.body).color;
-    const axis = { color: ink, gridcolor: faint(ink, 0.2), zerolinecolor: faint(ink, 0.4), linecolor: ink };
+    const axis = { color: ink, gridcolor: thinned(0.2), zerolinecolor: thinned(0.45), linecolor: ink };
     const update = { "font.color": ink };
     const set = (path) => {
       for (const [key, value] of Object.entries(axis)) update[`${path}.${key}`] = value;
@@ -22,12 +25,12 @@
     const box = getComputedStyle(document.documentElement).getPropertyValue("--pst-color-surface").trim();
     (plot.layout.updatemenus || []).forEach((_, i) => {
       update[`updatemenus[${i}].bgcolor`] = box;
-      update[`updatemenus[${i}].bordercolor`] = faint(ink, 0.4);
+      update[`updatemenus[${i}].bordercolor`] = thinned(0.45);
       update[`updatemenus[${i}].font.color`] = ink;
     });
     (plot.layout.sliders || []).forEach((_, i) => {
       update[`sliders[${i}].bgcolor`] = box;
-      update[`sliders[${i}].bordercolor`] = faint(ink, 0.4);
+      update[`sliders[${i}].bordercolor`] = thinned(0.45);
       update[`sliders[${i}].tickcolor`] = ink;
       update[`sliders[${i}].font.color`] = ink;
     });
@@ -41,6 +44,13 @@
   const WIDE = "pre, div.math, mjx-container, .cell_output .output, .ncb-scroll, .pst-scrollable-table-container, dl.py > dt";
 
   function reachable() {
+    for (const formula of document.querySelectorAll('mjx-container:not([display="true"])')) {
+      formula.classList.remove("ncb-wide-formula");
+      const line = formula.closest("p, li, dd, dt, td, th, h1, h2, h3, h4");
+      if (line && !line.closest("td, th") && formula.offsetWidth > line.clientWidth) {
+        formula.classList.add("ncb-wide-formula");
+      }
+    }
     for (const box of document.querySelectorAll(WIDE)) {
       const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
       if (scrolls && !box.hasAttribute("tabindex")) {

@@ -423,7 +423,11 @@ _PLOTLY = {
         "margin": {"l": 10, "r": 10, "t": 40, "b": 10},
         "xaxis": {**_AXIS, "automargin": True},
         "yaxis": {**_AXIS, "automargin": True},
-        "scene": {axis: {**_AXIS, "showbackground": False} for axis in ("xaxis", "yaxis", "zaxis")},
+        "scene": {
+            **{axis: {**_AXIS, "showbackground": False} for axis in ("xaxis", "yaxis", "zaxis")},
+            # A step back from plotly's own place, so that the axes' titles are in the picture.
+            "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 1.1}},
+        },
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         # Clear of the axis' own title.
         "sliderdefaults": {"pad": {"t": 50, "b": 10}},
