@@ -1,0 +1,188 @@
+"""Stochastic gradient descent with momentum and weight decay, over a batch of runs."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
+from ncbook.runtime import generator
+
+# Added to a seed, so that the order of the examples is not drawn from the numbers that made the
+# start of the same seed.
+_ORDER = 2**32
+
+
+@dataclass(frozen=True)
+class Training(Trajectory):
+    """A trajectory whose times are epochs, with the states at the recorded ones.
+
+    Attributes
+    ----------
+    states : Tensor or None
+        Shape ``(*batch, T, P)`` where ``keep`` was asked for: T states a run, not one a step.
+    """
+
+    states: Tensor | None = None
+
+
+def train(
+    gradient: Callable[[Tensor, Tensor, Tensor], Tensor],
+    start: Tensor,
+    x: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    rate: float,
+    batch: int | None = None,
+    seeds: Sequence[int] = (),
+    momentum: float = 0.9,
+    decay: float = 5e-4,
+    drops: Sequence[float] = (1 / 3, 2 / 3),
+    observe: Observe | None = None,
+    record: Sequence[int] | None = None,
+    keep: bool = False,
+) -> Training:
+    """Train every run of a batch as Papyan, Han and Donoho (2020) do.
+
+    With g the gradient of the loss on a mini-batch, v <- momentum v + g + decay z and
+    z <- z - rate v, as torch.optim.SGD has it; v starts at 0. The rate is divided by 10 at each
+    of the ``drops``.
+
+    Parameters
+    ----------
+    gradient : callable
+        States ``(R, P)``, examples ``(R, b, d)`` or ``(n, d)``, labels ``(R, b)`` or ``(n,)``,
+        to gradients ``(R, P)``, each run by itself.
+    start : Tensor
+        ``(R, P)``; the states are ``start``'s copy.
+    x, labels : Tensor
+        ``(n, d)`` and ``(n,)``: the training examples.
+    epochs : int
+        Passes over the examples.
+    rate : float
+        Learning rate before the first drop, positive.
+    batch : int, optional
+        Examples in a mini-batch; without it all of them, in one step an epoch. The last
+        mini-batch of an epoch may be smaller.
+    seeds : sequence of int
+        One a run: of the order in which it sees the examples, drawn anew in every epoch. A run
+        does not depend on which others are beside it. Not used without ``batch``.
+    momentum, decay : float
+        Momentum in [0, 1) and weight decay, at least 0, on all parameters.
+    drops : sequence of float
+        Fractions of the epochs at which the rate drops; the paper's are 1/3 and 2/3.
+    observe : callable, optional
+        States ``(R, P)`` to a dict of numbers a run, each of shape ``(R,)``.
+    record : sequence of int, optional
+        Epochs at which to observe, increasing from 0 on; without it, the first and the last.
+    keep : bool
+        Keep the states at the recorded epochs.
+
+    Returns
+    -------
+    Training
+        A run that ceases to be finite is reported as diverged; it does not touch the others, and
+        training ends early only when all have diverged.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of its range.
+    """
+    n, runs = len(x), len(start)
+    record = [0, epochs] if record is None else list(record)
+    _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record)
+    began = time.perf_counter()
+    z, velocity = start.clone(), torch.zeros_like(start)
+    orders = [generator(_ORDER + seed) for seed in seeds] if batch else []
+    recorder = Recorder(observe, len(record))
+    states = z.new_full((runs, len(record), z.shape[-1]), torch.nan) if keep else None
+    done, steps = 0, 0
+    for epoch in range(epochs + 1):
+        if done < len(record) and epoch == record[done]:
+            recorder.record(done, z)
+            if states is not None:
+                states[:, done] = z
+            done += 1
+            if not z.isfinite().all(-1).any():
+                break
+        if epoch == epochs:
+            break
+        size = rate * 0.1 ** sum(epoch >= drop * epochs for drop in drops)
+        for examples, targets in _mini_batches(x, labels, batch, orders):
+            velocity.mul_(momentum).add_(gradient(z, examples, targets)).add_(z, alpha=decay)
+            z.sub_(velocity, alpha=size)
+            steps += 1
+    status = np.full(runs, FINISHED, dtype=object)
+    status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
+    return Training(
+        times=torch.tensor(record[:done]),
+        observables=recorder.truncated(done),
+        final=z,
+        status=status,
+        statistics={
+            "steps": steps,
+            "evaluations": steps,
+            "seconds": time.perf_counter() - began,
+            "device": str(z.device),
+            "dtype": str(z.dtype).removeprefix("torch."),
+        },
+        states=None if states is None else states[:, :done],
+    )
+
+
+def first_zero(values: Tensor) -> Tensor:
+    """Return the index of the first entry that is 0, along the last dimension.
+
+    Of training errors it is the beginning of the terminal phase of training (Papyan, Han and
+    Donoho 2020), as far as the recorded epochs show it.
+
+    Raises
+    ------
+    ValueError
+        A row has no 0.
+    """
+    zero = values == 0
+    if not bool(zero.any(-1).all()):
+        runs = int((~zero.any(-1)).sum())
+        raise ValueError(
+            f"The training error of {runs} run(s) was never 0 at a recorded epoch, so their "
+            "terminal phase did not begin. Train longer, or with less weight decay."
+        )
+    return zero.int().argmax(-1)
+
+
+def _mini_batches(x, labels, batch, orders):
+    """Yield the examples of one epoch, in an order of its own for each run."""
+    if batch is None:
+        yield x, labels
+        return
+    order = torch.stack([torch.randperm(len(x), generator=draw) for draw in orders]).to(x.device)
+    for part in order.split(batch, dim=-1):
+        yield x[part], labels[part]
+
+
+def _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record) -> None:
+    if not (rate > 0 and 0 <= momentum < 1 and decay >= 0):
+        raise ValueError(
+            f"rate = {rate}, momentum = {momentum}, decay = {decay}: expected rate > 0, "
+            "0 <= momentum < 1 and decay >= 0."
+        )
+    if epochs < 1 or (batch is not None and not 1 <= batch <= n):
+        raise ValueError(
+            f"epochs = {epochs}, batch = {batch}: expected at least 1 epoch and mini-batches of "
+            f"1 to {n} examples, or None for all."
+        )
+    if batch is not None and len(seeds) != runs:
+        raise ValueError(
+            f"{len(seeds)} seeds are given for {runs} runs; give one a run, for the order of its "
+            "examples."
+        )
+    if any(not 0 <= drop <= 1 for drop in drops):
+        raise ValueError(f"drops is {tuple(drops)}; give fractions of the epochs, from 0 to 1.")
+    if not record or record != sorted(set(record)) or record[0] < 0 or record[-1] > epochs:
+        raise ValueError(f"The recorded epochs must increase within 0..{epochs}; got {record[:8]}.")

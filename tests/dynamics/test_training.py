@@ -1,0 +1,180 @@
+"""Stochastic gradient descent: against torch.optim.SGD, its seeds, its reports."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ncbook.dynamics.training import first_zero, train
+from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Trajectory
+from ncbook.models.deep import Perceptron, scores
+from ncbook.runtime import Runtime, generator
+
+RUN = Runtime(torch.device("cpu"), torch.float64, 1)
+MODEL = Perceptron((5, 8, 3))
+
+
+@pytest.fixture(scope="module")
+def examples() -> tuple[torch.Tensor, torch.Tensor]:
+    draw = generator(0)
+    labels = torch.arange(3).repeat(10)
+    x = torch.randn(30, 5, generator=draw, dtype=torch.float64)
+    return x + 1.5 * torch.eye(3, 5, dtype=torch.float64)[labels], labels
+
+
+def course(examples, seeds=(0, 1, 2), **changes):
+    settings = {"epochs": 9, "rate": 0.05, "batch": 8, "seeds": seeds, "decay": 1e-3}
+    return train(MODEL.loss_gradient, MODEL.start(seeds, RUN), *examples, **settings | changes)
+
+
+def test_full_batch_steps_are_those_of_torch_optim(examples):
+    x, labels = examples
+    ours = course(examples, batch=None, drops=(0.5,))
+    plain = Perceptron(MODEL.sizes, normalise=False)
+    ours_plain = train(
+        plain.loss_gradient, plain.start([7], RUN), x, labels,
+        epochs=9, rate=0.05, decay=1e-3, drops=(0.5,),
+    )  # fmt: skip
+    z = plain.start([7], RUN)[0].requires_grad_()
+    optimiser = torch.optim.SGD([z], lr=0.05, momentum=0.9, weight_decay=1e-3)
+    for epoch in range(9):
+        optimiser.param_groups[0]["lr"] = 0.05 if epoch < 4.5 else 0.005
+        optimiser.zero_grad()
+        hidden, (weight, shift) = plain.unpack(z)
+        h = x
+        for layer in hidden:
+            h = torch.relu(h @ layer[0].T + layer[1])
+        torch.nn.functional.cross_entropy(h @ weight.T + shift, labels).backward()
+        optimiser.step()
+    torch.testing.assert_close(ours_plain.final[0], z.detach(), rtol=1e-12, atol=1e-13)
+    assert ours.statistics["steps"] == 9
+    # Control: another weight decay is not taken for this one.
+    other = train(
+        plain.loss_gradient, plain.start([7], RUN), x, labels,
+        epochs=9, rate=0.05, decay=0.0, drops=(0.5,),
+    )  # fmt: skip
+    assert (other.final[0] - z.detach()).abs().max() > 1e-5
+
+
+def test_an_epoch_shows_every_example_once(examples):
+    x, labels = examples
+    seen = []
+
+    def gradient(z, part, targets):
+        assert part.shape[:2] == targets.shape == (2, part.shape[1])
+        seen.append((part, targets))
+        return torch.zeros_like(z)
+
+    train(gradient, torch.zeros(2, 4), x, labels, epochs=2, rate=1.0, batch=8, seeds=[0, 1])
+    assert [part.shape[1] for part, _ in seen] == [8, 8, 8, 6] * 2
+    orders = []
+    for epoch in (seen[:4], seen[4:]):
+        for run in range(2):
+            order = torch.cat([part[run] for part, _ in epoch])
+            index = (order.unsqueeze(1) == x).all(-1).int().argmax(1)
+            assert sorted(index.tolist()) == list(range(30))
+            assert torch.equal(labels[index], torch.cat([targets[run] for _, targets in epoch]))
+            orders.append(tuple(index.tolist()))
+    assert len(set(orders)) == 4  # another order in each epoch and for each run
+
+
+def test_a_batch_is_a_loop_over_seeds_and_repeats_itself(examples):
+    together = course(examples, keep=True)
+    again = course(examples)
+    assert torch.equal(together.final, again.final)
+    for run, seed in enumerate((0, 1, 2)):
+        alone = course(examples, seeds=(seed,))
+        torch.testing.assert_close(together.final[run], alone.final[0], rtol=1e-9, atol=1e-11)
+    assert not torch.allclose(together.final[0], together.final[1])
+
+
+def test_records_observables_and_states_at_chosen_epochs(examples):
+    x, labels = examples
+    observe = MODEL.progress(x, labels)
+    whole = course(examples, observe=observe, record=[0, 1, 4, 9], keep=True)
+    assert isinstance(whole, Trajectory)
+    assert whole.times.tolist() == [0, 1, 4, 9]
+    assert whole.states.shape == (3, 4, MODEL.size)
+    assert torch.equal(whole.states[:, 0], MODEL.start((0, 1, 2), RUN))
+    assert torch.equal(whole.states[:, -1], whole.final)
+    for time in range(4):
+        later = scores(MODEL.forward(whole.states[:, time], x)[1], labels)["loss"]
+        torch.testing.assert_close(whole.observables["loss"][:, time], later)
+    assert (whole.observables["loss"][:, -1] < whole.observables["loss"][:, 0]).all()
+    table = whole.table("epoch", seed=[0, 1, 2])
+    assert list(table.columns) == ["seed", "epoch", "loss", "error"] and len(table) == 12
+    # What is recorded does not touch the run, and nothing is kept unasked.
+    bare = course(examples)
+    assert torch.equal(bare.final, whole.final) and bare.states is None
+    # The run goes on behind the last recorded epoch.
+    early = course(examples, record=[0, 4], keep=True)
+    assert torch.equal(early.final, whole.final)
+    assert torch.equal(early.states[:, 1], whole.states[:, 2])
+    more = replace(whole, observables={"one": torch.ones(3, 4)})
+    assert more.table("epoch", seed=[0, 1, 2])["one"].sum() == 12
+
+
+def test_divergence_is_reported_and_stays_alone(examples):
+    start = MODEL.start((0, 1, 2), RUN)
+    good = course(examples, seeds=(0, 2), rate=0.05)
+    start[1] = torch.inf
+    mixed = train(
+        MODEL.loss_gradient, start, *examples, epochs=9, rate=0.05, batch=8, seeds=(0, 1, 2),
+        decay=1e-3, observe=MODEL.progress(*examples),
+    )  # fmt: skip
+    assert mixed.status.tolist() == [FINISHED, DIVERGED, FINISHED]
+    torch.testing.assert_close(mixed.final[[0, 2]], good.final, rtol=1e-9, atol=1e-11)
+    assert good.status.tolist() == [FINISHED, FINISHED]
+    assert not mixed.observables["loss"][1].isfinite().any()
+
+
+def test_a_learning_rate_that_is_too_large_diverges():
+    def field(z, x, labels):  # the gradient of 50 |z|^2: stable below a rate of 0.02
+        return 100.0 * z
+
+    def end(rate):
+        return train(
+            field, torch.ones(1, 2, dtype=torch.float64), torch.zeros(4, 1), torch.zeros(4),
+            epochs=5000, rate=rate, momentum=0.0, decay=0.0, drops=(), record=[0, 2500, 5000],
+        )  # fmt: skip
+
+    small, large = end(0.015), end(0.03)
+    assert small.status.tolist() == [FINISHED] and small.final.abs().max() < 1e-300
+    assert large.status.tolist() == [DIVERGED]
+    assert large.times.tolist() == [0, 2500]  # ended early: nothing was left to train
+
+
+def test_first_zero():
+    values = torch.tensor([[0.3, 0.0, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0], [0.2, 0.1, 0.1, 0.0]])
+    assert first_zero(values).tolist() == [1, 0, 3]
+    with pytest.raises(ValueError, match=r"of 1 run\(s\) was never 0"):
+        first_zero(torch.tensor([[0.1, 0.0], [0.1, 0.1]]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rate": 0.0}, "rate > 0"),
+        ({"momentum": 1.0}, "momentum = 1.0"),
+        ({"decay": -1e-3}, "decay >= 0"),
+        ({"epochs": 0}, "at least 1 epoch"),
+        ({"batch": 31}, "mini-batches of 1 to 30"),
+        ({"seeds": (0,)}, "1 seeds are given for 3 runs"),
+        ({"drops": (0.5, 50)}, "fractions of the epochs"),
+        ({"record": [0, 10]}, r"within 0\.\.9"),
+        ({"record": [3, 1]}, "must increase"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(examples, changes, message):
+    settings = {"epochs": 9, "rate": 0.05, "batch": 8, "seeds": (0, 1, 2)} | changes
+    with pytest.raises(ValueError, match=message):
+        train(MODEL.loss_gradient, MODEL.start((0, 1, 2), RUN), *examples, **settings)
+
+
+def test_statistics(examples):
+    statistics = course(examples).statistics
+    assert statistics["steps"] == statistics["evaluations"] == 36
+    assert statistics["dtype"] == "float64" and statistics["device"] == "cpu"
+    assert statistics["seconds"] > 0
+    assert isinstance(course(examples).status, np.ndarray)
