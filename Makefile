@@ -67,8 +67,9 @@ $(INSTALLED): FORCE
 endif
 endif
 
-# What pip chooses today for the ranges in pyproject.toml, in a fresh environment. Local versions
-# (+cpu) name a build, not a version, so they are left out.
+# What pip chooses today for the ranges in pyproject.toml, in a fresh environment. Left out: local
+# versions (+cpu), which name a build; and what only torch for CUDA brings, which other systems
+# cannot install, and which pip adds by itself where torch needs it.
 RANGES = import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
 	print(*p["build-system"]["requires"], *p["project"]["dependencies"], \
 	*sum(p["project"]["optional-dependencies"].values(), []), sep="\n")
@@ -79,6 +80,7 @@ lock:
 	@$(LOCK)/env/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)/ranges.txt
 	@$(LOCK)/env/bin/python -m pip check
 	@$(LOCK)/env/bin/python -m pip freeze --all --exclude pip > $(LOCK)/frozen.txt
-	@sed -e 's/+.*$$//' $(LOCK)/frozen.txt > $(LOCK)/requirements.txt
+	@sed -e 's/+.*$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' $(LOCK)/frozen.txt \
+		> $(LOCK)/requirements.txt
 	@mv $(LOCK)/requirements.txt requirements.txt && rm -rf $(LOCK)
 	@echo "requirements.txt is new; make test tells whether the book stands with it."
