@@ -27,7 +27,7 @@ def step_rows(factors: Sequence[float], bound: float, left, risk, sharpness) -> 
         values = values.cpu().numpy()
         for label, q in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
             columns[f"{name}_{label}"] = np.quantile(values, q, axis=1)
-    return pd.DataFrame({**columns, "sharpness": sharpness.cpu()})
+    return pd.DataFrame({**columns, "sharpness": sharpness.cpu().numpy()})
 
 
 def steps(table: pd.DataFrame, layout: str) -> Figure:
@@ -172,24 +172,31 @@ def orders(table: pd.DataFrame, layout: str) -> Figure:
     return fig
 
 
-def cost_rows(trials: Sequence[tuple], reference) -> pd.DataFrame:
+def cost_rows(trials: Sequence[tuple], errors: Sequence, reference) -> pd.DataFrame:
     """Return a row a trial: evaluations and the largest relative errors over seeds.
 
-    ``trials`` lists (method, setting, evaluations, final residuals); ``reference`` and the
-    residuals have the attributes ``left`` and ``middle`` of shape ``(seeds,)``.
+    Parameters
+    ----------
+    trials : sequence of (str, str, Trajectory)
+        Method, setting, and the run, whose statistics count the evaluations.
+    errors : sequence
+        For each trial an object with the final errors ``left`` and ``middle``, of shape
+        ``(seeds,)``.
+    reference : object
+        The same for the reference.
     """
     return pd.DataFrame(
         [
             {
                 "method": method,
                 "setting": setting,
-                "evaluations": evaluations,
+                "evaluations": trial.statistics["evaluations"],
                 **{
-                    name: float((getattr(errors, name) / getattr(reference, name) - 1).abs().max())
+                    name: float((getattr(final, name) / getattr(reference, name) - 1).abs().max())
                     for name in ("middle", "left")
                 },
             }
-            for method, setting, evaluations, errors in trials
+            for (method, setting, trial), final in zip(trials, errors, strict=True)
         ]
     )
 

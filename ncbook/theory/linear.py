@@ -24,6 +24,16 @@ def jacobian(field: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     return torch.autograd.functional.jacobian(lambda state: field(state[None])[0], z)
 
 
+def sharpness(field: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """Return the largest eigenvalue of the Hessian at z, for a field that is minus a gradient.
+
+    A scalar; NaN where the state is not finite.
+    """
+    if not z.isfinite().all():
+        return z.new_tensor(torch.nan)
+    return torch.linalg.eigvalsh(-jacobian(field, z))[-1]
+
+
 def spectrum_table(spectrum: list[tuple[float, int]]) -> Tensor:
     """Return a spectrum given as (eigenvalue, multiplicity) as one ascending list."""
     values = [value for value, count in spectrum for _ in range(count)]

@@ -1,6 +1,7 @@
 """The figures of Part I: what they draw is what their tables hold."""
 
 import math
+import types
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,10 @@ def test_orders_and_costs():
     class Reference:
         left, middle = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0])
 
-    table = limits.cost_rows([("RK4", "step 0.1", 100, Errors)], Reference)
+    class Trial:
+        statistics = types.MappingProxyType({"evaluations": 100})
+
+    table = limits.cost_rows([("RK4", "step 0.1", Trial)], [Errors], Reference)
+    assert table["evaluations"].iloc[0] == 100
     assert table["left"].iloc[0] == 1 and table["middle"].iloc[0] == 0
     limits.costs(table.assign(middle=1e-3), "narrow")
