@@ -235,6 +235,16 @@ def flow_on_S(W0: Tensor, b0: Tensor, N: int, t: Tensor) -> tuple[Tensor, Tensor
     return W, b
 
 
+def moving_on_S(W: Tensor, b: Tensor) -> dict[str, Tensor]:
+    """Return all that moves on S: squared singular values u1 >= u2 >= ... of W, and beta.
+
+    Each of shape ``batch``; C - 1 of the first, or p if that is less.
+    """
+    count = min(W.shape[-2] - 1, W.shape[-1])
+    squares = torch.linalg.svdvals(W).square()[..., :count]
+    return {f"u{k + 1}": squares[..., k] for k in range(count)} | {"beta": b.mean(-1)}
+
+
 def risk_on_S(W: Tensor, b: Tensor, N: int) -> tuple[Tensor, Tensor]:
     """Return the two parts of the risk on S, one of W alone and one of b alone.
 
