@@ -243,6 +243,25 @@ def test_more_records_do_not_change_the_path():
     assert float((few.final - many.final).abs().max()) < 1e-9
     extra = many.statistics["steps"] - few.statistics["steps"]
     assert (extra <= 45).all(), "about one more step a record"
+    # Records a billionth apart: the step behind them is the one before them.
+    close = adaptive_flow(model.field, z, [1.0, 1 + 1e-9, 1 + 2e-9, 1 + 3e-9, 5.0])
+    assert (close.statistics["steps"] <= few.statistics["steps"] + 5).all()
+
+
+@pytest.mark.parametrize("method", PAIRS)
+def test_no_step_leads_beyond_the_record(method):
+    """A clock that notes the latest time it was asked for."""
+    latest = []
+
+    def field(z):
+        latest.append(float(z.max()))
+        return torch.ones_like(z)
+
+    z = torch.zeros(1, 1, dtype=torch.float64)
+    for end in (0.05, 0.08, 0.7, 2.0):
+        latest.clear()
+        adaptive_flow(field, z, [end], None, method, 1e-3, 1e-3)
+        assert max(latest) == pytest.approx(end, abs=1e-12)
 
 
 @pytest.mark.parametrize("integrate", [fixed, adaptive_flow])
