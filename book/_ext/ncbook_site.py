@@ -18,6 +18,8 @@ from sphinx.util.nodes import make_refnode
 
 logger = logging.getLogger(__name__)
 
+API = re.compile(r"<!-- api: ([\w. ]+?) -->")
+
 
 # ---------------------------------------------------------------- bibliography
 
@@ -64,6 +66,17 @@ def modules(package: str) -> list[str]:
     return [package, *(f"{package}.{name}" for name in sorted(found))]
 
 
+def wanted(names: str) -> list[str]:
+    """Return what an API page names; ``the rest`` is all of ncbook that no other page names."""
+    if names != "the rest":
+        return names.split()
+    pages = (Path(__file__).resolve().parents[1] / "api").glob("*.md")
+    named = {
+        name for page in pages for line in API.findall(page.read_text()) for name in line.split()
+    }
+    return [name for name in modules("ncbook")[1:] if name not in named]
+
+
 def expand_api(app, docname, source):
     """Replace ``<!-- api: a.package a.module -->`` by its modules' documentation."""
 
@@ -72,11 +85,11 @@ def expand_api(app, docname, source):
         return "\n".join(
             f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n"
             "   :members:\n   :ignore-module-all:\n```\n"
-            for wanted in match[1].split()
-            for name in modules(wanted)
+            for room in wanted(match[1])
+            for name in modules(room)
         )
 
-    source[0] = re.sub(r"<!-- api: ([\w. ]+?) -->", blocks, source[0])
+    source[0] = API.sub(blocks, source[0])
 
 
 def resolve_short_name(app, env, node, contnode):

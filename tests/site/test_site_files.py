@@ -67,8 +67,8 @@ def test_labels_agree_with_citations(site):
     labels = {tag.get_text().strip("[] \n") for tag in soup.select("div.citation > span.label")}
     assert "Mixon et al., 2022" in labels and "Tirer and Bruna, 2022" in labels
     chapter = next(iter(sorted((site / "book").glob("*/0*.html"))))
-    cited = BeautifulSoup(chapter.read_text("utf-8"), "html.parser").select("a.reference.internal")
-    texts = {" ".join(a.get_text().split()) for a in cited if "bibliography" in a["href"]}
+    cited = BeautifulSoup(chapter.read_text("utf-8"), "html.parser").select(".bibtex-citation a")
+    texts = {" ".join(a.get_text().split()) for a in cited}
     assert texts, f"{chapter.name} cites nothing"
     known = labels | {label.split(", ")[-1] for label in labels}
     assert texts <= known, f"not in the bibliography: {texts - known}"
@@ -85,7 +85,7 @@ def test_every_module_is_in_the_reference(site):
         for path in (ROOT / "ncbook").rglob("*.py")
         if not path.name.startswith("_") or path.name == "__init__.py"
     }
-    assert modules - {"ncbook"} <= documented
+    assert modules - {"ncbook"} - documented == set()
 
 
 def test_public_address_is_one_setting(extension):
@@ -98,9 +98,7 @@ def test_public_address_is_one_setting(extension):
 
 
 def test_no_link_needs_a_public_address_while_there_is_none(site):
-    if BeautifulSoup((ROOT / "_config.yml").read_text("utf-8"), "html.parser") and (
-        'url: ""' not in (ROOT / "_config.yml").read_text("utf-8")
-    ):
+    if '  url: ""\n' not in (ROOT / "_config.yml").read_text("utf-8"):
         pytest.skip("The public address is set.")
     for page in site_checks.pages(site):
         text = (site / page).read_text("utf-8")
