@@ -1,0 +1,147 @@
+"""The benchmark runs, and notices a wrong result. Its times are nobody's business here."""
+
+import json
+import math
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # bench is not installed with the package
+
+from bench import figure_1, methods  # noqa: E402
+from bench.__main__ import main  # noqa: E402
+
+SMALL = figure_1.SMALL
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def start() -> torch.Tensor:
+    return SMALL.start()
+
+
+@pytest.fixture(scope="module")
+def judge() -> figure_1.Judge:
+    return figure_1.Judge.of(SMALL, methods.reference(SMALL))
+
+
+def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch, capsys):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_config.yml").touch()
+    monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
+    assert main(["--quick", "--save", "smoke"]) == 0
+    printed = capsys.readouterr().out
+    written = (tmp_path / "results" / "bench" / "smoke.json").read_text()
+    groups = (
+        methods.OURS,
+        methods.TORCHDIFFEQ,
+        methods.TORCHDIFFEQ_OUR_STEPS,
+        methods.TORCHDIFFEQ_RUNS,
+        methods.SCIPY,
+        methods.SCIPY_RUNS,
+    )
+    content = json.loads(written)
+    assert {row["group"] for row in content["flow"]} == set(groups)
+    assert all(row["accuracy"] <= row["level"] for row in content["flow"])
+    assert all(row["difference"] <= figure_1.SAME for row in content["descent"])
+    assert content["metrics"] and content["limit"] and content["threads"]
+    assert {"date", "processor", "cores", "torch", "sources"} <= set(content["provenance"])
+    for text in (printed, written):
+        assert str(tmp_path) not in text and str(ROOT) not in text
+        assert socket.gethostname() not in text
+
+
+def test_name_of_a_result_is_a_plain_name(capsys):
+    with pytest.raises(SystemExit):
+        main(["--quick", "--save", "../elsewhere"])
+    assert "letters, digits" in capsys.readouterr().err
+
+
+def test_descents_agree(start):
+    ours = methods.descent_batch(SMALL, start)
+    for other in (methods.descent_sgd, methods.descent_sgd_batch):
+        assert figure_1.difference(other(SMALL, start), ours) <= figure_1.SAME
+    halves = methods.on_two_cores(methods.descent_batch, SMALL, start)
+    assert figure_1.difference(halves, ours) <= figure_1.SAME
+
+
+def test_other_iterates_are_noticed(start, monkeypatch):
+    right = methods.descent_batch
+    ours = right(SMALL, start)
+    for spoil in (1e-11, math.nan):
+        spoilt = ours.clone()
+        spoilt[3, 7] += spoil
+        assert not figure_1.difference(spoilt, ours) <= figure_1.SAME
+
+    def slightly_longer_steps(problem, runs):
+        return right(figure_1.replace(problem, step=problem.step * (1 + 1e-9)), runs)
+
+    monkeypatch.setattr(methods, "descent_batch", slightly_longer_steps)
+    wrong: list[str] = []
+    figure_1.descents(SMALL, start, True, wrong, quiet)
+    assert len(wrong) == 2 and all("differ from ours" in sentence for sentence in wrong)
+
+
+def test_every_group_reaches_the_reference(start, judge):
+    for method in methods.flows(quick=True):
+        final, evaluations = method.solve(SMALL, start)
+        assert judge.accuracy(final)["accuracy"] < 1e-2, method.setting
+        assert evaluations > 0
+
+
+def test_a_wrong_flow_is_noticed(start, judge):
+    exact = methods.reference(SMALL)
+    assert judge.accuracy(exact)["accuracy"] == 0
+    assert judge.accuracy(exact[:3])["accuracy"] == 0
+    spoilt = exact.clone()
+    spoilt[-1, -1] += 1e-3 * float(judge.expected[1, -1])  # one bias, by a thousandth of its error
+    assert judge.accuracy(spoilt)["right"] > 1e-4
+    assert judge.accuracy(spoilt)["middle"] == 0
+    spoilt[-1, -1] = math.nan
+    assert judge.accuracy(spoilt)["accuracy"] == math.inf
+    step_too_long, _ = methods._torchdiffeq_fixed("midpoint", 0.2).solve(SMALL, start)
+    assert judge.accuracy(step_too_long)["accuracy"] > 1e-2
+
+
+def test_only_the_accurate_win():
+    method = methods.flows(quick=True)[0]
+    rows = [
+        {"group": "a", "seconds": 1.0, "accuracy": math.inf},
+        {"group": "a", "seconds": 3.0, "accuracy": 1e-6},
+        {"group": "a", "seconds": 2.0, "accuracy": 1e-5},
+        {"group": "b", "seconds": 1.0, "accuracy": 1e-2},
+    ]
+    best = figure_1.winners([(method, row) for row in rows], 1e-5)
+    assert best["a"] == (method, rows[2])
+    assert best["b"] is None
+
+
+def test_ours_that_is_not_accurate_enough_is_an_error(start, judge):
+    method = methods.flows(quick=True)[0]
+    row = {"group": methods.OURS, "seconds": 1.0, "accuracy": 1e-2}
+    wrong: list[str] = []
+    rows = figure_1.compare(SMALL, start, 3, [(method, row)], 1e-5, True, wrong, quiet)
+    assert rows == [] and "No setting of ours" in wrong[0]
+
+
+def test_metrics_that_differ_are_an_error(monkeypatch, capsys):
+    from bench import metrics
+
+    right = metrics.rows
+
+    def spoilt(*args):
+        table = right(*args)
+        table[-1] |= {"agrees": False, "error": 1e-3}
+        return table
+
+    monkeypatch.setattr(metrics, "rows", spoilt)
+    monkeypatch.setattr(figure_1, "run", lambda quick, say: figure_1.Report({}, []))
+    assert main(["--quick"]) == 1
+    assert "differs from ours by 1.0e-03" in capsys.readouterr().err
