@@ -190,6 +190,12 @@ def add_chapter_buttons(app, pagename, templatename, context, doctree):
     executed = f"{pathto('_sources', 1)}/{context['sourcename']}"
     written = f"{pathto('_sources', 1)}/notebooks/{name}.md"
     for group in context["header_buttons"]:
+        for button in (group, *group.get("buttons", [])):
+            # Executed chapters are not in the repository; their sources are.
+            if button.get("label") == "source-file-button":
+                button["url"] = button["url"].replace(
+                    f"/book/{name}.ipynb", f"/notebooks/{name}.md"
+                )
         if group.get("label") == "download-buttons":
             group["buttons"].insert(
                 1,
