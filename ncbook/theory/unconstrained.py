@@ -337,6 +337,10 @@ def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0) -> FirstOrder:
     D = W^T W - H H^T conserved, (W W^T)^2 = N Pi + CN db db^T + W D W^T holds exactly, which gives
     the left error at order eps^2 on the complement of 1; along 1 it is ``|Q w|^2``.
 
+    What the coefficients miss is of relative order eps^2. They are the flow's: gradient descent
+    with step h shrinks the part of D between growing and decaying modes by 1 - h^2 N an iteration
+    until the growing one is of size 1, which changes ``left``.
+
     Parameters
     ----------
     H0 : Tensor

@@ -103,6 +103,34 @@ def test_what_the_constants_miss_falls_with_eps(C, N, p):
         assert float(torch.log10(coarse / fine)) < 1
 
 
+@pytest.mark.parametrize(("C", "N", "p"), [(3, 3, 15), (4, 5, 6), (2, 7, 3)])
+def test_descent_forgets_the_decaying_part_of_the_start(C, N, p):
+    """Its left error is the flow's from a start whose decaying mode is that much smaller.
+
+    While growing modes gain 1 + h sqrt(N) an iteration, decaying ones keep 1 - h sqrt(N); their
+    product, which the flow conserves, shrinks by 1 - h^2 N until the growing mode is of size 1.
+    """
+    model = UnconstrainedFeatures(C, N, p)
+    eps, seeds = 1e-4, range(12)
+    step = 0.25 * theory.largest_stable_step(C, N)
+    z = model.small_start(torch.tensor([eps], dtype=torch.float64), seeds, RUN)[0]
+    end = descent(model.field, z, step, round(60 / math.sqrt(N) / step)).final
+    measured = collapse_errors(model, end)[0] / eps**2
+
+    H, W, _ = model.unpack(z / eps)
+    of_H = math.sqrt(N) * theory.class_means(H, C).mT
+    growing = centred_identity(C) @ (W + of_H) / 2
+    decaying = centred_identity(C) @ (W - of_H) / 2
+    iterations = -torch.log(eps * torch.linalg.matrix_norm(growing)) / math.log1p(
+        step * math.sqrt(N)
+    )
+    forgotten = (1 - (1 - step**2 * N) ** iterations)[:, None, None] * decaying
+    predicted = theory.first_order(H + theory.lift(forgotten, N), W - forgotten).left
+    assert float((measured / predicted - 1).abs().max()) < 0.04
+    # Control: the constant of the flow from the start itself is far off.
+    assert float((measured / theory.first_order(H, W).left - 1).abs().max()) > 0.2
+
+
 @pytest.mark.parametrize("beta0", [-0.5, 0.8])
 def test_the_constants_know_where_b_starts(beta0):
     model = UnconstrainedFeatures(3, 3, 5)
