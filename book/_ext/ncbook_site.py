@@ -1,5 +1,6 @@
 """What the site needs beyond jupyter-book: buttons, the API pages, labels, the landing figure."""
 
+import json
 import pkgutil
 import re
 import shutil
@@ -157,6 +158,61 @@ class Landing(SphinxDirective):
         return [nodes.raw("", landing.page(*map(pd.read_csv, paths)), format="html")]
 
 
+# ---------------------------------------------------------------- committed benchmarks
+
+
+class Bench(SphinxDirective):
+    """``{bench}`` key: a table of the committed benchmarks, one for each file in results/bench/.
+
+    The content names the columns: ``key: title``, one a line.
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self):
+        """Return a paragraph and a table for each file."""
+        folder = Path(self.env.srcdir) / "results" / "bench"
+        columns = dict(line.split(": ", 1) for line in self.content)
+        text = []
+        for path in sorted(folder.glob("*.json")):
+            self.env.note_dependency(str(path))
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            rows = saved.get(self.arguments[0])
+            if not rows or not set(columns) <= set(rows[0]):
+                logger.warning(
+                    "%s has no table %r with the columns %s; save it again with "
+                    "python -m bench --save %s", path, self.arguments[0], ", ".join(columns),
+                    path.stem, location=self.get_location(),
+                )  # fmt: skip
+                continue
+            text += [machine(saved["provenance"]), ""]
+            text += ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
+            text += ["| " + " | ".join(short(row[key]) for key in columns) + " |" for row in rows]
+            text += [""]
+        text = text or ["*No measurement has been committed yet: `make bench` makes one.*"]
+        return self.parse_text_to_nodes("\n".join(text))
+
+
+def machine(provenance: dict) -> str:
+    """Say on what machine and with which versions something was measured."""
+    versions = [f"{name} {provenance[name]}" for name in ("torch", "scipy", "torchdiffeq")
+                if provenance.get(name)]  # fmt: skip
+    return (
+        f"{provenance['processor'] or provenance['architecture']}, {provenance['cores']} cores, "
+        f"{provenance['system']}, Python {provenance['python']}, {', '.join(versions)}; "
+        f"{provenance['date']}."
+    )
+
+
+def short(value) -> str:
+    """Write a table's entry with three digits."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return str(value).replace("|", "\\|")
+
+
 # ---------------------------------------------------------------- buttons and the public address
 
 
@@ -255,4 +311,5 @@ def setup(app):
     app.connect("html-page-context", mend_page)
     app.connect("html-page-context", add_chapter_buttons, priority=900)
     app.add_directive("landing", Landing)
+    app.add_directive("bench", Bench)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
