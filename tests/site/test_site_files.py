@@ -1,9 +1,7 @@
 """The built book's files: links, ids, downloads, and what depends on the public address."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import site_checks
@@ -11,16 +9,6 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]-*.md"))
-
-
-@pytest.fixture(scope="module")
-def extension():
-    """The site's own Sphinx extension."""
-    path = ROOT / "book" / "_ext" / "ncbook_site.py"
-    spec = importlib.util.spec_from_file_location("ncbook_site", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_links_and_anchors_resolve(site):
@@ -88,15 +76,6 @@ def test_every_module_is_in_the_reference(site):
     assert modules - {"ncbook"} - documented == set()
 
 
-def test_public_address_is_one_setting(extension):
-    for address, shown in (("", False), ("https://forge.example/owner/name", True)):
-        config = SimpleNamespace(html_theme_options={"repository_url": address})
-        extension.use_public_address(None, config)
-        options = config.html_theme_options
-        buttons = [value for name, value in options.items() if name.endswith("_button")]
-        assert len(buttons) == 3 and all(button is shown for button in buttons)
-
-
 def test_no_link_needs_a_public_address_while_there_is_none(site):
     if '  url: ""\n' not in (ROOT / "_config.yml").read_text("utf-8"):
         pytest.skip("The public address is set.")
@@ -104,14 +83,3 @@ def test_no_link_needs_a_public_address_while_there_is_none(site):
         text = (site / page).read_text("utf-8")
         assert "source-repository-button" not in text, page
         assert "executablebooks/jupyter-book" not in text, page
-
-
-def test_labels_of_one_year_are_told_apart(extension):
-    from pybtex.database import Entry, Person
-
-    def entry(*names):
-        return Entry("misc", {"year": "2020"}, {"author": [Person(name) for name in names]})
-
-    style = extension.AuthorYear()
-    labels = list(style.format_labels([entry("A, B"), entry("A, B"), entry("C, D", "E, F")]))
-    assert labels == ["A, 2020a", "A, 2020b", "C and E, 2020"]

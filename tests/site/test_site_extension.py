@@ -1,0 +1,102 @@
+"""The site's own Sphinx extension, without a site."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def extension():
+    """The extension as a module."""
+    path = ROOT / "book" / "_ext" / "ncbook_site.py"
+    spec = importlib.util.spec_from_file_location("ncbook_site", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_public_address_is_one_setting(extension):
+    for address, shown in (("", False), ("https://forge.example/owner/name", True)):
+        config = SimpleNamespace(html_theme_options={"repository_url": address})
+        extension.use_public_address(None, config)
+        options = config.html_theme_options
+        buttons = [value for name, value in options.items() if name.endswith("_button")]
+        assert len(buttons) == 3 and all(button is shown for button in buttons)
+
+
+def test_labels_of_one_year_are_told_apart(extension):
+    from pybtex.database import Entry, Person
+
+    def entry(*names):
+        return Entry("misc", {"year": "2020"}, {"author": [Person(name) for name in names]})
+
+    style = extension.AuthorYear()
+    labels = list(style.format_labels([entry("A, B"), entry("A, B"), entry("C, D", "E, F")]))
+    assert labels == ["A, 2020a", "A, 2020b", "C and E, 2020"]
+
+
+def test_every_module_is_on_one_api_page(extension):
+    pages = [path.read_text() for path in (ROOT / "book" / "api").glob("*.md")]
+    named = [
+        module
+        for page in pages
+        for names in extension.API.findall(page)
+        for room in extension.wanted(names)
+        for module in extension.modules(room)
+    ]
+    every = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "ncbook").rglob("*.py")
+        if not path.name.startswith("_") or path.name == "__init__.py"
+    }
+    assert len(named) == len(set(named)) and set(named) == every - {"ncbook"}
+
+
+def test_ids_that_stand_twice_are_mended(extension):
+    body = (
+        '<div class="proof theorem admonition" id="t">\n<p class="admonition-title" id="t">T</p>'
+        '<section class="theorem-content" id="proof-content"></section></div>'
+        '<div role="list" class="citation-list"></div>'
+    )
+    mended = extension.mend(body)
+    assert mended.count('id="t"') == 1 and "proof-content" not in mended
+    assert 'role="list"' not in mended
+    assert extension.mend(mended) == mended
+
+
+def test_source_link_of_a_chapter_leads_to_its_source(extension, tmp_path):
+    source = tmp_path / "notebooks" / "paper" / "01-a.md"
+    source.parent.mkdir(parents=True)
+    source.write_text("# A\n")
+    button = {
+        "label": "source-file-button",
+        "url": "https://forge.example/o/n/book/paper/01-a.ipynb",
+    }
+    context = {
+        "pathto": lambda name, resource=0: f"../../{name}",
+        "sourcename": "book/paper/01-a.ipynb",
+        "header_buttons": [
+            {"label": "source-buttons", "buttons": [button]},
+            {"label": "download-buttons", "buttons": [{"label": "download-source-button"}]},
+        ],
+        "body": "<p>Words.</p>",
+    }
+    app = SimpleNamespace(srcdir=tmp_path, outdir=tmp_path / "out")
+    extension.add_chapter_buttons(app, "book/paper/01-a", "page.html", context, object())
+    assert button["url"] == "https://forge.example/o/n/notebooks/paper/01-a.md"
+    assert (
+        tmp_path / "out" / "_sources" / "notebooks" / "paper" / "01-a.md"
+    ).read_text() == "# A\n"
+    assert context["header_buttons"][0]["label"] == "run-this-chapter-button"
+    assert "ncbook run paper/01-a" in context["body"]
+
+
+def test_other_pages_get_no_chapter_buttons(extension, tmp_path):
+    context = {"header_buttons": [], "body": "<p>Words.</p>"}
+    app = SimpleNamespace(srcdir=tmp_path, outdir=tmp_path)
+    extension.add_chapter_buttons(app, "book/index", "page.html", context, object())
+    assert context == {"header_buttons": [], "body": "<p>Words.</p>"}
