@@ -99,7 +99,8 @@ def spread(
             parts.append(f"all {furthest}")
         else:
             parts.append(f"all {ends[0]}" if ends[0] == ends[1] else " to ".join(ends))
-    if claim.side is None and 0 < claim.slack < 0.005 * abs(claim.expect) and value - claim.expect:
+    tight = claim.side is None and 0 < claim.slack < 0.005 * abs(claim.expect)
+    if tight and value != claim.expect and math.isfinite(value):
         parts.append(f"off by ≤ {decade(value - claim.expect)}")
     return ", ".join(parts)
 

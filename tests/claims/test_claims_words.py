@@ -162,3 +162,10 @@ def test_each_verdict_and_origin_has_words():
     assert set(words.SYMBOLS) == set(check.VERDICTS) == set(ledger.summary([]))
     assert len(set(words.SYMBOLS.values())) == len(check.VERDICTS)
     assert set(words.ORIGINS) == set(schema.ORIGINS)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_value_that_is_not_finite_has_no_distance(value):
+    tight = claim(expect=1.0, tolerance=1e-3)
+    assert "off by" not in said(tight, [1.0, value])
+    assert "off by" in said(tight, [1.0, 1.1])
