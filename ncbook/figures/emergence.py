@@ -74,7 +74,7 @@ def tetrahedron(table: pd.DataFrame) -> go.Figure:
             hovertemplate="%{x:.3f}, %{y:.3f}, %{z:.3f}<extra>%{fullData.name}</extra>",
             showlegend=False,
         )
-    x, y, z = _rounded(1.2 * points.T)
+    x, y, z = _rounded(1.3 * points.T)
     fig.add_scatter3d(
         x=x,
         y=y,
@@ -86,7 +86,9 @@ def tetrahedron(table: pd.DataFrame) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    fig.update_layout(scene=_scene(1.25, (1.05, -1.1, 0.5), 1.1), height=400)
+    scene = _scene(1.35, (1.05, -1.1, 0.5), 1.45)
+    scene["camera"]["center"] = {"x": 0, "y": 0, "z": -0.15}  # the middle of corners and origin
+    fig.update_layout(scene=scene, height=340)
     return fig
 
 
@@ -106,7 +108,8 @@ def collapse(table: pd.DataFrame, layout: str) -> Figure:
         _lines(ax, shown, columns)
         _log_epochs(ax, shown)
         _log_values(ax, shown[list(columns)].to_numpy(), has_zero)
-        ax.axvspan(begins, shown["epoch"].max(), color=GREY, alpha=0.12, linewidth=0)
+        if np.isfinite(begins):
+            ax.axvspan(begins, shown["epoch"].max(), color=GREY, alpha=0.12, linewidth=0)
         ax.set_title(title)
         if len(columns) > 1:
             ax.legend(loc="upper right" if has_zero else "lower left", handlelength=2)
@@ -114,7 +117,9 @@ def collapse(table: pd.DataFrame, layout: str) -> Figure:
 
 
 def terminal_phase(table: pd.DataFrame) -> float:
-    """Return the median over runs of the first epoch with training error 0.
+    """Return the median, over the runs that reach it, of the first epoch with training error 0.
+
+    NaN if none does.
 
     Parameters
     ----------
@@ -324,7 +329,8 @@ def endpoints(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a measure, two columns a network; "median (least to greatest)" over the runs.
+        A row a measure, two columns a network; "median (least to greatest)" over the runs that
+        reach error 0, or "never", and over all of them at the end.
     """
     columns = {}
     for network, part in table.groupby("network", sort=False):
@@ -334,7 +340,7 @@ def endpoints(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
             ("at the end", ordered.groupby("seed").last()),
         ):
             columns[network, when] = [
-                f"{v.median():.2g} ({v.min():.2g} to {v.max():.2g})"
+                f"{v.median():.2g} ({v.min():.2g} to {v.max():.2g})" if len(v) else "never"
                 for v in (rows[name] for name in names)
             ]
     return pd.DataFrame(columns, index=pd.Index(names.values(), name="measure"))

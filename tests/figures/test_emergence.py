@@ -82,6 +82,10 @@ def test_terminal_phase_begins_at_the_median_first_epoch_without_error(runs):
     table = runs[runs["network"] == "plain"]
     assert emergence.terminal_phase(table) == 10
     assert emergence.terminal_phase(table[table["seed"] == 1]) == 3
+    never = table.assign(error=0.1)
+    assert np.isnan(emergence.terminal_phase(never))
+    assert not emergence.collapse(never, "wide").axes[0].patches  # nothing is shaded
+    assert emergence.collapse(table, "wide").axes[0].patches
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -115,6 +119,8 @@ def test_endpoints_takes_the_first_epoch_without_error_and_the_last(runs):
         ]
     )["nc3.papyan"]
     assert summary.loc["NC3", ("plain", "at error 0")].startswith(f"{first.median():.2g} (")
+    never = emergence.endpoints(runs.assign(error=0.1), {"nc1.papyan": "NC1"})
+    assert never.loc["NC1", ("plain", "at error 0")] == "never"
 
 
 # --- Features over training ---------------------------------------------------------------------
