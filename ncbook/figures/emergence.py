@@ -74,7 +74,7 @@ def tetrahedron(table: pd.DataFrame) -> go.Figure:
             hovertemplate="%{x:.3f}, %{y:.3f}, %{z:.3f}<extra>%{fullData.name}</extra>",
             showlegend=False,
         )
-    x, y, z = _rounded(1.3 * points.T)
+    x, y, z = _rounded(1.22 * points.T)
     fig.add_scatter3d(
         x=x,
         y=y,
@@ -86,7 +86,7 @@ def tetrahedron(table: pd.DataFrame) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    scene = _scene(1.35, (1.05, -1.1, 0.5), 1.45)
+    scene = _scene(1.35, (1.05, -1.1, 0.5), 1.35)
     scene["camera"]["center"] = {"x": 0, "y": 0, "z": -0.15}  # the middle of corners and origin
     fig.update_layout(scene=scene, height=340)
     return fig
