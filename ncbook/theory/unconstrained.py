@@ -286,7 +286,7 @@ def collapsed_gram(sizes: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class FirstOrder:
-    """Leading coefficients of the limit's errors for a start eps (H_0, W_0), b_0 = beta_0 1.
+    """Leading coefficients of the errors for a start eps (H_0, W_0), b_0 = beta_0 1, as eps -> 0.
 
     Attributes
     ----------
@@ -325,21 +325,27 @@ def mean_transfer(C: int, N: int) -> tuple[float, float]:
     return float(solution.y[0, -1]), float(solution.y[1, -1])
 
 
-def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0) -> FirstOrder:
-    """Predict the leading coefficients of the final errors from the start's direction.
+def first_order(
+    H0: Tensor, W0: Tensor, beta0: float = 0.0, *, settled: bool = False
+) -> FirstOrder:
+    """Predict the leading coefficients of the errors from the start's direction.
 
     Derivation. (i) While b relaxes to 1/C, only the features' mean h = H_0 1/sqrt(CN) and
     w = W_0^T 1/sqrt(C) feel it, through the hyperbolic rotation by
     kappa = (1 - C beta_0)/(C sqrt(N)). (ii) The growing part (1/2) Pi (W_0 + sqrt(N) Hbar^T) =
     U S V^T fixes the frame of the limit. (iii) Small displacements from the orbit on S: what V
     spans decays, what Q = I - V V^T spans stays; the features' mean along V ends at the fraction
-    y_f and pushes b by d_f (``mean_transfer``). (iv) With E = 0 at the end and
-    D = W^T W - H H^T conserved, (W W^T)^2 = N Pi + CN db db^T + W D W^T holds exactly, which gives
-    the left error at order eps^2 on the complement of 1; along 1 it is ``|Q w|^2``.
+    y_f and pushes b by d_f (``mean_transfer``). (iv) D = W^T W - H H^T is conserved, and on the
+    plateau (W W^T)^2 = N Pi + CN db db^T + W D W^T up to higher orders, which gives the left error
+    at order eps^2 on the complement of 1; along 1 it is ``|Q w|^2``. (v) The plateau holds for
+    1 << t << 1/eps^2. There E = eps^2 1 (Q w)^T K / sqrt(C) with K the features of Q within the
+    classes, and over times of order 1/eps^2 the flow (Q w)' = -K K^T Q w, K' = -Q w (Q w)^T K
+    removes it. It conserves A = Q w (Q w)^T - K K^T, so it ends with Q w (Q w)^T the positive part
+    of A and K K^T the negative one.
 
     What the coefficients miss is of relative order eps^2. They are the flow's: gradient descent
     with step h shrinks the part of D between growing and decaying modes by 1 - h^2 N an iteration
-    until the growing one is of size 1, which changes ``left``.
+    until the growing one is of size 1, which changes ``left`` (``forget_decaying``).
 
     Parameters
     ----------
@@ -349,6 +355,8 @@ def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0) -> FirstOrder:
         Shape ``(*batch, C, p)``, likewise.
     beta0 : float
         b_0 = beta_0 1.
+    settled : bool
+        The coefficients of the limit of time, not of the plateau.
 
     Returns
     -------
@@ -379,21 +387,61 @@ def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0) -> FirstOrder:
 
     y = math.sqrt(C * N) * h.unsqueeze(-1)
     y_left, d_left = mean_transfer(C, N)
-    y_end = off_frame(y) + y_left * (y - off_frame(y))
-    within = H0 - class_means(H0, C).repeat_interleave(N, dim=-1)
-    dH = off_frame(within) + y_end / (C * N)
+    mean = off_frame(y) + y_left * (y - off_frame(y))  # the final features' sum H 1
     qw = off_frame(w.unsqueeze(-1))
-    dW = (qw / math.sqrt(C)).mT.expand_as(W0)
+    K = off_frame(H0 - class_means(H0, C).repeat_interleave(N, dim=-1))
+    scatter = K.square().sum(dim=(-2, -1))
+    if settled:
+        values, vectors = torch.linalg.eigh(qw @ qw.mT - K @ K.mT)
+        scatter = values.clamp_max(0).sum(-1).neg()
+        top = vectors[..., -1:]
+        qw = values[..., -1:, None].clamp_min(0).sqrt() * torch.sign(top.mT @ qw) * top
     db = d_left * (U @ (Vh @ y)).squeeze(-1)
     # D is conserved from the very start; only its part in the frame's span counts.
     D = W0.mT @ W0 - H0 @ H0.mT
     Z = C * N * db.unsqueeze(-1) * db.unsqueeze(-2) + math.sqrt(N) * U @ (Vh @ D @ V) @ U.mT
     inside = Z.square().sum(dim=(-2, -1)) / (4 * N)
-    # dH, dW and db are orthogonal to S: zero in the class means less their mean, along 1, across 1.
-    outside = sum(part.flatten(h.ndim - 1).square().sum(-1) for part in (dH, dW, db))
+    along_1 = qw.square().sum(dim=(-2, -1))
+    across = (mean - math.sqrt(C * N) * qw).square().sum(dim=(-2, -1)) / (C * N)
+    # What lies outside S: the scatter, the features' mean, 1^T W, and b across 1.
+    outside = (
+        scatter
+        + mean.square().sum(dim=(-2, -1)) / (C * N)
+        + along_1
+        + db.square().sum(-1)
+    )
     return FirstOrder(
-        left=(inside + qw.square().sum(dim=(-2, -1)).square()).sqrt(),
-        middle=torch.linalg.matrix_norm(dH - lift(dW, N)) / (N**0.25 * math.sqrt(C - 1)),
+        left=(inside + along_1.square()).sqrt(),
+        middle=(scatter + across).sqrt() / (N**0.25 * math.sqrt(C - 1)),
         right=db.norm(dim=-1),
         distance=(outside / (2 * math.sqrt(N) * (C - 1) + 1 / C)).sqrt(),
     )
+
+
+def forget_decaying(H0: Tensor, W0: Tensor, step: float, eps: float) -> tuple[Tensor, Tensor]:
+    """Return the start whose flow ends, to first order, where descent from (H0, W0) does.
+
+    An iteration multiplies growing parts by 1 + step sqrt(N) and decaying ones by
+    1 - step sqrt(N). Their product, which D = W^T W - H H^T holds, shrinks by 1 - step^2 N where
+    the flow would keep it, for as many iterations as the growing part takes to reach size 1. So
+    the decaying part counts only for (1 - step^2 N)^iterations of itself.
+
+    Parameters
+    ----------
+    H0 : Tensor
+        Shape ``(*batch, p, CN)``, of norm 1.
+    W0 : Tensor
+        Shape ``(*batch, C, p)``, of norm 1.
+    step : float
+        Step of gradient descent.
+    eps : float
+        Size of the start.
+    """
+    C = W0.shape[-2]
+    N = H0.shape[-1] // C
+    of_H = math.sqrt(N) * class_means(H0, C).mT
+    growing, decaying = (_classes_like(C, W0) @ part / 2 for part in (W0 + of_H, W0 - of_H))
+    size = eps * torch.linalg.matrix_norm(growing, keepdim=True)
+    iterations = -torch.log(size) / math.log1p(step * math.sqrt(N))
+    forgotten = (1 - (1 - step**2 * N) ** iterations) * decaying
+    return H0 + lift(forgotten, N), W0 - forgotten

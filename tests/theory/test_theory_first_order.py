@@ -118,17 +118,29 @@ def test_descent_forgets_the_decaying_part_of_the_start(C, N, p):
     measured = collapse_errors(model, end)[0] / eps**2
 
     H, W, _ = model.unpack(z / eps)
-    of_H = math.sqrt(N) * theory.class_means(H, C).mT
-    growing = centred_identity(C) @ (W + of_H) / 2
-    decaying = centred_identity(C) @ (W - of_H) / 2
-    iterations = -torch.log(eps * torch.linalg.matrix_norm(growing)) / math.log1p(
-        step * math.sqrt(N)
-    )
-    forgotten = (1 - (1 - step**2 * N) ** iterations)[:, None, None] * decaying
-    predicted = theory.first_order(H + theory.lift(forgotten, N), W - forgotten).left
+    predicted = theory.first_order(*theory.forget_decaying(H, W, step, eps)).left
     assert float((measured / predicted - 1).abs().max()) < 0.04
     # Control: the constant of the flow from the start itself is far off.
     assert float((measured / theory.first_order(H, W).left - 1).abs().max()) > 0.2
+
+
+@pytest.mark.parametrize(("C", "N", "p"), [(3, 3, 15), (4, 5, 6), (3, 2, 4)])
+def test_the_plateau_is_left_over_times_of_order_eps_to_the_minus_two(C, N, p):
+    """After t = 60/eps^2 the errors have settled at the other constants."""
+    model = UnconstrainedFeatures(C, N, p)
+    eps = 0.1
+    z = model.small_start(torch.tensor([eps], dtype=torch.float64), range(8), RUN)[0]
+    H, W, _ = model.unpack(z / eps)
+    step = 0.8 * theory.largest_stable_step(C, N)
+    plateau = flow(model.field, z, step / 4, [30.0]).final
+    # What is left to do is slow: descent follows the flow.
+    end = descent(model.field, plateau, step, round(60 / eps**2 / step)).final
+    left, middle, _ = collapse_errors(model, end)
+    settled = theory.first_order(H, W, settled=True)
+    assert float((left / eps**2 / settled.left - 1).abs().max()) < 0.03
+    assert float((middle / eps / settled.middle - 1).abs().max()) < 0.01
+    # Control: the plateau's constants are not these.
+    assert float((middle / eps / theory.first_order(H, W).middle - 1).abs().max()) > 0.02
 
 
 @pytest.mark.parametrize("beta0", [-0.5, 0.8])
