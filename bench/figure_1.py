@@ -377,10 +377,7 @@ def threads(
     quick: bool,
     say: Callable,
 ) -> list[dict]:
-    """Time one thread, torch's default, and half of the runs on each of two threads of one core.
-
-    Of ours, and of torchdiffeq on the batch.
-    """
+    """Time one thread against torch's default: of ours, and of torchdiffeq on the batch."""
     if not tables["flow"]:
         return []
     by_setting = {(row["group"], row["setting"]): method.solve for method, row in scanned}
@@ -398,11 +395,9 @@ def threads(
         wall = time.perf_counter
         one = Stopwatch(solve, problem, start, clock=wall)
         default = Stopwatch(solve, problem, start, clock=wall)
-        halves = Stopwatch(methods.on_two_cores, solve, problem, start, clock=wall)
         for _ in range(1 if quick else 3):
             with one_thread():
                 one.again()
-                halves.again()
             default.again()
         rows.append(
             {
@@ -410,10 +405,9 @@ def threads(
                 "one": one.median,
                 "default": default.median,
                 "threads": many,
-                "halves": halves.median,
             }
         )
-        say(f"{name:<40}{one.median:9.3f}{default.median:12.3f}{halves.median:13.3f}")
+        say(f"{name:<40}{one.median:9.3f}{default.median:12.3f}")
     say("")
     return rows
 
@@ -423,10 +417,9 @@ def summary(tables: dict[str, list[dict]], say: Callable) -> None:
     _, batch, loop = tables["descent"]
     say("In short")
     say(
-        f"- The same iterates as a loop of torch.optim.SGD: {loop['ratio']:.0f} times faster, on "
-        f"one core each; {loop['seconds'] / tables['threads'][0]['halves']:.0f} times\n"
-        "  with both cores (which a loop could use as well). The batch gives nearly all of it: "
-        f"autograd in one batch takes\n  {batch['ratio']:.1f} times as long as ours."
+        f"- The same iterates as a loop of torch.optim.SGD, {loop['ratio']:.0f} times faster. The "
+        "batch gives nearly all of\n  it: autograd in one batch takes "
+        f"{batch['ratio']:.1f} times as long as ours."
     )
     for level in dict.fromkeys(row["level"] for row in tables["flow"]):
         rows = {row["group"]: row for row in tables["flow"] if row["level"] == level}

@@ -5,7 +5,6 @@ field, so that cost can be told apart into how many and how dear.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,17 +74,6 @@ def _sgd(problem: Problem, z: Tensor) -> Tensor:
         risk.backward()
         optimiser.step()
     return model.pack(H, W, b).detach()
-
-
-def on_two_cores(solve: Callable, problem: Problem, start: Tensor) -> Tensor:
-    """Integrate half of the runs on each of two threads, of one core each.
-
-    Runs do not touch each other, and torch lets go of the interpreter while it computes.
-    """
-    with ThreadPoolExecutor(2) as pool:
-        halves = pool.map(lambda half: solve(problem, half), start.chunk(2))
-        finals = [half[0] if isinstance(half, tuple) else half for half in halves]
-    return torch.cat(finals)
 
 
 # --- Gradient flow ------------------------------------------------------------------------------

@@ -80,10 +80,7 @@ class UnconstrainedFeatures:
     def residual(self, z: Tensor) -> Tensor:
         """Return E = W H + b 1^T - Y, shape ``(*batch, C, n)``."""
         H, W, b = self.unpack(z)
-        offset = b.unsqueeze(-1) - self.Y
-        if z.ndim == 2:  # one fused product for the common case of one batch dimension
-            return torch.baddbmm(offset, W, H)
-        return W @ H + offset
+        return W @ H + b.unsqueeze(-1) - self.Y
 
     def risk(self, z: Tensor) -> Tensor:
         """Return the empirical risk 1/2 ||E||_F^2, shape ``batch``."""
@@ -91,8 +88,8 @@ class UnconstrainedFeatures:
 
     def field(self, z: Tensor) -> Tensor:
         """Return minus the gradient of the risk, (-W^T E, -E H^T, -E 1), as a flat tensor."""
-        H, W, _ = self.unpack(z)
-        minus_E = self.residual(z).neg_()
+        H, W, b = self.unpack(z)
+        minus_E = self.Y - b.unsqueeze(-1) - W @ H
         return self.pack(W.mT @ minus_E, minus_E @ H.mT, minus_E.sum(-1))
 
     def small_start(self, eps: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:

@@ -68,8 +68,6 @@ def test_descents_agree(start):
     ours = methods.descent_batch(SMALL, start)
     for other in (methods.descent_sgd, methods.descent_sgd_batch):
         assert figure_1.difference(other(SMALL, start), ours) <= figure_1.SAME
-    halves = methods.on_two_cores(methods.descent_batch, SMALL, start)
-    assert figure_1.difference(halves, ours) <= figure_1.SAME
 
 
 def test_other_iterates_are_noticed(start, monkeypatch):
