@@ -59,8 +59,11 @@ def flow(
     observe : callable, optional
         State ``(*batch, P)`` to a dict of numbers a run, each of shape ``batch``.
     method : {"Euler", "RK4", "DOP853"}
-        Of order 1, 4 and 8. A Runge-Kutta map with a fixed step keeps the flow's linear invariant
-        subspaces, so that a small distance from one keeps its relative accuracy.
+        Of order 1, 4 and 8. Every Runge-Kutta step keeps the flow's linear invariant subspaces,
+        so that with a fixed step below the stable one a small distance from such a subspace
+        keeps its relative accuracy. Other small quantities, such as a distance from equilibria
+        that fill no linear space, are right only to the roundoff of the state, which adds up over
+        the steps.
 
     Returns
     -------

@@ -10,24 +10,32 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from ncbook.figures.style import COLOURS, INK, looks, new_figure, shared_legend
 
 
+def _settled(values: np.ndarray, q: float) -> np.ndarray:
+    """Return the quantile of each row's finite values, NaN where there are none."""
+    finite = [row[np.isfinite(row)] for row in values]
+    return np.array([np.quantile(row, q) if len(row) else np.nan for row in finite])
+
+
 def step_rows(factors: Sequence[float], bound: float, left, risk, sharpness) -> pd.DataFrame:
-    """Return a row a step: quantiles over seeds of risk and left error, and the sharpness.
+    """Return a row a step: how many runs diverged, and quantiles over those that did not.
 
     Parameters
     ----------
     factors : sequence of float
         Steps over the largest stable one, ``bound``.
     left, risk : Tensor
-        Shape ``(steps, seeds)``; not finite where a run diverged.
+        Shape ``(steps, seeds)``: final left error and risk; not finite where a run diverged.
     sharpness : Tensor
-        Shape ``(steps,)``: largest eigenvalue of the Hessian at the end of the first seed.
+        Shape ``(steps, some seeds)``: largest eigenvalue of the Hessian at the end, of which the
+        largest over seeds enters.
     """
     columns = {"factor": factors, "step": np.array(factors) * bound}
+    left, risk, sharpness = (values.cpu().numpy() for values in (left, risk, sharpness))
+    columns["diverged"] = (~np.isfinite(left)).sum(axis=1)
     for name, values in (("left", left), ("risk", risk)):
-        values = values.cpu().numpy()
         for label, q in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
-            columns[f"{name}_{label}"] = np.quantile(values, q, axis=1)
-    return pd.DataFrame({**columns, "sharpness": sharpness.cpu().numpy()})
+            columns[f"{name}_{label}"] = _settled(values, q)
+    return pd.DataFrame({**columns, "sharpness": _settled(sharpness, 1)})
 
 
 def steps(table: pd.DataFrame, layout: str) -> Figure:
@@ -50,6 +58,47 @@ def steps(table: pd.DataFrame, layout: str) -> Figure:
               label="at the end of descent")  # fmt: skip
     edge.set_ylabel("largest eigenvalue of the Hessian")
     edge.legend(loc="upper right")
+    return fig
+
+
+def forgetting_rows(steps: Sequence[float], measured, predicted) -> pd.DataFrame:
+    """Return a row a step: quantiles over seeds of the left coefficient, and a prediction's median.
+
+    Parameters
+    ----------
+    steps : sequence of float
+        Steps of gradient descent.
+    measured, predicted : Tensor
+        Shape ``(steps, seeds)``: left error over eps^2.
+    """
+    low, median, high = np.quantile(measured.cpu().numpy(), (0.1, 0.5, 0.9), axis=1)
+    return pd.DataFrame(
+        {
+            "step": steps,
+            "low": low,
+            "median": median,
+            "high": high,
+            "predicted": np.median(predicted.cpu().numpy(), axis=1),
+        }
+    )
+
+
+def forgetting(table: pd.DataFrame, layout: str, *, flow: float) -> Figure:
+    """Draw the left coefficient against the step (``forgetting_rows``) and the flow's, a line."""
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.8))
+    ax.axhline(flow, color=INK, lw=1, linestyle=":", label="flow, predicted")
+    ax.fill_between(table["step"], table["low"], table["high"], color=COLOURS[0], alpha=0.22,
+                    linewidth=0)  # fmt: skip
+    ax.semilogx(table["step"], table["median"], color=COLOURS[0], marker="o", linestyle="none",
+                label="descent")  # fmt: skip
+    ax.semilogx(table["step"], table["predicted"], color=COLOURS[1], linestyle="--",
+                label="flow without what descent forgets")  # fmt: skip
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel="step of descent", ylabel=r"left error / $\varepsilon^2$")
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="lower left")
     return fig
 
 
@@ -201,14 +250,21 @@ def cost_rows(trials: Sequence[tuple], errors: Sequence, reference) -> pd.DataFr
     )
 
 
-def costs(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw accuracy against evaluations of the gradient (``cost_rows``)."""
+def costs(table: pd.DataFrame, layout: str, *, floor: dict[str, float]) -> Figure:
+    """Draw accuracy against evaluations of the gradient (``cost_rows``).
+
+    ``floor`` holds, for ``middle`` and ``left``, how far the reference itself is to be trusted;
+    below is a shade.
+    """
     fig, axes = new_figure(layout, 2, ratio=(0.9, 0.85), sharex=True)
     style = looks(list(table["method"].unique()))
     for ax, name in zip(axes, ("middle", "left"), strict=True):
         for method, rows in table.groupby("method", sort=False):
             ax.loglog(rows["evaluations"], rows[name], label=method, **style[method])
         ax.axhline(1, color=INK, alpha=0.5, lw=0.8)
+        bottom = min(floor[name], table[name].min()) / 3
+        ax.axhspan(bottom, floor[name], color=INK, alpha=0.12, linewidth=0)
+        ax.set_ylim(bottom=bottom)
         ax.set_xticks([250, 500, 1000, 2000, 4000], ["250", "500", "1000", "2000", "4000"])
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.tick_params(labelbottom=True)

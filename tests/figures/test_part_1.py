@@ -117,12 +117,26 @@ def test_saddle_and_drift():
     on_subspace.drift(drift, "narrow")
 
 
-def test_steps_that_diverged_leave_a_gap():
-    left = torch.tensor([[1.0, 2.0], [torch.nan, torch.nan]])
-    table = limits.step_rows([0.9, 1.3], 0.2, left, left, torch.tensor([10.0, torch.nan]))
-    assert table["left_median"].iloc[0] == 1.5 and np.isnan(table["left_median"].iloc[1])
+def test_runs_that_diverged_do_not_hide_those_that_did_not():
+    nan, inf = torch.nan, torch.inf
+    left = torch.tensor([[1.0, 2.0, 3.0], [4.0, nan, inf], [nan, nan, nan]])
+    sharpness = torch.tensor([[10.0, 11.0], [9.0, nan], [nan, nan]])
+    table = limits.step_rows([0.9, 1.1, 1.3], 0.2, left, left, sharpness)
+    assert list(table["diverged"]) == [0, 2, 3]
+    assert list(table["left_median"])[:2] == [2, 4] and np.isnan(table["left_median"].iloc[2])
+    assert list(table["sharpness"])[:2] == [11, 9] and np.isnan(table["sharpness"].iloc[2])
     fig = limits.steps(table, "narrow")
     assert "nan" not in svg(fig, prefix="steps", alt="steps of descent").lower()
+
+
+def test_forgetting_rows_are_quantiles_over_seeds():
+    measured = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    table = limits.forgetting_rows([0.1, 0.2], measured, measured + 1)
+    assert list(table["median"]) == [2, 5] and list(table["predicted"]) == [3, 6]
+    assert table["low"].to_numpy() == pytest.approx([1.2, 4.2])
+    assert table["high"].to_numpy() == pytest.approx([2.8, 5.8])
+    for layout in LAYOUTS:
+        limits.forgetting(table, layout, flow=2.0)
 
 
 def test_dimension_rows_count_what_is_missing():
@@ -159,4 +173,6 @@ def test_orders_and_costs():
     table = limits.cost_rows([("RK4", "step 0.1", Trial)], [Errors], Reference)
     assert table["evaluations"].iloc[0] == 100
     assert table["left"].iloc[0] == 1 and table["middle"].iloc[0] == 0
-    limits.costs(table.assign(middle=1e-3), "narrow")
+    floor = {"left": 1e-8, "middle": 1e-10}
+    left = limits.costs(table.assign(middle=1e-3), "narrow", floor=floor).axes[1]
+    assert left.get_ylim()[0] < 1e-8  # the shade is in sight
