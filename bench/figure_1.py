@@ -203,9 +203,7 @@ def scan(
     say: Callable,
 ) -> list[tuple[Flow, dict]]:
     """Run every setting; return it with its accuracy and cost."""
-    say(
-        "Every setting; the least of three times, where one is short. All have the gradient by hand."
-    )
+    say("Every setting; the least of three times where they are short. All have our gradient.")
     if len(start) > sample:
         say(
             f"Where the runs are integrated one by one, {sample} runs ({sample // problem.decades} "
