@@ -256,8 +256,8 @@ def test_a_build_killed_while_the_site_is_made_resumes(built):
     index = built.root / "book/index.md"
     index.write_text("# Scratch\n\nAnother page.\n")
     process = built.start("build")
-    log = built.root / "_build/work/log"
-    wait_for(lambda: (built.root / "_build/work/dirty").exists() and "reading" in log.read_text())
+    log = built.root / "_build" / "work" / "log"
+    wait_for(lambda: (log.parent / "dirty").exists() and "reading" in log.read_text())
     kill(process)
     assert built.site == site
     assert snapshot(site) == pages
