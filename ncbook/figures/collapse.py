@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ncbook.figures.style import COLOURS, INK, looks, new_figure, shared_legend
+from ncbook.figures.style import INK, looks, median_band, new_figure, power_law, shared_legend
 
 PANELS = {
     "left": r"$\Vert WW^{T} - \sqrt{N}\,\Pi\Vert_F$",
@@ -64,20 +64,37 @@ def final_errors(table: pd.DataFrame, layout: str) -> Figure:
     """
     fig, axes = new_figure(layout, 3, ratio=(1.1, 0.72))
     for ax, (quantity, label), power in zip(axes, PANELS.items(), (2, 1, 1), strict=True):
-        ax.loglog(table["eps"], table[quantity], linestyle="none", marker="o", markersize=3,
-                  alpha=0.35, color=COLOURS[0], label="one seed")  # fmt: skip
-        eps = np.array([table["eps"].min(), table["eps"].max()])
-        middle = table[table["eps"] == eps[0]][quantity].median()
-        ax.loglog(eps, middle * (eps / eps[0]) ** power, color=INK, linestyle=":", lw=1,
-                  label=rf"slope {power}")  # fmt: skip
+        power_law(ax, table, "eps", quantity, power, median=False)
         ax.set(xlabel=r"$\varepsilon$")
         ax.set_title(label, fontsize=8.5)
         ax.legend(loc="upper left")
     return fig
 
 
-def constants_rows(predicted, measured: Mapping, eps: float) -> pd.DataFrame:
+MEASURES = {
+    "nc1_total": "NC1: scatter over spread",
+    "nc1": "NC1 of Papyan et al.",
+    "nc2": "NC2 of means and classifiers",
+    "nc3": "NC3",
+}
+
+
+def measures(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the measures of collapse at the end against eps (columns eps, seed and ``MEASURES``)."""
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.9))
+    long = table.melt(["eps", "seed"], list(MEASURES), "measure")
+    median_band(ax, long, "eps", "value", "measure", band=(0, 1), label=MEASURES.get, markers=True)
+    ax.set(xscale="log", yscale="log", xlabel=r"size of the start $\varepsilon$",
+           ylabel="measure at the end")  # fmt: skip
+    shared_legend(fig, layout)
+    return fig
+
+
+def constants_rows(predicted, measured: Mapping, eps: float, remembered) -> pd.DataFrame:
     """Return a row a quantity, run and seed: predicted and measured coefficients.
+
+    The left error of the last run comes twice: against ``predicted``, and against what descent
+    remembers of the start.
 
     Parameters
     ----------
@@ -87,19 +104,29 @@ def constants_rows(predicted, measured: Mapping, eps: float) -> pd.DataFrame:
         Name of a run to an object with the same attributes: final errors.
     eps : float
         Size of the start.
+    remembered : object
+        Like ``predicted``, for the start without what descent forgets of it.
     """
+    *_, (last, descended) = measured.items()
+    series = [
+        (quantity, name, predicted, errors)
+        for quantity in PANELS
+        for name, errors in measured.items()
+    ]
+    series.append(("left", f"{last}, what it forgets left out", remembered, descended))
     return pd.concat(
         [
             pd.DataFrame(
                 {
                     "quantity": quantity,
                     "run": name,
-                    "predicted": getattr(predicted, quantity).cpu(),
-                    "measured": (getattr(errors, quantity) / eps**power).cpu(),
+                    "predicted": getattr(formula, quantity).cpu(),
+                    "measured": (
+                        getattr(errors, quantity) / eps ** (2 if quantity == "left" else 1)
+                    ).cpu(),
                 }
             )
-            for quantity, power in (("left", 2), ("middle", 1), ("right", 1))
-            for name, errors in measured.items()
+            for quantity, name, formula, errors in series
         ],
         ignore_index=True,
     )
@@ -119,6 +146,31 @@ def constants(table: pd.DataFrame, layout: str) -> Figure:
             ax.plot(part["predicted"], part["measured"], linestyle="none", color=look["color"],
                     marker=look["marker"], markersize=3.5, alpha=0.7, label=name)  # fmt: skip
         ax.set(xlabel=f"predicted, over {unit}", ylabel=f"measured, over {unit}")
+        ax.set_title(f"{quantity} error", fontsize=9)
+    shared_legend(fig, layout, [axes[0]])
+    return fig
+
+
+def settling(table: pd.DataFrame, layout: str, settled: Mapping[str, float]) -> Figure:
+    """Draw how the left and middle error leave the plateau for where they settle.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns seed, slow (the time over 1/eps^2), left, middle: errors over the plateau's
+        prediction.
+    layout : "wide" or "narrow"
+    settled : mapping
+        Median over seeds of the settled prediction over the plateau's, for left and middle.
+    """
+    fig, axes = new_figure(layout, 2, ratio=(0.8, 0.7))
+    for ax, quantity in zip(axes, ("left", "middle"), strict=True):
+        median_band(ax, table, "slow", quantity, label="median, 80 % of the seeds")
+        ax.axhline(1, color=INK, linestyle=":", lw=1, label="predicted: plateau")
+        ax.axhline(settled[quantity], color=INK, linestyle="--", lw=1,
+                   label="predicted: settled, median")  # fmt: skip
+        ax.set(xscale="log", xlabel=r"$t\,\varepsilon^2$")
+        ax.set_ylabel("error over its plateau")
         ax.set_title(f"{quantity} error", fontsize=9)
     shared_legend(fig, layout, [axes[0]])
     return fig

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ncbook.figures.style import COLOURS, INK, looks, median_band, new_figure, shared_legend
+from ncbook.figures.style import COLOURS, INK, looks, new_figure, power_law, shared_legend
 
 
 def spectrum_rows(measured: Sequence[float], predicted: Sequence[float]) -> pd.DataFrame:
@@ -69,11 +69,12 @@ def modes(table: pd.DataFrame, layout: str, escape: float) -> Figure:
     fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.85))
     style = looks(list(PARTS))
     for part, rows in table.groupby("part", sort=False):
+        shown = rows[(rows["predicted"] < 10) & (rows["predicted"] > 1e-14)]
+        ax.semilogy(shown["t"], shown["predicted"], color=INK, linestyle="-", lw=0.7,
+                    zorder=3, label="predicted")  # fmt: skip
         look = {**style[part], "marker": None}
         ax.semilogy(rows["t"], rows["median"], label=PARTS[part], **look)
         ax.fill_between(rows["t"], rows["low"], rows["high"], color=look["color"], alpha=0.22, lw=0)
-        shown = rows[(rows["predicted"] < 10) & (rows["predicted"] > 1e-14)]
-        ax.semilogy(shown["t"], shown["predicted"], color=look["color"], linestyle=":", lw=1)
     ax.axvline(escape, color=INK, alpha=0.5, lw=0.8)
     ax.annotate(r"$\varepsilon e^{\sqrt{N}t}=1$", (escape, 1), xytext=(-4, 0), ha="right",
                 va="top", textcoords="offset points", xycoords=("data", "axes fraction"),
@@ -83,16 +84,48 @@ def modes(table: pd.DataFrame, layout: str, escape: float) -> Figure:
     return fig
 
 
+WHEN = {"leaving": "when it leaves the origin", "end": "at the end"}
+
+
+def closeness_rows(table: pd.DataFrame, N: int) -> pd.DataFrame:
+    """Return the distances from S when each run leaves the origin, and at its end.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns eps, seed, t, distance. Of each eps there is a row at eps exp(sqrt(N) t) = 1.
+    N : int
+        Examples of a class.
+
+    Returns
+    -------
+    DataFrame
+        Columns when (a key of ``WHEN``), eps, seed, distance.
+
+    Raises
+    ------
+    ValueError
+        An eps has no row at the time when it leaves the origin.
+    """
+    leaving = table[np.isclose(table["t"], -np.log(table["eps"]) / math.sqrt(N))]
+    if missing := sorted(set(table["eps"]) - set(leaving["eps"])):
+        raise ValueError(
+            f"No row at t = log(1/eps)/sqrt(N) for eps = {', '.join(map(str, missing))}; record "
+            "the distance at that time, too."
+        )
+    end = table[table["t"] == table["t"].max()]
+    both = pd.concat([leaving.assign(when="leaving"), end.assign(when="end")], ignore_index=True)
+    return both[["when", "eps", "seed", "distance"]]
+
+
 def closeness(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw the distance from S against the start's size, a point a seed (eps, distance)."""
-    fig, (ax,) = new_figure(layout, 1, ratio=(0.48, 0.8))
-    last = table[table["t"] == table["t"].max()]
-    ax.loglog(last["eps"], last["distance"], linestyle="none", marker="o", markersize=3,
-              alpha=0.4, color=COLOURS[0], label="one seed")  # fmt: skip
-    median_band(ax, last, "eps", "distance", label="median")
-    eps = np.array([last["eps"].min(), last["eps"].max()])
-    middle = last[last["eps"] == eps[0]]["distance"].median()
-    ax.loglog(eps, middle * eps / eps[0], color=INK, linestyle=":", lw=1, label="slope 1")
-    ax.set(xlabel=r"size of the start $\varepsilon$", ylabel="relative distance from $S$")
-    ax.legend(loc="upper left")
+    """Draw the distance from S against the start's size, a point a seed (closeness_rows)."""
+    fig, axes = new_figure(layout, 2, ratio=(0.8, 0.75), sharey=layout == "wide")
+    for ax, (when, title) in zip(axes, WHEN.items(), strict=True):
+        power_law(ax, table[table["when"] == when], "eps", "distance", 1)
+        ax.set(xlabel=r"size of the start $\varepsilon$")
+        ax.set_title(title, fontsize=9)
+    for ax in axes if layout == "narrow" else axes[:1]:
+        ax.set_ylabel("relative distance from $S$")
+    axes[0].legend(loc="upper left")
     return fig

@@ -1,12 +1,19 @@
 """Figures of the flow on the invariant subspace: logistic curves, saddle, conserved matrix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ncbook.figures.style import COLOURS, INK, looks, median_band, new_figure, shared_legend
+from ncbook.figures.style import (
+    INK,
+    looks,
+    median_band,
+    new_figure,
+    power_law,
+    shared_legend,
+)
 
 
 def logistic_rows(table: pd.DataFrame, exact_u, exact_beta) -> pd.DataFrame:
@@ -32,19 +39,26 @@ def logistic_rows(table: pd.DataFrame, exact_u, exact_beta) -> pd.DataFrame:
 def logistic(table: pd.DataFrame, layout: str, limit: float, C: int, starts: int = 3) -> Figure:
     """Draw the first starts' curves: points from the integrator, lines from the formula."""
     fig, axes = new_figure(layout, 2, ratio=(0.72, 0.62))
-    few = table[table["seed"].isin(table["seed"].unique()[:starts])]
-    style = looks(list(few["seed"].unique()))
-    for ax, chosen in zip(axes, (few["curve"] != "beta", few["curve"] == "beta"), strict=True):
-        for (seed, curve), rows in few[chosen].groupby(["seed", "curve"], sort=False):
-            look = style[seed]
+    seeds = list(table["seed"].unique()[:starts])
+    # All starts have the same beta.
+    shown = (
+        (table["curve"] != "beta") & table["seed"].isin(seeds),
+        (table["curve"] == "beta") & (table["seed"] == seeds[0]),
+    )
+    style = looks(seeds)
+    for ax, chosen in zip(axes, shown, strict=True):
+        for (seed, curve), rows in table[chosen].groupby(["seed", "curve"], sort=False):
+            look = style[seed] if curve != "beta" else {"color": INK, "marker": "o"}
             ax.plot(rows["t"], rows["formula"], color=look["color"], linestyle="-", lw=1.2)
             inside = rows[rows["t"] <= 12 / C**2] if curve == "beta" else rows
             every = inside.iloc[:: max(1, len(inside) // 14)]
             ax.plot(every["t"], every["integrated"], color=look["color"], marker=look["marker"],
                     linestyle="none", markersize=3.5)  # fmt: skip
         ax.set_xlabel("time $t$")
-    lines = ax.plot([], [], color=INK, linestyle="-", lw=1.2, label="formula")
-    lines += ax.plot([], [], color=INK, marker="o", linestyle="none", label="integrator")
+    for number, seed in enumerate(seeds, start=1):
+        axes[0].plot([], [], **style[seed] | {"linestyle": "-"}, label=f"start {number}")
+    axes[1].plot([], [], color=INK, linestyle="-", lw=1.2, label="line: formula")
+    axes[1].plot([], [], color=INK, marker="o", linestyle="none", label="points: integrator")
     axes[0].axhline(limit, color=INK, alpha=0.5, lw=0.8)
     axes[0].annotate(r"$\sqrt{N}$", (0, limit), xytext=(2, 2), textcoords="offset points",
                      va="bottom")  # fmt: skip
@@ -52,7 +66,7 @@ def logistic(table: pd.DataFrame, layout: str, limit: float, C: int, starts: int
     axes[1].axhline(1 / C, color=INK, alpha=0.5, lw=0.8)
     axes[1].annotate("$1/C$", (0, 1 / C), xytext=(2, -3), textcoords="offset points", va="top")
     axes[1].set(ylabel=r"$\beta$", xlim=(-0.03, 12 / C**2))
-    shared_legend(fig, layout, [axes[1]])
+    shared_legend(fig, layout)
     return fig
 
 
@@ -74,22 +88,10 @@ def saddle(table: pd.DataFrame, layout: str, plateau: float) -> Figure:
     return fig
 
 
-def drift_rows(steps: Sequence[float], drift) -> pd.DataFrame:
-    """Return a row a step and seed; ``drift`` has shape ``(steps, seeds)``."""
-    drift = np.asarray(drift.cpu())
-    index = pd.MultiIndex.from_product([steps, range(drift.shape[1])], names=["step", "seed"])
-    return pd.DataFrame({"drift": drift.reshape(-1)}, index=index).reset_index()
-
-
 def drift(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw the drift of W^T W - H H^T against the step, a point a seed."""
+    """Draw the drift of W^T W - H H^T against the step, a point a seed (step, drift)."""
     fig, (ax,) = new_figure(layout, 1, ratio=(0.44, 0.75))
-    ax.loglog(table["step"], table["drift"], linestyle="none", marker="o", markersize=3,
-              alpha=0.45, color=COLOURS[0], label="one seed")  # fmt: skip
-    median_band(ax, table, "step", "drift", label="median")
-    steps = np.array([table["step"].min(), table["step"].max()])
-    middle = table[table["step"] == steps[0]]["drift"].median()
-    ax.loglog(steps, middle * steps / steps[0], color=INK, linestyle=":", lw=1, label="slope 1")
+    power_law(ax, table, "step", "drift", 1)
     ax.set(xlabel=r"step $\eta$", ylabel=r"drift of $W^{T}W - HH^{T}$")
     ax.legend(loc="upper left")
     return fig

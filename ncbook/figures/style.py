@@ -10,7 +10,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -202,6 +202,59 @@ def median_band(
             text = label.format(value) if isinstance(label, str) else label(value)
         ax.plot(where, middle, label=text, **look)
         ax.fill_between(where, low, high, color=look["color"], alpha=0.22, linewidth=0)
+
+
+def run_rows(values: Mapping[str, object], **axes: Sequence) -> pd.DataFrame:
+    """Return numbers over a grid of runs as one tidy table: a row a combination of the axes.
+
+    Parameters
+    ----------
+    values : mapping
+        Name of a column to a tensor whose dimensions are the axes, in order.
+    **axes : sequence
+        For each dimension its name and its labels.
+
+    Raises
+    ------
+    ValueError
+        A tensor's shape is not that of the axes.
+    """
+    shape = tuple(len(labels) for labels in axes.values())
+    for name, value in values.items():
+        if tuple(value.shape) != shape:
+            raise ValueError(
+                f"{name} has shape {tuple(value.shape)}; the axes {', '.join(axes)} make {shape}."
+            )
+    index = pd.MultiIndex.from_product(axes.values(), names=list(axes))
+    columns = {name: value.cpu().numpy().reshape(-1) for name, value in values.items()}
+    return pd.DataFrame(columns, index=index).reset_index()
+
+
+def power_law(
+    ax: Axes, table: pd.DataFrame, x: str, y: str, power: float, *, median: bool = True
+) -> None:
+    """Draw a point a run on logarithmic axes, their median, and a line of the slope expected.
+
+    Parameters
+    ----------
+    ax : Axes
+    table : DataFrame
+        Tidy: one row for each run and each ``x``.
+    x, y : str
+        Columns, positive.
+    power : float
+        The line's slope; it passes through the median at the smallest ``x``.
+    median : bool
+        Draw the median with its band, too.
+    """
+    ax.loglog(table[x], table[y], linestyle="none", marker="o", markersize=3, alpha=0.4,
+              color=COLOURS[0], label="one seed")  # fmt: skip
+    if median:
+        median_band(ax, table, x, y, label="median")
+    ends = np.array([table[x].min(), table[x].max()])
+    first = table[table[x] == ends[0]][y].median()
+    ax.loglog(ends, first * (ends / ends[0]) ** power, color=INK, linestyle=":", lw=1,
+              label=f"slope {power:g}")  # fmt: skip
 
 
 def shared_legend(

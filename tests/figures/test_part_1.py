@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ncbook.figures import collapse, limits, near_origin, on_subspace
-from ncbook.figures.style import LAYOUTS, svg
+from ncbook.figures.style import LAYOUTS, run_rows, svg
 
 EPS = [1.0, 0.1, 0.01]
 
@@ -70,11 +70,39 @@ def test_constants_rows_divide_by_the_right_power_of_eps():
     class Predicted:
         left, middle, right = (torch.full((2,), x) for x in (4.0, 3.0, 2.0))
 
-    table = collapse.constants_rows(Predicted, {"flow": Errors}, 1e-3)
+    table = collapse.constants_rows(Predicted, {"flow": Errors}, 1e-3, Predicted)
     assert table["measured"].to_numpy() == pytest.approx(table["predicted"].to_numpy(), rel=1e-5)
     assert len(collapse.constants(table, "narrow").axes) == 3
-    wrong = collapse.constants_rows(Predicted, {"flow": Errors}, 1e-2)
+    wrong = collapse.constants_rows(Predicted, {"flow": Errors}, 1e-2, Predicted)
     assert not np.allclose(wrong["measured"], wrong["predicted"])
+
+
+def test_constants_rows_set_the_last_run_against_what_it_remembers():
+    class Errors:
+        left = middle = right = torch.ones(2)
+
+    class Predicted:
+        left = middle = right = torch.full((2,), 3.0)
+
+    class Remembered:
+        left = torch.full((2,), 5.0)
+
+    table = collapse.constants_rows(Predicted, {"flow": Errors, "descent": Errors}, 1.0, Remembered)
+    extra = table[table["run"].str.contains("left out")]
+    assert list(extra["predicted"]) == [5, 5] and set(extra["quantity"]) == {"left"}
+    assert set(table.drop(extra.index)["predicted"]) == {3}
+
+
+def test_the_measures_and_where_they_settle():
+    table = runs(collapse.MEASURES, [400]).reset_index()
+    (ax,) = collapse.measures(table, "wide").axes
+    want = table.groupby("eps")["nc3"].median().to_numpy()
+    assert ax.lines[list(collapse.MEASURES).index("nc3")].get_ydata() == pytest.approx(want)
+    values = torch.tensor([[1.0, 0.9, 0.8], [1.0, 1.1, 1.2]])
+    rows = run_rows({"left": values, "middle": values}, seed=range(2), slow=[0.1, 1.0, 10.0])
+    axes = collapse.settling(rows, "narrow", settled={"left": 0.7, "middle": 0.9}).axes
+    assert axes[0].lines[0].get_ydata() == pytest.approx([1, 1, 1])
+    assert [ax.lines[2].get_ydata()[0] for ax in axes] == [0.7, 0.9]
 
 
 def test_near_the_origin():
@@ -90,8 +118,22 @@ def test_near_the_origin():
     slower = near_origin.modes_rows(table, 1e-3, N=1)
     assert not np.allclose(slower["predicted"], slower["median"])
     near_origin.modes(rows, "wide", escape=1.0)
-    ends = pd.DataFrame({"eps": EPS * 2, "seed": [0] * 3 + [1] * 3, "t": 40.0, "distance": EPS * 2})
-    near_origin.closeness(ends, "wide")
+
+
+def test_closeness_rows_take_each_start_when_it_leaves():
+    leaving = {eps: -math.log(eps) / 2 for eps in EPS[1:]}
+    table = pd.DataFrame(
+        [(eps, 0, t, eps + t) for eps in leaving for t in [*leaving.values(), 40.0]],
+        columns=["eps", "seed", "t", "distance"],
+    )
+    rows = near_origin.closeness_rows(table, N=4).set_index(["when", "eps"])["distance"]
+    for eps, t in leaving.items():
+        assert rows["leaving", eps] == pytest.approx(eps + t)
+        assert rows["end", eps] == pytest.approx(eps + 40)
+    for layout in LAYOUTS:
+        near_origin.closeness(rows.reset_index(), layout)
+    with pytest.raises(ValueError, match=r"No row at t = .* for eps = 0.01, 0.1"):
+        near_origin.closeness_rows(table, N=9)
 
 
 def test_logistic_rows_put_formula_beside_integrator():
@@ -112,7 +154,8 @@ def test_saddle_and_drift():
     rows = on_subspace.saddle_rows({"a": table, "b": table})
     assert list(rows["start"]) == ["a", "a", "b", "b"]
     on_subspace.saddle(rows, "wide", plateau=1.5)
-    drift = on_subspace.drift_rows([0.1, 0.2], torch.tensor([[1.0, 1.0], [2.0, 2.0]]))
+    values = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
+    drift = run_rows({"drift": values}, step=[0.1, 0.2], seed=range(2))
     assert list(drift["drift"]) == [1.0, 1.0, 2.0, 2.0]
     on_subspace.drift(drift, "narrow")
 

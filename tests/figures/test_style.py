@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from bs4 import BeautifulSoup
 
 from ncbook.figures import landing, style
@@ -366,3 +367,21 @@ def test_landing_figure_says_which_column_is_missing(published):
         landing.rows(curves, ends.drop(columns="middle"))
     with pytest.raises(ValueError, match="figure-1 has no column quantity"):
         landing.rows(curves.drop(columns="quantity"), ends)
+
+
+def test_run_rows_label_each_run():
+    values = torch.arange(6.0).reshape(2, 3)
+    rows = style.run_rows({"error": values}, eps=[1.0, 0.1], seed=range(3))
+    assert rows.set_index(["eps", "seed"])["error"][0.1, 1] == 4
+    with pytest.raises(ValueError, match=r"error has shape \(2, 3\); the axes eps make \(3,\)"):
+        style.run_rows({"error": values}, eps=[1.0, 0.1, 0.01])
+
+
+def test_the_line_of_a_power_law_has_its_slope(table):
+    last = table[table["iteration"] == 4]
+    fig, (ax,) = style.new_figure("wide", 1)
+    style.power_law(ax, last, "eps", "error", 2)
+    (x0, x1), (y0, y1) = ax.lines[-1].get_data()
+    assert np.log(y1 / y0) / np.log(x1 / x0) == pytest.approx(2)
+    assert y0 == pytest.approx(last[last["eps"] == 0.01]["error"].median())
+    assert ax.lines[0].get_ydata() == pytest.approx(last["error"].to_numpy())

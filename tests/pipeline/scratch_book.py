@@ -89,6 +89,9 @@ class Book:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # As a terminal would: a shell that runs the tests in the background lets its children
+            # ignore Ctrl-C, and theirs inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **options,
         )
 
