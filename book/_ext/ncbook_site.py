@@ -179,8 +179,8 @@ class Bench(SphinxDirective):
         for path in sorted(folder.glob("*.json")):
             self.env.note_dependency(str(path))
             saved = json.loads(path.read_text(encoding="utf-8"))
-            rows = saved.get(self.arguments[0])
-            if not rows or not set(columns) <= set(rows[0]):
+            rows = [row for row in saved.get(self.arguments[0], []) if set(columns) <= set(row)]
+            if not rows:
                 logger.warning(
                     "%s has no table %r with the columns %s; save it again with "
                     "python -m bench --save %s", path, self.arguments[0], ", ".join(columns),
