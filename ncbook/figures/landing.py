@@ -1,6 +1,7 @@
 """The landing page's figure: the book in one picture, drawn from chapter 4's published tables."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -93,3 +94,10 @@ def draw(table: pd.DataFrame, layout: str) -> Figure:
 def page(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
     """Return the figure as HTML."""
     return markup(draw, rows(curves, ends), name="landing", alt=ALT)
+
+
+def picture(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
+    """Return the figure as an SVG file for readers outside the site: dark ink on white."""
+    drawn = re.search(r'<svg class="ncb-wide".*?</svg>', page(curves, ends), re.S)[0]
+    paper = re.sub(r"var\(--pst-color-background.*?Canvas\)\)", "#ffffff", drawn)
+    return paper.replace('style="', f'style="color:{INK};background:#ffffff;', 1) + "\n"

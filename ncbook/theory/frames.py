@@ -44,9 +44,7 @@ def orthogonal_frame(C: int, p: int) -> Tensor:
         C < 1 or p < C.
     """
     if C < 1 or p < C:
-        raise ValueError(
-            f"No {C} orthonormal vectors in p = {p} dimensions: expected 1 <= C <= p."
-        )
+        raise ValueError(f"No {C} orthonormal vectors in p = {p} dimensions: expected 1 <= C <= p.")
     return torch.eye(C, p, dtype=torch.float64)
 
 

@@ -325,9 +325,7 @@ def mean_transfer(C: int, N: int) -> tuple[float, float]:
     return float(solution.y[0, -1]), float(solution.y[1, -1])
 
 
-def first_order(
-    H0: Tensor, W0: Tensor, beta0: float = 0.0, *, settled: bool = False
-) -> FirstOrder:
+def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0, *, settled: bool = False) -> FirstOrder:
     """Predict the leading coefficients of the errors from the start's direction.
 
     Derivation. (i) While b relaxes to 1/C, only the features' mean h = H_0 1/sqrt(CN) and
@@ -404,12 +402,7 @@ def first_order(
     along_1 = qw.square().sum(dim=(-2, -1))
     across = (mean - math.sqrt(C * N) * qw).square().sum(dim=(-2, -1)) / (C * N)
     # What lies outside S: the scatter, the features' mean, 1^T W, and b across 1.
-    outside = (
-        scatter
-        + mean.square().sum(dim=(-2, -1)) / (C * N)
-        + along_1
-        + db.square().sum(-1)
-    )
+    outside = scatter + mean.square().sum(dim=(-2, -1)) / (C * N) + along_1 + db.square().sum(-1)
     return FirstOrder(
         left=(inside + along_1.square()).sqrt(),
         middle=(scatter + across).sqrt() / (N**0.25 * math.sqrt(C - 1)),

@@ -2,6 +2,7 @@
 
 import re
 from itertools import combinations
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -361,6 +362,13 @@ def test_landing_figure_shows_what_the_chapter_published(published):
     assert len(page.select("svg[role=img]")) == 2
 
 
+def test_the_picture_for_the_readme_stands_alone(published):
+    picture = landing.picture(*published)
+    root = ElementTree.fromstring(picture)
+    assert root.tag.endswith("svg") and root.get("aria-label") == landing.ALT
+    assert "var(" not in picture and f"color:{style.INK};background:#ffffff" in root.get("style")
+
+
 def test_landing_figure_says_which_column_is_missing(published):
     curves, ends = published
     with pytest.raises(ValueError, match="final-errors has no column middle"):
@@ -379,7 +387,7 @@ def test_run_rows_label_each_run():
 
 def test_the_line_of_a_power_law_has_its_slope(table):
     last = table[table["iteration"] == 4]
-    fig, (ax,) = style.new_figure("wide", 1)
+    _, (ax,) = style.new_figure("wide", 1)
     style.power_law(ax, last, "eps", "error", 2)
     (x0, x1), (y0, y1) = ax.lines[-1].get_data()
     assert np.log(y1 / y0) / np.log(x1 / x0) == pytest.approx(2)
