@@ -16,6 +16,36 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def missing():
+    """How a test skips that lacks a program; it fails where the browser is compulsory."""
+
+    def skip_or_fail(sentence: str):
+        if os.environ.get("NCBOOK_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"{sentence} NCBOOK_REQUIRE_BROWSER=1 makes it compulsory.", pytrace=False)
+        pytest.skip(sentence)
+
+    return skip_or_fail
+
+
+@pytest.fixture(scope="session")
+def browser(missing):
+    """A headless Chromium, one for all tests."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        missing(
+            f"Nothing was looked at in a browser: none of {', '.join(names)} is installed "
+            "(on Debian: apt install chromium)."
+        )
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
 class ChapterEnvironment:
     """Give each executed chapter that nbval runs the environment that the build gave it.
 

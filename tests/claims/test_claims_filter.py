@@ -1,7 +1,5 @@
 """The ledger's page in a browser: its filter, the keyboard, no script, a phone."""
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,23 +9,6 @@ from ncbook.claims import Chapter, ledger, registry
 
 STATIC = Path(__file__).resolve().parents[2] / "book" / "_static"
 LONG = r"$\|W W^\top - \sqrt{N}\,(I_C - \tfrac1C \mathbf{1}\mathbf{1}^\top)\|_F \le 1$ " * 3
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        sentence = f"The ledger's filter was not tried: none of {', '.join(names)} is installed."
-        if os.environ.get("NCBOOK_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"{sentence} NCBOOK_REQUIRE_BROWSER=1 makes it compulsory.", pytrace=False)
-        pytest.skip(sentence)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

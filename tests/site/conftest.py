@@ -1,7 +1,6 @@
-"""What the site's tests share: the built site, a browser, one visit to each page."""
+"""What the site's tests share: the built site, tabs of the browser, one visit to each page."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -33,31 +32,6 @@ def address(site):
     """Where the site is served for the time of the tests."""
     with site_checks.served(site) as where:
         yield where
-
-
-def missing(sentence: str):
-    """Skip, or fail where the browser is compulsory."""
-    if os.environ.get("NCBOOK_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"{sentence} NCBOOK_REQUIRE_BROWSER=1 makes it compulsory.", pytrace=False)
-    pytest.skip(sentence)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """A headless Chromium."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        missing(
-            f"The site was not looked at in a browser: none of {', '.join(names)} is installed "
-            "(on Debian: apt install chromium)."
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +72,7 @@ def visits(site, context, address, axe):
 
 
 @pytest.fixture
-def needs_axe(axe):
+def needs_axe(axe, missing):
     """Skip where the accessibility engine is not installed."""
     if axe is None:
         missing(
