@@ -1,0 +1,356 @@
+"""The two-layer ReLU network without biases, its losses in the log domain.
+
+Min, Zhu, Vidal, Neural collapse under gradient flow on shallow ReLU networks for orthogonally
+separable data (2025).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, one_hot
+
+from ncbook.runtime import Runtime, generator
+
+EXPONENTIAL, LOGISTIC, CROSS_ENTROPY = LOSSES = ("exponential", "logistic", "cross-entropy")
+
+
+def log_sample_loss(excess: Tensor, loss: str) -> Tensor:
+    """Return the logarithm of a sample's loss, given the log odds M against its label.
+
+    The loss is exp(M), 2 log(1 + exp(M)) or log(1 + exp(M)) for the exponential, logistic and
+    cross-entropy loss. M is -y f for a scalar output, and the log of the sum over the other
+    classes of exp(f_k - f_y) for K outputs.
+
+    Source: Min, Zhu and Vidal (2025), the losses of both cases.
+    """
+    if loss == EXPONENTIAL:
+        return excess
+    # Below -37 the double 1 + exp(M) is 1, and log log(1 + exp(M)) = M to rounding.
+    soft = torch.where(excess < -37, excess, torch.log(-logsigmoid(-excess.clamp_min(-37))))
+    return soft + math.log(2) if loss == LOGISTIC else soft
+
+
+def log_sample_slope(excess: Tensor, loss: str) -> Tensor:
+    """Return the logarithm of the derivative of a sample's loss in M; see log_sample_loss."""
+    if loss == EXPONENTIAL:
+        return excess
+    return logsigmoid(excess) + (math.log(2) if loss == LOGISTIC else 0.0)
+
+
+class ShallowReLU:
+    """The network f(x) = V relu(W^T x) = sum_j v_j relu(<w_j, x>) on its data, for a batch of runs.
+
+    A state is a flat tensor of shape ``(*batch, P)``, P = h (D + d_y), holding W (D x h) and V
+    (d_y x h), each by rows; column j of both is neuron pair j. The loss is a sum over the samples.
+    Two classes with a scalar output (d_y = 1): exponential, exp(-y f), or logistic,
+    2 log(1 + exp(-y f)), where y is +1 for class 0 and -1 for class 1. K classes (d_y = K):
+    cross-entropy. ReLU'(0) = 0.
+
+    Parameters
+    ----------
+    X : Tensor
+        The samples, ``(n, D)`` shared by all runs, or ``(*b, n, D)``, one data set a run, where b
+        broadcasts against the batch of a state. Its dtype and device are the model's.
+    y : sequence of int or Tensor
+        The n labels, 0 to K - 1.
+    K : int
+        Classes, at least 2.
+    width : int
+        Neurons h, at least 1.
+    loss : {"exponential", "logistic", "cross-entropy"}
+        The first two are for K = 2.
+
+    Raises
+    ------
+    ValueError
+        An argument is not as described.
+    """
+
+    def __init__(self, X: Tensor, y: Sequence[int] | Tensor, K: int, width: int, loss: str) -> None:
+        if loss not in LOSSES:
+            raise ValueError(f"Unknown loss {loss!r}; known are {', '.join(LOSSES)}.")
+        if int(K) != K or width != int(width) or K < 2 or width < 1:
+            raise ValueError(
+                f"K = {K}, width = {width}: expected K >= 2 classes and width >= 1 neurons."
+            )
+        if loss != CROSS_ENTROPY and K > 2:
+            raise ValueError(
+                f"The {loss} loss has a scalar output, for K = 2 classes, and K is {K}; "
+                "choose the cross-entropy loss."
+            )
+        if X.ndim < 2 or not X.is_floating_point():
+            raise ValueError(
+                f"X has shape {tuple(X.shape)} and dtype {X.dtype}; expected floating point "
+                "numbers of shape (n, D), or (..., n, D) for one data set a run."
+            )
+        y = torch.as_tensor(y).to(X.device)
+        whole = y.shape == X.shape[-2:-1] and bool((y == y.long()).all())
+        if not whole or len(y) == 0 or int(y.min()) < 0 or int(y.max()) >= K:
+            raise ValueError(
+                f"The labels have shape {tuple(y.shape)} and the samples {tuple(X.shape)}; "
+                f"expected one whole number from 0 to {K - 1} for each of the n samples."
+            )
+        self.X, self.y, self.K, self.width, self.loss = X, y.long(), int(K), int(width), loss
+        self.D = X.shape[-1]
+        self.outputs_size = 1 if loss != CROSS_ENTROPY else self.K
+        self.size = self.width * (self.D + self.outputs_size)
+        self._own = one_hot(self.y, self.K).bool()
+        self._sign = (1 - 2 * self.y).to(X.dtype)  # read for a scalar output alone
+
+    @property
+    def pseudo_labels(self) -> Tensor:
+        """The pseudo-labels e~_k as columns, ``(d_y, K)``, of unit norm.
+
+        E~ = sqrt(K/(K-1)) (I - 11^T/K), or (+1, -1) for a scalar output: the directions in which
+        the classes pull the output weights while the outputs are small.
+
+        Source: Min, Zhu and Vidal (2025), Assumption 4.
+        """
+        if self.outputs_size == 1:
+            return self.X.new_tensor([[1.0, -1.0]])
+        centred = torch.eye(self.K, dtype=self.X.dtype, device=self.X.device) - 1 / self.K
+        return self.label_scale * centred
+
+    @property
+    def label_scale(self) -> float:
+        """The c of f = a e~_k having margin c a: sqrt(K/(K-1)), and 1 for a scalar output."""
+        return 1.0 if self.outputs_size == 1 else math.sqrt(self.K / (self.K - 1))
+
+    def unpack(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return views W ``(*batch, D, h)`` and V ``(*batch, d_y, h)``."""
+        W, V = theta.split([self.D * self.width, self.outputs_size * self.width], dim=-1)
+        return W.unflatten(-1, (self.D, self.width)), V.unflatten(-1, (-1, self.width))
+
+    def pack(self, W: Tensor, V: Tensor) -> Tensor:
+        """Return the flat state of W and V, shape ``(*batch, P)``."""
+        return torch.cat([W.flatten(-2), V.flatten(-2)], dim=-1)
+
+    def for_runs(self, batch: Sequence[int], index: Tensor) -> "ShallowReLU":
+        """Return the network on the data of some runs of a batch: itself if all share the data.
+
+        Parameters
+        ----------
+        batch : sequence of int
+            Shape of the batch of runs.
+        index : Tensor
+            Numbers of the runs in the flattened batch, shape ``(R,)``.
+        """
+        if self.X.ndim == 2:
+            return self
+        X = self.X.expand(*batch, *self.X.shape[-2:]).reshape(-1, *self.X.shape[-2:])[index]
+        return ShallowReLU(X, self.y, self.K, self.width, self.loss)
+
+    # --- The network ----------------------------------------------------------------------------
+
+    def preactivations(self, theta: Tensor, X: Tensor | None = None) -> Tensor:
+        """Return <w_j, x_i>, shape ``(*batch, n, h)``, of the model's samples or of ``X``."""
+        return (self.X if X is None else X) @ self.unpack(theta)[0]
+
+    def active(self, theta: Tensor, X: Tensor | None = None) -> Tensor:
+        """Return which neurons are active on which samples, boolean ``(*batch, n, h)``."""
+        return self.preactivations(theta, X) > 0
+
+    def features(self, theta: Tensor, X: Tensor | None = None) -> Tensor:
+        """Return the features phi(x_i) = relu(W^T x_i), shape ``(*batch, n, h)``."""
+        return self.preactivations(theta, X).relu()
+
+    def outputs(self, theta: Tensor, X: Tensor | None = None) -> Tensor:
+        """Return f(x_i), shape ``(*batch, n, d_y)``."""
+        return self.features(theta, X) @ self.unpack(theta)[1].mT
+
+    # --- The loss -------------------------------------------------------------------------------
+
+    def _excess(self, f: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log odds M against the label, ``(*batch, n)``, and -dM/df."""
+        if self.outputs_size == 1:
+            return -self._sign * f.squeeze(-1), self._sign.unsqueeze(-1)
+        own = f.gather(-1, self.y.expand(f.shape[:-1]).unsqueeze(-1))
+        others = (f - own).masked_fill(self._own, -torch.inf)
+        M = others.logsumexp(-1)
+        return M, self._own.to(f.dtype) - (others - M.unsqueeze(-1)).exp()
+
+    def sample_log_losses(self, theta: Tensor) -> Tensor:
+        """Return the logarithm of each sample's loss, shape ``(*batch, n)``; it cannot underflow.
+
+        Its absolute error is the rounding of the outputs: 1e-11 where they are of size 1e5.
+        """
+        return log_sample_loss(self._excess(self.outputs(theta))[0], self.loss)
+
+    def class_log_losses(self, theta: Tensor) -> Tensor:
+        """Return the logarithm of each class's share of the loss, shape ``(*batch, K)``."""
+        samples = self.sample_log_losses(theta).unsqueeze(-1)
+        return samples.masked_fill(~self._own, -torch.inf).logsumexp(-2)
+
+    def log_loss(self, theta: Tensor) -> Tensor:
+        """Return log L, shape ``batch``, right at any size of L."""
+        return self.sample_log_losses(theta).logsumexp(-1)
+
+    def field(self, theta: Tensor) -> Tensor:
+        """Return minus the gradient of the loss as a flat tensor."""
+        log_L, field = self.log_loss_and_rescaled_field(theta)
+        return log_L.exp().unsqueeze(-1) * field
+
+    def rescaled_field(self, theta: Tensor, active: Tensor | None = None) -> Tensor:
+        """Return -grad L / L = grad log(1/L) as a flat tensor; it underflows at no size of L.
+
+        Parameters
+        ----------
+        theta : Tensor
+            Shape ``(*batch, P)``.
+        active : Tensor, optional
+            Activation pattern ``(*batch, n, h)`` to take instead of the state's own: the field is
+            then smooth in the state.
+        """
+        return self.log_loss_and_rescaled_field(theta, active)[1]
+
+    def log_loss_and_rescaled_field(
+        self, theta: Tensor, active: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return log L and -grad L / L in one pass; see rescaled_field."""
+        W, V = self.unpack(theta)
+        Z = self.X @ W
+        active = Z > 0 if active is None else active
+        features = Z * active
+        M, towards = self._excess(features @ V.mT)
+        log_L = log_sample_loss(M, self.loss).logsumexp(-1)
+        # Divided by L before leaving the log domain.
+        slope = (log_sample_slope(M, self.loss) - log_L.unsqueeze(-1)).exp()
+        G = slope.unsqueeze(-1) * towards
+        return log_L, self.pack(self.X.mT @ ((G @ V) * active), G.mT @ features)
+
+    # --- What the neurons do --------------------------------------------------------------------
+
+    def groups(self, theta: Tensor) -> Tensor:
+        """Return each neuron's group, the k of largest <e~_k, v_j>, integers ``(*batch, h)``.
+
+        For a scalar output it is 0 where v_j > 0 and 1 where v_j < 0. A tie goes to the first.
+
+        Source: Min, Zhu and Vidal (2025), the sets N_k of Assumption 4 and Figure 3.
+        """
+        return (self.pseudo_labels.T @ self.unpack(theta)[1]).argmax(-2)
+
+    def dead(self, theta: Tensor) -> Tensor:
+        """Return which neurons no sample activates, boolean ``(*batch, h)``; they never move."""
+        return ~self.active(theta).any(-2)
+
+    def separated(self, theta: Tensor) -> Tensor:
+        """Return whether each neuron is active on its own class alone, boolean ``batch``.
+
+        A neuron must be active on every sample of its group's class and on no other, or be dead.
+        From then on the loss splits into one linear network a class.
+
+        Source: Min, Zhu and Vidal (2025), Proposition 1.
+        """
+        active = self.active(theta)
+        own = self.y.unsqueeze(-1) == self.groups(theta).unsqueeze(-2)
+        return ((active == own).all(-2) | ~active.any(-2)).all(-1)
+
+    def covered(self, theta: Tensor) -> Tensor:
+        """Return which classes activate some neuron of their own group, boolean ``(*batch, K)``."""
+        own = self.y.unsqueeze(-1) == self.groups(theta).unsqueeze(-2)
+        useful = (self.active(theta) & own).any(-1)
+        return (useful.unsqueeze(-1) & self._own).any(-2)
+
+    # --- Starts ---------------------------------------------------------------------------------
+
+    def balanced_start(self, eps: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:
+        """Return small, balanced random starts: w_j = eps w_j0, v_j = eps v_j0 of unit norms.
+
+        w_j0 is uniform on the sphere; v_j0 is uniform on the unit sphere of the pseudo-labels'
+        span, which for a scalar output means a random sign. A seed has the same directions at
+        every eps.
+
+        Source: Min, Zhu and Vidal (2025), Assumption 2.
+
+        Parameters
+        ----------
+        eps : Tensor
+            Shape ``(A,)``.
+        seeds : sequence of int
+            S seeds.
+        run : Runtime
+            Draws the numbers.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(A, S, P)``.
+        """
+        W, V = self.unpack(run.normal(seeds, self.size))
+        V = V if self.outputs_size == 1 else V - V.mean(-2, keepdim=True)
+        W, V = W / W.norm(dim=-2, keepdim=True), V / V.norm(dim=-2, keepdim=True)
+        return eps[:, None, None] * self.pack(W, V)
+
+    def semi_local_start(self, eps: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:
+        """Return small, balanced starts at random pairs (x_i, e~ of its label), scaled to eps.
+
+        The first K neurons take one sample of each class, so that every class is covered; the
+        others take any. A seed has the same directions at every eps.
+
+        Source: Min, Zhu and Vidal (2025), Assumption 4 and the remark after it.
+
+        Parameters
+        ----------
+        eps : Tensor
+            Shape ``(A,)``.
+        seeds : sequence of int
+            S seeds. With one data set a run, the last batch dimension of X must fit them.
+        run : Runtime
+            Moves the numbers.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(A, S, P)``.
+
+        Raises
+        ------
+        ValueError
+            There are fewer neurons than classes, or a class has no samples.
+        """
+        sizes = self._own.sum(0)
+        if self.width < self.K or int(sizes.min()) == 0:
+            raise ValueError(
+                f"{self.width} neurons and classes of {sizes.tolist()} samples: covering every "
+                f"class takes at least {self.K} neurons, and a sample in each class."
+            )
+        chosen = []
+        for seed in seeds:
+            g = generator(seed)
+            # In a random order, the first sample of each class, and then any.
+            order = torch.randperm(len(self.y), generator=g)
+            labels = self.y.cpu()[order]
+            first = torch.stack([order[labels == k][0] for k in range(self.K)])
+            free = torch.randint(len(order), (self.width - self.K,), generator=g)
+            chosen.append(torch.cat([first, free]))
+        index = torch.stack(chosen).to(self.X.device)
+        X = self.X if self.X.ndim > 2 else self.X.unsqueeze(0)
+        W = torch.take_along_dim(X, index.unsqueeze(-1), -2).mT
+        W = W / W.norm(dim=-2, keepdim=True)
+        V = self.pseudo_labels[:, self.y[index]].movedim(0, -2)
+        return run.tensor(eps)[:, None, None] * self.pack(W, V)
+
+    def random_start(self, sigma: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:
+        """Return starts with i.i.d. N(0, sigma^2) weights, which are not balanced.
+
+        A seed has the same directions at every sigma.
+
+        Source: Min, Zhu and Vidal (2025), the experiment of Figure 3.
+
+        Parameters
+        ----------
+        sigma : Tensor
+            Standard deviations, shape ``(A,)``.
+        seeds : sequence of int
+            S seeds.
+        run : Runtime
+            Draws the numbers.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(A, S, P)``.
+        """
+        return sigma[:, None, None] * run.normal(seeds, self.size)
