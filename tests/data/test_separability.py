@@ -1,0 +1,168 @@
+"""The measures of orthogonal separability against their definition, pair by pair."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ncbook.data import separability as module
+from ncbook.data.separability import largest_constant, separability
+from ncbook.data.synthetic import augment, orthogonally_separable
+from ncbook.runtime import Runtime, generator
+
+RUN = Runtime(torch.device("cpu"), torch.float64, 1)
+FIELDS = ("mu_s", "mu_d", "X_min", "X_max", "same_positive", "different_negative")
+
+few = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def by_pairs(X: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+    """The definition, one pair at a time, for one data set of shape (n, D)."""
+    norms = [math.sqrt(sum(v * v for v in x)) for x in X.tolist()]
+    same, different = [], []
+    for i in range(len(y)):
+        for j in range(i):
+            product = sum(a * b for a, b in zip(X[i].tolist(), X[j].tolist(), strict=True))
+            (same if y[i] == y[j] else different).append(product / norms[i] / norms[j])
+    return {
+        "mu_s": min([*same, 1.0]),
+        "mu_d": min(-c for c in different),
+        "X_min": min(norms),
+        "X_max": max(norms),
+        "same_positive": sum(c > 0 for c in same) / len(same) if same else math.nan,
+        "different_negative": sum(c < 0 for c in different) / len(different),
+    }
+
+
+def points(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+
+
+@few
+@given(
+    st.lists(st.integers(0, 4), min_size=2, max_size=12).filter(lambda y: len(set(y)) > 1),
+    st.integers(1, 5),
+    st.sampled_from([1, 3, 7, 2**24]),
+    st.integers(0, 2**32),
+)
+def test_every_field_is_its_definition_in_any_pieces(y, D, chunk, seed):
+    y = torch.tensor(y)
+    X = points(2, len(y), D, seed=seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        measured = separability(X, y)
+    for run in range(2):
+        for field, value in by_pairs(X[run], y).items():
+            assert getattr(measured, field)[run].item() == pytest.approx(
+                value, rel=1e-12, abs=1e-14, nan_ok=True
+            ), field
+
+
+def test_a_point_in_the_wrong_class_is_seen():
+    """Control: the measures depend on the labels."""
+    data = orthogonally_separable(RUN, [0], 3, 6, 5, mu_s=0.6, mu_d=0.2)
+    good = separability(data.X, data.y)
+    assert good.holds.all() and (good.same_positive == 1).all()
+    assert (good.different_negative == 1).all()
+    y = data.y.clone()
+    y[0] = 1
+    bad = separability(data.X, y)
+    assert not bad.holds.any() and bad.mu_s < 0 and bad.mu_d < 0
+    assert bad.same_positive < 1 and bad.different_negative < 1
+
+
+def test_leading_dimensions_are_kept():
+    X, y = points(2, 3, 8, 4), torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+    whole = separability(X, y)
+    for field in FIELDS:
+        assert getattr(whole, field).shape == (2, 3)
+        assert getattr(separability(X[1, 2], y), field).shape == ()
+        parts = getattr(separability(X[1, 2], y), field)
+        assert getattr(whole, field)[1, 2].item() == pytest.approx(parts.item(), rel=1e-12)
+
+
+def test_scale_changes_the_norms_alone():
+    X, y = points(8, 4), torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+    scales = torch.linspace(0.5, 3, 8, dtype=torch.float64)[:, None]
+    plain, scaled = separability(X, y), separability(scales * X, y)
+    for field in ("mu_s", "mu_d", "same_positive", "different_negative"):
+        assert getattr(scaled, field).item() == pytest.approx(getattr(plain, field).item(), 1e-12)
+    assert scaled.X_max != plain.X_max
+
+
+# --- Classes ------------------------------------------------------------------------------------
+
+
+def test_absent_classes_do_not_matter():
+    X = points(5, 3)
+    gaps, dense = torch.tensor([1, 1, 7, 7, 7]), torch.tensor([0, 0, 1, 1, 1])
+    for field in FIELDS:
+        assert torch.equal(
+            getattr(separability(X, gaps), field), getattr(separability(X, dense), field)
+        )
+
+
+def test_order_of_the_points_does_not_matter():
+    X, y = points(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    order = torch.tensor([5, 3, 1, 0, 2, 4])
+    for field in FIELDS:
+        a = getattr(separability(X, y), field)
+        assert a.item() == pytest.approx(getattr(separability(X[order], y[order]), field).item())
+
+
+def test_classes_of_one_point_have_margin_one_and_no_pairs():
+    measured = separability(torch.tensor([[1.0, 0], [-1, 1]]), torch.tensor([0, 1]))
+    assert measured.mu_s == 1 and measured.same_positive.isnan()
+    assert measured.mu_d.item() == pytest.approx(math.sqrt(0.5))
+    # One class of one point, one of two: the pair counts.
+    measured = separability(torch.tensor([[1.0, 0], [-1, 1], [-1, -1]]), torch.tensor([0, 1, 1]))
+    assert measured.mu_s.abs() < 1e-7 and measured.same_positive in (0, 1)
+
+
+# --- What is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "why"),
+    [
+        (torch.ones(3, 2), torch.tensor([0, 1]), r"expected \(..., n, D\) and \(n,\)"),
+        (torch.ones(3), torch.tensor([0, 1, 1]), r"expected \(..., n, D\) and \(n,\)"),
+        (torch.ones(2, 2), torch.tensor([[0, 1]]), r"expected \(..., n, D\) and \(n,\)"),
+        (torch.ones(2, 2, dtype=torch.int64), torch.tensor([0, 1]), "floating point for X"),
+        (torch.ones(2, 2), torch.tensor([0.0, 1.0]), "whole numbers for y"),
+        (torch.ones(2, 2), torch.tensor([1, 1]), "y has 1 classes: expected at least two"),
+        (torch.ones(0, 2), torch.tensor([], dtype=torch.int64), "y has 0 classes"),
+        (torch.tensor([[1.0, math.nan], [1, 1]]), torch.tensor([0, 1]), "not finite"),
+        (torch.tensor([[1.0, math.inf], [1, 1]]), torch.tensor([0, 1]), "not finite"),
+        (torch.tensor([[0.0, 0], [1, 1], [0, 0]]), torch.tensor([0, 1, 1]), "^2 of the points"),
+    ],
+)
+def test_data_without_an_answer_are_refused(X, y, why):
+    with pytest.raises(ValueError, match=why):
+        separability(X, y)
+
+
+# --- Biases -------------------------------------------------------------------------------------
+
+
+@few
+@given(st.integers(2, 4), st.floats(0.1, 1), st.integers(0, 2**32))
+def test_the_largest_constant_is_sharp(K, share, seed):
+    data = orthogonally_separable(
+        RUN, [seed, seed + 1], K, 2 * K, 4, mu_d=share / (K - 1), norms=(0.5, 2)
+    )
+    largest = largest_constant(data.X, data.y)
+    assert largest.shape == (2,) and (largest > 0).all()
+    for X, constant in zip(data.X, largest, strict=True):
+        below, above = augment(X, float(constant) * 0.999), augment(X, float(constant) * 1.001)
+        assert separability(below, data.y).holds
+        assert not separability(above, data.y).holds
+
+
+def test_data_that_are_not_separable_bear_no_constant():
+    X, y = torch.tensor([[1.0, 0], [0.9, 0.1], [-1, 0]]), torch.tensor([0, 1, 1])
+    assert largest_constant(X, y) == 0
+    with pytest.raises(ValueError, match="y has 1 classes"):
+        largest_constant(X, torch.tensor([1, 1, 1]))
