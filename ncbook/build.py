@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ncbook
+from ncbook.claims import kept
 from ncbook.codegraph import Graph
 from ncbook.files import PART, BookError, UsageError, digest, write_atomic, write_changed
 from ncbook.pipeline import chapters as sources
@@ -97,13 +98,16 @@ def build(
             check_writable(root / "book" / "_generated")
         for paper in sorted({chapter.paper for chapter in chosen}):
             check_writable(root / "book" / paper)
+        stored = kept_results(root, chosen, profile)
+        if not only:
+            check_kept(root, every)
         workers = Workers(root, jobs or machine.cores(), say, keep_open=(held,))
         outcome = execute(root, chosen, profile, workers, say)
         for chapter in chosen:
             materialise(root, chapter, outcome.results[chapter.id])
         if not only:
             remove_stale(root, every)
-        outcome.ledger = settle_claims(root, outcome.results, profile, whole=not only)
+        outcome.ledger = settle_claims(root, outcome.results, profile, stored, whole=not only)
         if not only:
             outcome.site, outcome.site_made = make_site(root, outcome, every, say, held)
     return outcome
@@ -247,6 +251,10 @@ class Keys:
         folders = {path.parent for path in code if path.parent != self.graph.folder}
         code |= {p for folder in folders for p in _files(folder.iterdir()) if p.suffix != ".py"}
         results = _files((self.root / "results" / chapter.paper).rglob("*"))
+        # Of kept paper-size results, the chapter shows its own, beside its quick ones.
+        shown = kept.path(self.root, chapter.id) if values["profile"] == QUICK else None
+        others = {*kept_files(self.root)} - {shown}
+        results = [path for path in results if path not in others]
         return {
             **self._common,
             "source": chapter.source_digest,
@@ -319,11 +327,15 @@ def remove_stale(root: Path, every: list[Chapter]) -> None:
 # ---------------------------------------------------------------- claims
 
 
-def settle_claims(root: Path, results: dict[str, Result], profile: str, whole: bool) -> str:
+def settle_claims(
+    root: Path, results: dict[str, Result], profile: str, stored: dict[str, Any], whole: bool
+) -> str:
     """Write the ledger of all claims; return its summary.
 
     Parameters
     ----------
+    stored : dict
+        The kept paper-size runs, as ``kept_results`` gives them.
     whole : bool
         Whether `results` are all chapters. If not, nothing is written, and a claim of another
         chapter is no matter.
@@ -348,7 +360,7 @@ def settle_claims(root: Path, results: dict[str, Result], profile: str, whole: b
     except schema.ClaimsError as error:
         raise BuildError(str(error)) from error
     folders = {chapter: (result.folder, result.key) for chapter, result in results.items()}
-    rows = ledger.collect(registry, folders, profile)
+    rows = ledger.collect(registry, folders, profile, stored)
     if whole:
         ledger.write(rows, root)
     summary = ledger.summary_line(rows)
@@ -356,6 +368,131 @@ def settle_claims(root: Path, results: dict[str, Result], profile: str, whole: b
         texts = [in_words(row) for row in broken]
         raise BuildError("\n".join([*texts, "", summary, "The site is as it was."]))
     return summary
+
+
+# ---------------------------------------------------------------- kept paper-size results
+
+
+def kept_files(root: Path) -> list[Path]:
+    """Return the files of kept paper-size results that there are."""
+    return [p for p in (root / "results").glob("*/*.json") if sources.NAME.fullmatch(p.stem)]
+
+
+def check_kept(root: Path, every: list[Chapter]) -> None:
+    """Make sure that all kept results belong to a chapter.
+
+    Raises
+    ------
+    BuildError
+        A file does not; the message names it.
+    """
+    known = {kept.path(root, chapter.id) for chapter in every}
+    if strange := sorted(set(kept_files(root)) - known):
+        raise BuildError(
+            f"{strange[0]} holds kept results of a chapter that there is not. "
+            "Give it the name of its chapter, or remove it."
+        )
+
+
+def kept_results(root: Path, chosen: list[Chapter], profile: str) -> dict[str, Any]:
+    """Return the kept paper-size runs of some chapters, by chapter.
+
+    A build in another profile than the quick one has none: it measures the same itself.
+
+    Raises
+    ------
+    BuildError
+        A file is malformed, or has a measurement of a claim that is not registered.
+    """
+    from ncbook.claims import schema
+
+    found = {}
+    for chapter in chosen if profile == QUICK else ():
+        if kept.path(root, chapter.id).is_file():
+            try:
+                found[chapter.id] = kept.read(root, chapter.id, claims_in(root, chapter))
+            except schema.ClaimsError as error:
+                raise BuildError(str(error)) from error
+    return found
+
+
+def claims_in(root: Path, chapter: Chapter) -> dict[str, Any]:
+    """Return a chapter's registered claims by their ids."""
+    from ncbook.claims import schema
+
+    path = root / "notebooks" / chapter.paper / "claims.toml"
+    if not path.is_file():
+        return {}
+    return {claim.id: claim for claim in schema.load(path) if claim.chapter == chapter.id}
+
+
+def keep(root: Path, named: str) -> tuple[Path, list[str]]:
+    """Keep a chapter's paper-size results in ``results/``, as the last such build measured them.
+
+    They are kept as they came out, whether or not a claim holds.
+
+    Parameters
+    ----------
+    root : Path
+        The book's root folder.
+    named : str
+        The chapter: its id or its name.
+
+    Returns
+    -------
+    path, claims
+        The file, and the verdict on each of the chapter's claims in words.
+
+    Raises
+    ------
+    BookError
+        There is no such chapter, it has no paper profile, or there is no result of the paper
+        profile that was made by the code as it is now.
+    """
+    root = Path(root).resolve()
+    chapter = sources.find(sources.discover(root), named)
+    keys = Keys(root)
+    values = chapter.values("paper")
+    again = f"Make one: python -m ncbook build --profile paper --chapter {chapter.id}"
+    try:
+        result = Store(root / "_build" / "store").get(keys.of(chapter, values))
+    except DamagedError as error:
+        raise BuildError(
+            f"The paper-size result of {chapter.id} is damaged: {error}. {again}"
+        ) from error
+    if result is None:
+        raise BuildError(
+            f"There is no paper-size result of {chapter.id} by the code as it is now. {again}"
+        )
+    from ncbook.claims import ledger, schema
+
+    try:
+        claims = claims_in(root, chapter)
+    except schema.ClaimsError as error:
+        raise BuildError(str(error)) from error
+    rows = ledger.collect(claims, {chapter.id: (result.folder, result.key)}, "paper")
+    measured = {
+        row.claim.id: kept.Measurement(
+            row.record.summary, row.record.parameters, row.record.provenance
+        )
+        for row in rows
+        if row.record
+    }
+    if not measured:
+        raise BuildError(f"The paper-size run of {chapter.id} measured no claim: nothing to keep.")
+    facts = {name: result.meta[name] for name in ("made", "seconds", "machine", "versions")}
+    path = kept.write(
+        root,
+        kept.Kept(
+            chapter=chapter.id,
+            commit=machine.commit(root) or "",
+            parameters=values,
+            code=kept.code(root, chapter.id, keys.parts(chapter, values)["code"]),
+            measured=measured,
+            **facts,
+        ),
+    )
+    return path, [in_words(row) for row in rows]
 
 
 # ---------------------------------------------------------------- one chapter, other values
@@ -399,6 +536,7 @@ def run_one(
     root, say = Path(root).resolve(), say or Progress()
     chapter = sources.find(sources.discover(root), named)
     values = chapter.values(profile, {k: chapter.parsed(k, v) for k, v in given.items()})
+    stored = kept_results(root, [chapter], profile)
     keys = Keys(root)
     key = keys.of(chapter, values)
     folder = _run_folder(root, output, f"{chapter.name}-{key[:8]}")
@@ -415,15 +553,19 @@ def run_one(
         shutil.rmtree(temporary, ignore_errors=True)
     if failures:
         raise BuildError(failures[0].text)
-    return folder, claims_of_run(root, chapter, folder, key, profile)
+    from ncbook.claims import ledger
+
+    folders = {chapter.id: (folder, key)}
+    rows = ledger.collect(claims_in(root, chapter), folders, profile, stored)
+    return folder, [in_words(row) for row in rows]
 
 
 def _run_folder(root: Path, output: Path | None, name: str) -> Path:
     folder = (Path(output) if output else root / "runs" / name).resolve()
-    for kept in ("book", "notebooks", "ncbook", "_build"):
-        if folder.is_relative_to(root / kept):
+    for own in ("book", "notebooks", "ncbook", "_build"):
+        if folder.is_relative_to(root / own):
             raise UsageError(
-                f"{folder} lies in the book's own {kept}/. Choose a folder outside it, or none: "
+                f"{folder} lies in the book's own {own}/. Choose a folder outside it, or none: "
                 "then runs/ is used."
             )
     earlier = (folder / RUN).is_file() or not (folder.exists() and any(folder.iterdir()))
@@ -457,22 +599,12 @@ def _keep_run(root: Path, job: Job, seconds: float, key: str, folder: Path) -> N
     os.replace(job.result, folder)
 
 
-def claims_of_run(root: Path, chapter: Chapter, folder: Path, key: str, profile: str) -> list[str]:
-    """Return the verdict on each claim of one chapter, in words."""
-    path = root / "notebooks" / chapter.paper / "claims.toml"
-    if not path.is_file():
-        return []
-    from ncbook.claims import ledger, schema
-
-    claims = {claim.id: claim for claim in schema.load(path) if claim.chapter == chapter.id}
-    return [in_words(row) for row in ledger.collect(claims, {chapter.id: (folder, key)}, profile)]
-
-
 def in_words(row) -> str:
     """Return one row of the ledger as lines of text."""
     from ncbook.claims import page
 
-    return page.text(row.claim, row.record.summary if row.record else None, row.verdict)
+    summary = row.record.summary if row.record else None
+    return page.text(row.claim, summary, row.verdict, row.at_paper_size)
 
 
 # ---------------------------------------------------------------- folders

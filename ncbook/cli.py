@@ -126,6 +126,23 @@ def run(
 
 @app.command()
 @spoken
+def keep(
+    chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
+) -> None:
+    """Keep a chapter's paper-size results in results/, for the quick book to show beside its own.
+
+    They are those of the last build --profile paper that executed the chapter.
+    """
+    from ncbook import build as builder
+
+    path, verdicts = builder.keep(_root(), chapter)
+    for verdict in verdicts:
+        print(verdict)
+    print(f"Kept: {path}")
+
+
+@app.command()
+@spoken
 def claims(
     as_json: Annotated[bool, typer.Option("--json", help="The whole ledger, as JSON.")] = False,
 ) -> None:

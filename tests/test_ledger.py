@@ -1,10 +1,12 @@
-"""The built book's ledger: every registered claim was measured and none fails.
+"""The built book's ledger: every registered claim was measured or is planned, and none fails.
 
 The claims are judged here anew, from the measurements in ``_build/ledger.json`` and from the
 claims.toml files as they are now. Each claim has its negative control: with its record removed,
-or its value spoilt, the same check must fail.
+or its value spoilt, the same check must fail; so must it with what a kept paper-size run measured,
+and with a measurement of a planned claim.
 """
 
+import dataclasses
 import json
 import math
 
@@ -42,9 +44,21 @@ def with_record(text, id, change):
     return json.dumps(table)
 
 
-def all_equal_to(value):
+def with_kept(text, id, change):
+    """Return the ledger with one claim's kept measurement changed: None removes it."""
+    table = json.loads(text)
+    for run in table["kept"].values():
+        if id in run["claims"]:
+            run["claims"][id] |= change or {}
+            if change is None:
+                del run["claims"][id]
+    table["kept"] = {chapter: run for chapter, run in table["kept"].items() if run["claims"]}
+    return json.dumps(table)
+
+
+def all_equal_to(value, *more):
     """Return the fields of a record in which every measured value is this one."""
-    return dict.fromkeys(("value", "worst", "min", "median", "max"), check.encode(value))
+    return dict.fromkeys(("min", "median", "max", *more), check.encode(value))
 
 
 def wrong_values(claim):
@@ -59,9 +73,18 @@ def wrong_values(claim):
 
 
 def judged(text, claims):
-    """Return the ids of the claims that the ledger's profile judges."""
+    """Return the ids of the claims that the build's own measurements are judged for."""
     profile = json.loads(text)["profile"]
-    return [id for id, claim in claims.items() if profile in ("paper", claim.profile)]
+    return [
+        id
+        for id, claim in claims.items()
+        if claim.planned is None and not check.elsewhere(claim, profile)
+    ]
+
+
+def kept(text):
+    """Return the ids of the claims that kept paper-size runs measured."""
+    return [id for run in json.loads(text)["kept"].values() for id in run["claims"]]
 
 
 def test_every_claim_was_measured_and_none_fails(claims):
@@ -92,9 +115,43 @@ def test_a_wrong_value_of_each_claim_breaks_the_book(claims):
         (id, value)
         for id in judged(text, claims)
         for value in wrong_values(claims[id])
-        if id not in broken(with_record(text, id, all_equal_to(value)), claims)
+        if id not in broken(with_record(text, id, all_equal_to(value, "value", "worst")), claims)
     ]
     assert unseen == []
+
+
+def test_a_wrong_kept_value_of_each_claim_breaks_the_book(claims):
+    text = built()
+    unseen = [
+        (id, value)
+        for id in kept(text)
+        for value in wrong_values(claims[id])
+        if id not in broken(with_kept(text, id, all_equal_to(value)), claims)
+    ]
+    assert unseen == []
+
+
+def test_a_claim_for_the_paper_profile_needs_its_kept_measurement(claims):
+    text = built()
+    profile = json.loads(text)["profile"]
+    unseen = [
+        id
+        for id in kept(text)
+        if check.elsewhere(claims[id], profile)
+        and id not in broken(with_kept(text, id, None), claims)
+    ]
+    assert unseen == []
+
+
+def test_a_planned_claim_that_was_measured_breaks_the_book(claims):
+    text = built()
+    for id in judged(text, claims)[:3]:
+        planned = claims | {id: dataclasses.replace(claims[id], planned="Later.")}
+        assert id in broken(text, planned)
+        # Not measured and planned, it does not; not planned, it does.
+        less = with_kept(with_record(text, id, None), id, None)
+        assert id not in broken(less, planned)
+        assert id in broken(less, claims)
 
 
 def test_a_wrong_value_of_each_claim_fails_at_the_papers_size(claims):

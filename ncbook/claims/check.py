@@ -13,8 +13,8 @@ HOLDS = "holds"
 FAILS = "fails"
 DISCREPANCY = "known discrepancy"
 NOT_MEASURED = "not measured"
-PAPER_ONLY = "paper profile only"
-VERDICTS = (HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PAPER_ONLY)
+PLANNED = "planned"
+VERDICTS = (HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED)
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,19 @@ def used(claim: Claim, summary: Summary) -> float | None:
     return distance / claim.slack
 
 
-def judge(claim: Claim, summary: Summary | None, profile: str = "quick") -> Verdict:
+def elsewhere(claim: Claim, profile: str) -> bool:
+    """Whether a run in this profile is too small to judge the claim."""
+    return claim.profile == "paper" and profile != "paper"
+
+
+def judge(
+    claim: Claim, summary: Summary | None, profile: str = "quick", kept: Summary | None = None
+) -> Verdict:
     """Return the verdict on a claim.
 
     A value that is not finite never holds, and is no known discrepancy either: nothing was
-    measured well. A known discrepancy is strict: once the claim holds, its entry is wrong.
+    measured well. A known discrepancy is strict: once the claim holds, its entry is wrong. So is
+    a plan: once the claim was measured, it is planned no longer.
 
     Parameters
     ----------
@@ -166,13 +174,43 @@ def judge(claim: Claim, summary: Summary | None, profile: str = "quick") -> Verd
     summary : Summary or None
         What was measured; None if nothing was.
     profile : "quick" or "paper"
-        The profile of the run. In a quick one, a claim for paper-size runs is not judged.
+        The profile of the run.
+    kept : Summary or None
+        What the kept paper-size run measured, beside a quick one. The claim must stand in both;
+        one for the paper profile is judged by this one alone.
     """
-    if claim.profile == "paper" and profile != "paper":
-        small = "What was measured is of a smaller run, and not judged."
-        return Verdict(PAPER_ONLY, "" if summary is None else small)
+    if claim.planned is not None:
+        if summary is None and kept is None:
+            return Verdict(PLANNED)
+        return Verdict(
+            FAILS,
+            "It is registered as planned, and it was measured. Remove the field 'planned' of "
+            f"{claim.id} from claims.toml.",
+        )
+    if elsewhere(claim, profile):
+        small = "" if summary is None else " The quick measurement is of a smaller run: not judged."
+        if kept is None:
+            return Verdict(
+                NOT_MEASURED,
+                "No paper-size result of it is kept. Make one with python -m ncbook build "
+                f"--profile paper --chapter {claim.chapter}, then python -m ncbook keep "
+                f"{claim.chapter}; or register the claim as planned.{small}",
+            )
+        verdict = _judge(claim, kept)
+        return Verdict(verdict.name, f"{verdict.message}{small}".strip())
     if summary is None:
         return Verdict(NOT_MEASURED, f"Nothing was measured by {claim.chapter}.")
+    verdict = _judge(claim, summary)
+    if kept is None or verdict.breaks:
+        return verdict
+    at_paper_size = _judge(claim, kept)
+    if at_paper_size.breaks:
+        return Verdict(FAILS, f"In the kept paper-size run: {at_paper_size.message}")
+    return verdict
+
+
+def _judge(claim: Claim, summary: Summary) -> Verdict:
+    """Judge one measurement by what is expected."""
     if not (math.isfinite(summary.min) and math.isfinite(summary.max)):
         return Verdict(FAILS, "A measured value is not finite.")
     measured = value(claim, summary)

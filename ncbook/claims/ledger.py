@@ -3,7 +3,7 @@
 The build collects the records of all chapters, stops if a claim is broken, and writes the page's
 generated part and the same ledger for machines::
 
-    rows = ledger.collect(registry(root), {chapter: (folder, key)}, profile="quick")
+    rows = ledger.collect(registry(root), {chapter: (folder, key)}, "quick", {chapter: kept})
     ledger.write(rows, root)
     ledger.broken(rows)  # empty, or the book does not stand
 """
@@ -12,17 +12,18 @@ import html
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ncbook import files
 from ncbook.claims import check, page, record, words
-from ncbook.claims.check import Verdict
+from ncbook.claims.check import Summary, Verdict
+from ncbook.claims.kept import Kept
 from ncbook.claims.record import Record
 from ncbook.claims.schema import KINDS, ORIGINS, PROFILES, Claim, ClaimsError
 
-FORMAT = 1  # of the JSON file; to be raised when a field changes its meaning
+FORMAT = 2  # of the JSON file; to be raised when a field changes its meaning
 
 # What the summary calls several claims with a verdict.
 _PLURALS = {
@@ -30,7 +31,7 @@ _PLURALS = {
     check.FAILS: "fail",
     check.DISCREPANCY: "known discrepancies",
     check.NOT_MEASURED: "not measured",
-    check.PAPER_ONLY: "for the paper profile only",
+    check.PLANNED: "planned",
 }
 _SINGULARS = _PLURALS | {
     check.HOLDS: "holds",
@@ -48,6 +49,8 @@ class Row:
     claim : Claim
     record : Record or None
         What was measured; None if nothing that can be used was.
+    kept : Kept or None
+        The kept paper-size run of the claim's chapter, in a quick build.
     verdict : Verdict
     profile : str
         The profile of the build.
@@ -57,13 +60,22 @@ class Row:
 
     claim: Claim
     record: Record | None
+    kept: Kept | None
     verdict: Verdict
     profile: str
     key: str
 
+    @property
+    def at_paper_size(self) -> Summary | None:
+        """What the kept run measured for the claim; None if nothing."""
+        return self.kept.summary(self.claim.id) if self.kept else None
+
 
 def collect(
-    registry: Mapping[str, Claim], folders: Mapping[str, tuple[Path, str]], profile: str = "quick"
+    registry: Mapping[str, Claim],
+    folders: Mapping[str, tuple[Path, str]],
+    profile: str = "quick",
+    kept: Mapping[str, Kept] | None = None,
 ) -> list[Row]:
     """Put the records of the chapters beside the claims.
 
@@ -75,6 +87,8 @@ def collect(
         chapter -> (its output folder, its key); the records are ``<folder>/claims/<id>.json``.
     profile : "quick" or "paper"
         The profile of the build.
+    kept : mapping, optional
+        chapter -> its kept paper-size run.
 
     Returns
     -------
@@ -96,7 +110,7 @@ def collect(
                 problem = ""
             except (OSError, ValueError) as error:
                 problem = f"{error}."
-        rows.append(_row(claim, found, problem, profile, key))
+        rows.append(_row(claim, found, (kept or {}).get(claim.chapter), problem, profile, key))
     return rows
 
 
@@ -107,11 +121,14 @@ def summary(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def summary_line(rows: Sequence[Row]) -> str:
-    """Return the summary as a sentence: ``12 claims: 11 hold, 1 known discrepancy.``"""
-    counts = ", ".join(
-        f"{count} {_called(name, count)}" for name, count in summary(rows).items() if count
-    )
-    return f"{_claims(len(rows))}: {counts}." if rows else "No claims."
+    """Return the summary as a sentence: ``12 claims: 11 hold, 1 known discrepancy, 2 planned.``
+
+    Planned claims are none of the 12: nothing is known of them yet.
+    """
+    found = summary(rows)
+    counts = ", ".join(f"{count} {_called(name, count)}" for name, count in found.items() if count)
+    due = len(rows) - found[check.PLANNED]
+    return f"{_claims(due)}: {counts}." if rows else "No claims."
 
 
 def broken(rows: Sequence[Row]) -> list[Row]:
@@ -125,6 +142,11 @@ def to_json(rows: Sequence[Row]) -> str:
         "format": FORMAT,
         "profile": rows[0].profile if rows else None,
         "summary": summary(rows),
+        "kept": {
+            row.claim.chapter: row.kept.as_dict() | {"changed": row.kept.changed}
+            for row in rows
+            if row.kept
+        },
         "claims": [_as_dict(row) for row in rows],
     }
     return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -154,6 +176,7 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
         table = json.loads(text)
         profile, entries = table["profile"], {entry["id"]: entry for entry in table["claims"]}
         known = table["format"] == FORMAT and profile in PROFILES
+        runs = {**table["kept"]} if known else {}
     except (ValueError, KeyError, TypeError) as error:
         raise ClaimsError(f"this is no ledger ({error!r}); make it anew with make book.") from error
     if not known:
@@ -167,6 +190,16 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
             f"the ledger has claims that are registered no more: {', '.join(gone)}; "
             "make it anew with make book."
         )
+    kept = {}
+    for chapter, run in runs.items():
+        claims = {claim.id: claim for claim in registry.values() if claim.chapter == chapter}
+        try:
+            changed = tuple(run.pop("changed"))
+            kept[chapter] = replace(Kept.from_dict(run, chapter, claims), changed=changed)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ClaimsError(
+                f"the ledger's kept results of {chapter}: {error}; make it anew with make book."
+            ) from error
     rows = []
     for claim in registry.values():
         entry = entries.get(claim.id, {})
@@ -176,7 +209,8 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
                 found = Record.from_dict(entry["record"], claim, profile)
             except ValueError as error:
                 problem = f"The ledger's record is none of the claim: {error}."
-        rows.append(_row(claim, found, problem, profile, entry.get("key", "")))
+        key = entry.get("key", "")
+        rows.append(_row(claim, found, kept.get(claim.chapter), problem, profile, key))
     return rows
 
 
@@ -199,8 +233,11 @@ def to_markdown(rows: Sequence[Row]) -> str:
         blocks.append(f"{{cite:p}}`{citation}`. {summary_line(of_paper)} {_origins(of_paper)}")
         for chapter, of_chapter in _grouped(of_paper, lambda row: row.claim.chapter):
             blocks.append(f'<div class="ledger-chapter" data-chapter="{chapter}">')
-            blocks.append(f"{{doc}}`{chapter}`")
-            blocks.append(page.table([_html(row) for row in of_chapter], f"Claims of {chapter}"))
+            exists = any(map(_has_page, of_chapter))
+            blocks.append(f"{{doc}}`{chapter}`" if exists else f"{chapter} (not written yet)")
+            note = str(of_chapter[0].kept or "")
+            lines = [_html(row, exists) for row in of_chapter]
+            blocks.append(page.table(lines, f"Claims of {chapter}", note))
             blocks.append("</div>")
     return "\n\n".join(blocks) + "\n"
 
@@ -230,12 +267,15 @@ def write(rows: Sequence[Row], root: Path) -> None:
             files.write_atomic(path, data)
 
 
-def _row(claim: Claim, found: Record | None, problem: str, profile: str, key: str) -> Row:
+def _row(
+    claim: Claim, found: Record | None, kept: Kept | None, problem: str, profile: str, key: str
+) -> Row:
     """Judge one claim; ``problem`` says why there is no record."""
-    verdict = check.judge(claim, found.summary if found else None, profile)
-    if verdict.name == check.NOT_MEASURED and problem:
+    at_paper_size = kept.summary(claim.id) if kept else None
+    verdict = check.judge(claim, found.summary if found else None, profile, at_paper_size)
+    if verdict.name == check.NOT_MEASURED and problem and not check.elsewhere(claim, profile):
         verdict = Verdict(check.NOT_MEASURED, problem)
-    return Row(claim, found, verdict, profile, key)
+    return Row(claim, found, kept, verdict, profile, key)
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
@@ -256,6 +296,7 @@ def _as_dict(row: Row) -> dict[str, Any]:
         "tolerance": {"rel" if claim.relative else "abs": claim.tolerance, "reason": claim.reason},
         "profile": claim.profile,
         "discrepancy": claim.discrepancy,
+        "planned": claim.planned,
         "verdict": row.verdict.name,
         "message": row.verdict.message,
         "record": row.record.as_dict(claim) if row.record else None,
@@ -333,7 +374,12 @@ def _select(name: str, label: str, options: list[tuple[str, str]]) -> str:
     )
 
 
-def _html(row: Row) -> str:
+def _has_page(row: Row) -> bool:
+    """Whether the claim's chapter exists; that of planned claims need not."""
+    return bool(row.key) or row.claim.planned is None
+
+
+def _html(row: Row, linked: bool) -> str:
     claim = row.claim
     searched = " ".join((claim.id, claim.place, claim.sentence, claim.reason, row.verdict.name))
     attributes = "".join(
@@ -355,9 +401,10 @@ def _html(row: Row) -> str:
         row.record.summary if row.record else None,
         row.verdict,
         lambda target: page.address(target, claim, ""),
+        kept=row.at_paper_size,
         exact=True,
         details=_run(row),
-        link=link,
+        link=link if linked else "",
         attributes=attributes,
     )
 

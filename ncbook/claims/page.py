@@ -48,13 +48,15 @@ STYLE = """
 .ncbook-claims tbody th, .ncbook-claims tbody .notes { grid-column: 1 / -1; }
 .ncbook-claims p { margin: 0; }
 .ncbook-claims .sentence { font-size: 1rem; overflow-x: auto; overflow-y: hidden; }
-.ncbook-claims .about, .ncbook-claims .label, .ncbook-claims .spread {
+.ncbook-claims .about, .ncbook-claims .label, .ncbook-claims .spread, .ncbook-claims .run {
   color: var(--quiet); font-size: .8rem;
 }
 .ncbook-claims .label { display: block; }
 .ncbook-claims .about { margin-bottom: .35rem; }
 .ncbook-claims .value { font-weight: 600; font-variant-numeric: tabular-nums; }
-.ncbook-claims .spread { display: block; }
+.ncbook-claims .spread, .ncbook-claims .kept { display: block; }
+.ncbook-claims .value + .kept, .ncbook-claims .spread + .kept { margin-top: .35rem; }
+.ncbook-claims .run { margin: 0 0 .7rem; overflow-wrap: anywhere; }
 .ncbook-claims .note { margin: .35rem 0 0; }
 .ncbook-claims sup { font-size: .75em; }
 .ncbook-claims details { margin: .35rem 0 0; font-size: .8rem; }
@@ -72,8 +74,8 @@ html[data-theme] .cell_output .text_html:has(> .ncbook-claims) {
 """.strip()
 
 
-def table(rows: list[str], caption: str) -> str:
-    """Return a table of claims, on lines none of which is blank."""
+def table(rows: list[str], caption: str, note: str = "") -> str:
+    """Return a table of claims with a note above it, on lines none of which is blank."""
     heads = "".join(
         f'<th role="columnheader" scope="col">{name}</th>'
         for name in ("Claim", "Expected", "Measured", "Verdict", "Notes")
@@ -83,6 +85,7 @@ def table(rows: list[str], caption: str) -> str:
     return "\n".join(
         (
             '<div class="ncbook-claims tex2jax_process">',
+            *([f'<p class="run">{html.escape(note)}</p>'] if note else []),
             f'<table role="table" aria-label="{label}">',
             f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead>',
             '<tbody role="rowgroup">',
@@ -98,6 +101,7 @@ def row(
     verdict: Verdict,
     resolve: Callable[[str], str],
     *,
+    kept: Summary | None = None,
     exact: bool = False,
     details: str = "",
     link: str = "",
@@ -111,6 +115,8 @@ def row(
         What is claimed, what was measured (None if nothing was), and what follows.
     resolve : function
         Turns the target of a link in claims.toml into an address as seen from the page.
+    kept : Summary, optional
+        What the kept paper-size run measured.
     exact : bool
         Show the digits of rounding errors; only where the page is not compared from run to run.
     details : str
@@ -125,6 +131,9 @@ def row(
     if claim.discrepancy is not None:
         why = words.sentence_html(claim.discrepancy, resolve)
         notes.append(f'<p class="note"><strong>Known discrepancy:</strong> {why}</p>')
+    if claim.planned is not None:
+        why = words.sentence_html(claim.planned, resolve)
+        notes.append(f'<p class="note"><strong>Planned:</strong> {why}</p>')
     if verdict.message:
         notes.append(f'<p class="note">{html.escape(verdict.message)}</p>')
     reason = words.sentence_html(claim.reason, resolve)
@@ -134,7 +143,7 @@ def row(
         f"{words.sentence_html(claim.sentence, resolve)}</p>"
         f'<p class="about">{html.escape(about)}</p></th>',
         _cell("Expected", words.number_html(words.expected(claim))),
-        _cell("Measured", _measured(claim, summary, exact)),
+        _cell("Measured", _measured(claim, summary, kept, exact)),
         _cell("Verdict", _verdict(verdict) + link),
         f'<td role="cell" class="notes">{"".join(notes)}'
         f"<details><summary>{folded}</summary><p>{reason}</p>{details}</details></td>",
@@ -154,16 +163,23 @@ def address(target: str, claim: Claim, base: str) -> str:
     return f"{base}{page or claim.chapter}.html" + (f"#{section}" if section else "")
 
 
-def text(claim: Claim, summary: Summary | None, verdict: Verdict) -> str:
-    """Return one claim in plain text."""
+def text(
+    claim: Claim, summary: Summary | None, verdict: Verdict, kept: Summary | None = None
+) -> str:
+    """Return one claim in plain text; see :func:`row`."""
     lines = [
         f"{words.SYMBOLS[verdict.name]} {verdict.name}: {claim.id} "
         f"({claim.place}; {words.ORIGINS[claim.origin]}; {claim.kind})",
         f"  {words.plain(claim.sentence)}",
         f"  expected {words.expected(claim)}; measured {_measured_text(claim, summary)}",
     ]
+    if kept is not None:
+        found = check.judge(claim, kept, "paper").name
+        lines.append(f"  at paper size {_measured_text(claim, kept)}: {found}")
     if claim.discrepancy is not None:
         lines.append(f"  known discrepancy: {words.plain(claim.discrepancy)}")
+    if claim.planned is not None:
+        lines.append(f"  planned: {words.plain(claim.planned)}")
     if verdict.message:
         lines.append(f"  {verdict.message}")
     return "\n".join(lines)
@@ -190,9 +206,21 @@ def _parts(claim: Claim, summary: Summary, exact: bool) -> tuple[str, str]:
     )
 
 
-def _measured(claim: Claim, summary: Summary | None, exact: bool) -> str:
-    if summary is None:
-        return "nothing"
+def _measured(claim: Claim, summary: Summary | None, kept: Summary | None, exact: bool) -> str:
+    here = _number(claim, summary, exact) if summary else "nothing"
+    if kept is None:
+        return here
+    if summary is None and claim.profile == "paper":
+        here = ""
+    found = check.judge(claim, kept, "paper").name
+    return (
+        f'{here}<span class="kept"><span class="about">at paper size</span> '
+        f'{_number(claim, kept, exact)}<span class="spread">{words.SYMBOLS[found]} {found}</span>'
+        "</span>"
+    )
+
+
+def _number(claim: Claim, summary: Summary, exact: bool) -> str:
     value, spread = _parts(claim, summary, exact)
     spread = f'<span class="spread">{words.number_html(spread)}</span>' if spread else ""
     return f'<span class="value">{words.number_html(value)}</span>{spread}'

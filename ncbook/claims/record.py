@@ -1,5 +1,6 @@
 """What a chapter measured: written down as it runs, and shown at its end."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ncbook import files
-from ncbook.claims import check, page
+from ncbook.claims import check, kept, page
 from ncbook.claims.check import Summary
 from ncbook.claims.schema import PROFILES, Claim, ClaimsError, load
 
@@ -100,8 +101,8 @@ class Chapter:
     Raises
     ------
     ClaimsError
-        The paper's claims.toml is missing or malformed, no claim names this chapter, or the
-        profile is unknown.
+        The paper's claims.toml is missing or malformed, no claim names this chapter, the profile
+        is unknown, or the file of the chapter's kept paper-size results is malformed.
     """
 
     def __init__(
@@ -122,6 +123,8 @@ class Chapter:
                 f"{path} registers no claim of chapter {name!r}; it has claims of "
                 f"{', '.join(known)}."
             )
+        # A paper-size run measures anew what the kept one measured.
+        self._kept = kept.read(files.root(), name, self.claims) if profile == "quick" else None
 
     def measure(self, id: str, values: Any, parameters: Mapping[str, Any] | None = None) -> None:
         """Record what was measured for a claim in ``$NCBOOK_OUT/claims/<id>.json``.
@@ -138,13 +141,19 @@ class Chapter:
         Raises
         ------
         ClaimsError
-            The id is not one of this chapter's, or nothing that could be judged was measured.
+            The id is not one of this chapter's, its claim is registered as planned, or nothing
+            that could be judged was measured.
         """
         claim = self.claims.get(id)
         if claim is None:
             raise ClaimsError(
                 f"{id!r} is no claim of chapter {self.name}; its claims are "
                 f"{', '.join(self.claims)}. Register a new one in claims.toml."
+            )
+        if claim.planned is not None:
+            raise ClaimsError(
+                f"claim {id!r} is registered as planned, and {self.name} measures it. Remove its "
+                "field 'planned' from claims.toml."
             )
         try:
             summary = check.summarise(values)
@@ -159,19 +168,22 @@ class Chapter:
         self._records[id] = record
 
     def show(self) -> None:
-        """Display each claim of the chapter: expected, measured, verdict."""
+        """Display each claim of the chapter: expected, measured here and at paper size, verdict."""
         from IPython.display import display
 
         rows, lines = [], [f"Claims of {self.name}, {self.profile} profile"]
         for claim in self.claims.values():
             record = self._records.get(claim.id)
             summary = record.summary if record else None
-            verdict = check.judge(claim, summary, self.profile)
-            rows.append(
-                page.row(claim, summary, verdict, lambda to, claim=claim: _from_chapter(to, claim))
-            )
-            lines.append(page.text(claim, summary, verdict))
-        table = page.table(rows, f"Claims of {self.name}, measured in the {self.profile} profile")
+            stored = self._kept.summary(claim.id) if self._kept else None
+            verdict = check.judge(claim, summary, self.profile, stored)
+            resolve = functools.partial(_from_chapter, claim=claim)
+            rows.append(page.row(claim, summary, verdict, resolve, kept=stored))
+            lines.append(page.text(claim, summary, verdict, stored))
+        note = str(self._kept) if self._kept else ""
+        lines += [note] if note else []
+        caption = f"Claims of {self.name}, measured in the {self.profile} profile"
+        table = page.table(rows, caption, note)
         bundle = {
             "text/html": f"<style>{page.STYLE}</style>\n{table}",
             "text/plain": "\n".join(lines),

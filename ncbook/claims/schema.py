@@ -22,7 +22,7 @@ PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
 
 PAPER_FIELDS = ("paper", "citation", "part", "claim")
 REQUIRED = ("id", "place", "origin", "kind", "sentence", "chapter", "statistic", "tolerance")
-OPTIONAL = ("expect", "profile", "discrepancy")
+OPTIONAL = ("expect", "profile", "discrepancy", "planned")
 
 _ID = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _CITATION = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]*")
@@ -52,7 +52,8 @@ class Claim:
     sentence : str
         The claim in words, with $mathematics$.
     chapter : str
-        ``<paper's folder>/<NN-name>``: the chapter that measures it.
+        ``<paper's folder>/<NN-name>``: the chapter that measures it. That of a planned claim need
+        not exist yet.
     statistic : "median" or "worst"
         How several measured values (one a run) become the one that is judged.
     expect : int, float
@@ -66,9 +67,11 @@ class Claim:
     reason : str
         Why the tolerance is what it is.
     profile : "quick" or "paper"
-        "paper": measured in paper-size runs only.
+        "paper": judged by paper-size runs only; in a quick build by the kept one.
     discrepancy : str or None
         Of a claim that is known not to hold: why, with a link.
+    planned : str or None
+        Of a claim that no run measures yet: why not. What is expected is registered all the same.
     paper, citation, part : str
         The paper's name, its key in the bibliography, its part of the book.
     """
@@ -87,6 +90,7 @@ class Claim:
     reason: str
     profile: str
     discrepancy: str | None
+    planned: str | None
     paper: str
     citation: str
     part: str
@@ -187,8 +191,8 @@ def registry(root: Path) -> dict[str, Claim]:
     Raises
     ------
     ClaimsError
-        There is no such file; an entry is malformed; two papers use one id; or a claim names a
-        chapter that has no source under ``notebooks/``.
+        There is no such file; an entry is malformed; two papers use one id; or a claim that is
+        not planned names a chapter that has no source under ``notebooks/``.
     """
     notebooks = Path(root) / "notebooks"
     paths = sorted(notebooks.glob("*/claims.toml"))
@@ -298,6 +302,11 @@ def _claim_fields(check: _Entry, folder: str, chapters: Collection[str] | None) 
         check.text("discrepancy", maths=True)
         if not check.links("discrepancy", chapters):
             check.wrong("discrepancy", "a link to its explanation, [words](#section-of-chapter)")
+    if "planned" in table:
+        check.text("planned", maths=True)
+        check.links("planned", chapters)
+        if "discrepancy" in table:
+            check.wrong("planned", "no such field beside 'discrepancy', which a run has found")
     return {
         **{field: table.get(field) for field in REQUIRED if field != "tolerance"},
         "expect": expect,
@@ -307,6 +316,7 @@ def _claim_fields(check: _Entry, folder: str, chapters: Collection[str] | None) 
         "reason": reason,
         "profile": table.get("profile", "quick"),
         "discrepancy": table.get("discrepancy"),
+        "planned": table.get("planned"),
     }
 
 
@@ -314,7 +324,7 @@ def _check_chapter(check: _Entry, folder: str, chapters: Collection[str] | None)
     chapter = check.table.get("chapter")
     if not isinstance(chapter, str) or not _CHAPTER.fullmatch(chapter):
         check.wrong("chapter", "<paper's folder>/<NN-name>, such as mixon-parshall-pi/04-figure-1")
-    elif chapters is not None and chapter not in chapters:
+    elif chapters is not None and chapter not in chapters and "planned" not in check.table:
         known = sorted(name for name in chapters if name.startswith(folder + "/"))
         check.wrong("chapter", f"a chapter that exists: {', '.join(known) or 'there is none yet'}")
     elif not chapter.startswith(folder + "/"):

@@ -16,7 +16,7 @@ SYMBOLS = {
     "fails": "✗",
     "known discrepancy": "△",
     "not measured": "○",
-    "paper profile only": "–",
+    "planned": "◇",
 }
 ORIGINS = {
     "paper": "the paper says it",

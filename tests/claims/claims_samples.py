@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ncbook.claims import check, kept
 from ncbook.claims.schema import Claim
 
 CHAPTER = "a-paper/01-first"
@@ -29,6 +30,7 @@ def claim(**changes) -> Claim:
         "reason": "The next term.",
         "profile": "quick",
         "discrepancy": None,
+        "planned": None,
         "paper": "Author 2020",
         "citation": "author2020",
         "part": "Part I",
@@ -74,5 +76,24 @@ def book(root: Path, **papers: list[dict]) -> Path:
         folder = root / "notebooks" / name.replace("_", "-")
         write(folder, *entries)
         for table in entries:
-            (root / "notebooks" / f"{table['chapter']}.md").write_text("# A chapter\n")
+            if "planned" not in table:
+                (root / "notebooks" / f"{table['chapter']}.md").write_text("# A chapter\n")
     return root
+
+
+def keep(root: Path, values: dict, chapter: str = CHAPTER, **changes) -> Path:
+    """Keep values of claims as a paper-size run of a chapter, and return the file."""
+    measured = {
+        id: kept.Measurement(check.summarise(found), {"N": 9}, {"device": "cuda"})
+        for id, found in values.items()
+    }
+    facts = {
+        "made": "2026-01-31T12:00:00Z",
+        "seconds": 12.3,
+        "commit": "0123456789",
+        "machine": {"processor": "A processor", "cores": "64"},
+        "versions": {"torch": "2.13.0"},
+        "parameters": {"profile": "paper", "seeds": 400},
+        "code": kept.code(root, chapter, {}),
+    }
+    return kept.write(root, kept.Kept(chapter, **(facts | changes), measured=measured))

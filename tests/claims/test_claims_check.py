@@ -187,11 +187,53 @@ def test_a_claim_for_the_paper_profile_is_judged_there_only():
     one = claim(profile="paper")
     for summary in (None, summarise(2.0), summarise(9.0)):
         found = judge(one, summary, "quick")
-        assert (found.name, found.breaks) == (check.PAPER_ONLY, False)
+        assert (found.name, found.breaks) == (check.NOT_MEASURED, True)
+        assert "ncbook keep a-paper/01-first" in found.message
+        assert ("not judged" in found.message) == (summary is not None)
+        # A kept paper-size run judges it, whatever the quick one measured.
+        assert judge(one, summary, kept=summarise(2.0)).name == check.HOLDS
+        assert judge(one, summary, kept=summarise(9.0)).name == check.FAILS
     assert judge(one, None, "paper").name == check.NOT_MEASURED
     assert verdict(one, 2.0, profile="paper") == check.HOLDS
     assert verdict(one, 9.0, profile="paper") == check.FAILS
     assert verdict(claim(), 9.0, profile="paper") == check.FAILS
+
+
+def test_a_claim_must_hold_in_the_kept_run_too():
+    good, wrong = summarise(2.0), summarise(2.1)
+    assert judge(claim(), good, kept=good) == check.Verdict(check.HOLDS)
+    found = judge(claim(), good, kept=wrong)
+    assert (found.name, found.breaks) == (check.FAILS, True)
+    assert found.message == "In the kept paper-size run: Measured 2.10, expected 2 ± 0.05."
+    # A good kept run mends neither a quick one that fails nor one that did not happen.
+    assert judge(claim(), wrong, kept=good) == judge(claim(), wrong)
+    assert judge(claim(), None, kept=good).name == check.NOT_MEASURED
+    assert judge(claim(), good, kept=summarise(math.nan)).name == check.FAILS
+
+
+def test_a_known_discrepancy_is_strict_in_the_kept_run_too():
+    one = claim(discrepancy="It is not; [why](#why).")
+    assert judge(one, summarise(3.0), kept=summarise(3.0)).name == check.DISCREPANCY
+    gone = judge(one, summarise(3.0), kept=summarise(2.0))
+    assert gone.name == check.FAILS
+    assert "discrepancy is gone" in gone.message
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+@pytest.mark.parametrize("of", ["quick", "paper"])
+def test_a_planned_claim_breaks_nothing_until_it_is_measured(profile, of):
+    one = claim(planned="It needs a network.", profile=of)
+    assert judge(one, None, profile) == check.Verdict(check.PLANNED)
+    assert not judge(one, None, profile).breaks
+    for value in (2.0, 9.0):
+        for found in (
+            judge(one, summarise(value), profile),
+            judge(one, None, kept=summarise(value)),
+        ):
+            assert found.breaks
+            assert "Remove the field 'planned' of a.number" in found.message
+    # Without its plan, the same claim breaks the book.
+    assert judge(claim(profile=of), None, profile).breaks
 
 
 def test_a_failure_says_both_numbers():

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from claims_samples import book, entry, write
+from claims_samples import book, entry, keep, write
 
-from ncbook.claims import Chapter, ledger, registry
+from ncbook.claims import Chapter, kept, ledger, registry
 
 STATIC = Path(__file__).resolve().parents[2] / "book" / "_static"
 LONG = r"$\|W W^\top - \sqrt{N}\,(I_C - \tfrac1C \mathbf{1}\mathbf{1}^\top)\|_F \le 1$ " * 3
@@ -23,10 +23,10 @@ def address(tmp_path_factory):
             entry(id="a.gap", chapter="a-paper/02-next", discrepancy="No; [why](#why)."),
         ],
     )  # fmt: skip
-    other = entry(id="b.one", chapter="b-paper/01-one", profile="paper", origin="beyond")
+    other = entry(id="b.one", chapter="b-paper/01-one", planned="No network.", origin="beyond")
     head = {"paper": "Other 2021", "citation": "other2021", "part": "Part II"}
     write(root / "notebooks" / "b-paper", other, head=head)
-    (root / "notebooks" / "b-paper" / "01-one.md").write_text("# One\n")
+    keep(root, {"a.number": [2.0, 2.02]}, machine={"processor": "x" * 120})
     patch = pytest.MonkeyPatch()
     patch.setenv("NCBOOK_ROOT", str(root))
     patch.setenv("NCBOOK_OUT", str(folder / "out"))
@@ -35,8 +35,11 @@ def address(tmp_path_factory):
     first.measure("a.two", 2.0)
     Chapter("a-paper/02-next").measure("a.gap", 3.0)
     patch.undo()
-    names = ("a-paper/01-first", "a-paper/02-next", "b-paper/01-one")
-    rows = ledger.collect(registry(root), {name: (folder / "out", "") for name in names})
+    known = registry(root)
+    names = ("a-paper/01-first", "a-paper/02-next")
+    run = kept.read(root, names[0], {id: known[id] for id in ("a.number", "a.two")})
+    folders = {name: (folder / "out", "") for name in names}
+    rows = ledger.collect(known, folders, kept={names[0]: run})
     assert not ledger.broken(rows)
 
     blocks = []
@@ -104,7 +107,8 @@ def test_all_claims_are_shown_at_first(tab):
         ("Part or chapter", "Title of a-paper/02-next", ["a-gap"]),
         ("Verdict", "holds", ["a-number", "a-two"]),
         ("Verdict", "known discrepancy", ["a-gap"]),
-        ("Verdict", "paper profile only", ["b-one"]),
+        ("Verdict", "planned", ["b-one"]),
+        ("Part or chapter", "b-paper/01-one (not written yet)", ["b-one"]),
         ("Kind", "rate", ["a-two"]),
         ("Who says it", "beyond the paper", ["b-one"]),
     ],

@@ -5,9 +5,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from claims_samples import book, entry, write
+from claims_samples import book, entry, keep, write
 
-from ncbook.claims import Chapter, ClaimsError, check, ledger, registry
+from ncbook.claims import Chapter, ClaimsError, check, kept, ledger, registry
 
 FIRST, SECOND, OTHER = "a-paper/01-first", "a-paper/02-next", "b-paper/01-one"
 GOOD = {"a.number": [2.0, 2.01], "a.gap": 3.0, "a.next": 2.0, "b.number": 2.0}
@@ -22,6 +22,7 @@ def root(tmp_path, monkeypatch):
             entry(sentence="Is $a<b$ & \"c\"?"),
             entry(id="a.gap", discrepancy="It is not; [see why](#why)."),
             entry(id="a.large", profile="paper"),
+            entry(id="a.later", chapter="a-paper/09-later", planned="It needs a network."),
         ],
         b_paper=[entry(id="b.number", chapter=OTHER, kind="order")],
     )  # fmt: skip
@@ -51,6 +52,21 @@ def measured(root, tmp_path, monkeypatch):
     return measure
 
 
+@pytest.fixture
+def stored(root):
+    """Return a function that keeps paper-size values of the first chapter, and reads them."""
+
+    def store(values, **changes):
+        keep(root, values, FIRST, **changes)
+        claims = {id: one for id, one in registry(root).items() if one.chapter == FIRST}
+        return {FIRST: kept.read(root, FIRST, claims)}
+
+    return store
+
+
+LARGE = {"a.number": 2.0, "a.gap": 3.5, "a.large": [2.0, 2.02]}
+
+
 def verdicts(rows):
     return {row.claim.id: row.verdict.name for row in rows}
 
@@ -59,23 +75,57 @@ def broken(rows):
     return {row.claim.id for row in ledger.broken(rows)}
 
 
-def test_a_good_book_stands(root, measured):
-    rows = ledger.collect(registry(root), measured(), profile="quick")
+@pytest.fixture
+def good(root, measured, stored):
+    """Return a function that collects a good book, with changed values."""
+
+    def collect(values=GOOD, large=LARGE):
+        return ledger.collect(registry(root), measured(values), "quick", stored(large))
+
+    return collect
+
+
+def test_a_good_book_stands(measured, good):
+    rows = good()
     assert verdicts(rows) == {
         "a.next": "holds",
         "a.number": "holds",
         "a.gap": "known discrepancy",
-        "a.large": "paper profile only",
+        "a.large": "holds",
+        "a.later": "planned",
         "b.number": "holds",
     }
     assert ledger.broken(rows) == []
     assert [row.key for row in rows][:1] == [f"key-of-{SECOND}"]
     assert ledger.summary(rows) == {
-        "holds": 3, "fails": 0, "known discrepancy": 1, "not measured": 0, "paper profile only": 1,
+        "holds": 4, "fails": 0, "known discrepancy": 1, "not measured": 0, "planned": 1,
     }  # fmt: skip
-    assert ledger.summary_line(rows) == (
-        "5 claims: 3 hold, 1 known discrepancy, 1 for the paper profile only."
-    )
+    assert ledger.summary_line(rows) == "5 claims: 4 hold, 1 known discrepancy, 1 planned."
+
+
+def test_a_claim_for_the_paper_profile_needs_a_kept_result(root, measured, good):
+    rows = ledger.collect(registry(root), measured())
+    assert broken(rows) == {"a.large"}
+    assert verdicts(rows)["a.large"] == "not measured"
+    assert "No paper-size result of it is kept" in ledger.broken(rows)[0].verdict.message
+    assert broken(good(large={"a.number": 2.0})) == {"a.large"}
+    assert broken(good(large=LARGE | {"a.large": 2.1})) == {"a.large"}
+
+
+@pytest.mark.parametrize("id", LARGE)
+def test_one_wrong_kept_value_breaks_the_book(good, id):
+    rows = good(large=LARGE | {id: 2.0 if id == "a.gap" else 2.0501})
+    assert broken(rows) == {id}
+    assert verdicts(rows)[id] == "fails"
+
+
+def test_a_planned_claim_breaks_nothing_and_an_unplanned_one_does(root, good):
+    assert verdicts(good())["a.later"] == "planned"
+    path = root / "notebooks" / "a-paper" / "claims.toml"
+    text = path.read_text()
+    kept_back = [line for line in text.splitlines() if not line.startswith("planned")]
+    path.write_text("\n".join(kept_back).replace("09-later", "02-next"))
+    assert broken(good()) == {"a.later"}
 
 
 def test_the_paper_profile_wants_every_claim(root, measured):
@@ -83,48 +133,49 @@ def test_the_paper_profile_wants_every_claim(root, measured):
     assert broken(rows) == {"a.large"}
     rows = ledger.collect(registry(root), measured(GOOD | {"a.large": 2}, "paper"), "paper")
     assert broken(rows) == set()
+    assert verdicts(rows)["a.later"] == "planned"
 
 
 @pytest.mark.parametrize("id", GOOD)
-def test_one_record_less_breaks_the_book(root, measured, id):
+def test_one_record_less_breaks_the_book(measured, good, id):
     values = {name: value for name, value in GOOD.items() if name != id}
-    rows = ledger.collect(registry(root), measured(values))
+    rows = good(values)
     assert broken(rows) == {id}
     assert verdicts(rows)[id] == "not measured"
 
 
 @pytest.mark.parametrize("id", GOOD)
-def test_one_wrong_value_breaks_the_book(root, measured, id):
+def test_one_wrong_value_breaks_the_book(good, id):
     wrong = 2.0 if id == "a.gap" else 2.0501
-    rows = ledger.collect(registry(root), measured(GOOD | {id: wrong}))
+    rows = good(GOOD | {id: wrong})
     assert broken(rows) == {id}
     assert verdicts(rows)[id] == "fails"
 
 
-def test_a_chapter_without_results_breaks_the_book(root, measured):
+def test_a_chapter_without_results_breaks_the_book(root, measured, stored):
     folders = measured()
     del folders[OTHER]
-    rows = ledger.collect(registry(root), folders)
+    rows = ledger.collect(registry(root), folders, kept=stored(LARGE))
     assert broken(rows) == {"b.number"}
     assert rows[-1].verdict.message == f"No results of chapter {OTHER} were given."
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"id": "a.number"', b"\xff"])
-def test_a_damaged_record_breaks_the_book(root, measured, content):
+def test_a_damaged_record_breaks_the_book(root, measured, stored, content):
     folders = measured()
     path = folders[FIRST][0] / "claims" / "a.number.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    rows = ledger.collect(registry(root), folders)
+    rows = ledger.collect(registry(root), folders, kept=stored(LARGE))
     assert broken(rows) == {"a.number"}
     assert "is no record of the claim" in ledger.broken(rows)[0].verdict.message
 
 
-def test_a_record_of_another_claim_or_profile_does_not_count(root, measured):
+def test_a_record_of_another_claim_or_profile_does_not_count(root, measured, stored):
     folders = measured()
     claims = folders[FIRST][0] / "claims"
     (claims / "a.number.json").write_bytes((claims / "a.gap.json").read_bytes())
-    assert broken(ledger.collect(registry(root), folders)) == {"a.number"}
-    rows = ledger.collect(registry(root), measured(profile="paper"), profile="quick")
+    assert broken(ledger.collect(registry(root), folders, kept=stored(LARGE))) == {"a.number"}
+    rows = ledger.collect(registry(root), measured(profile="paper"), "quick", stored(LARGE))
     assert broken(rows) == set(GOOD)
 
 
@@ -133,10 +184,10 @@ def test_an_unknown_profile_is_refused(root):
         ledger.collect(registry(root), {}, profile="huge")
 
 
-def test_json_says_everything(root, measured):
-    rows = ledger.collect(registry(root), measured())
+def test_json_says_everything(root, good):
+    rows = good()
     table = json.loads(ledger.to_json(rows))
-    assert (table["format"], table["profile"]) == (1, "quick")
+    assert (table["format"], table["profile"]) == (2, "quick")
     assert table["summary"] == ledger.summary(rows)
     entries = {one["id"]: one for one in table["claims"]}
     assert list(entries) == list(registry(root))
@@ -146,13 +197,17 @@ def test_json_says_everything(root, measured):
     assert one["tolerance"] == {"abs": 0.05, "reason": "The next term."}
     assert (one["expect"], one["verdict"], one["key"]) == (2.0, "holds", f"key-of-{FIRST}")
     assert entries["a.large"]["record"] is None
+    assert entries["a.later"]["planned"] == "It needs a network."
+    [(chapter, run)] = table["kept"].items()
+    assert (chapter, run["changed"], run["machine"]["cores"]) == (FIRST, [], "64")
+    assert run["claims"]["a.large"]["max"] == 2.02
 
 
-def test_json_can_be_judged_again(root, measured):
+def test_json_can_be_judged_again(root, good):
     known = registry(root)
-    rows = ledger.collect(known, measured())
+    rows = good()
     assert ledger.from_json(ledger.to_json(rows), known) == rows
-    bad = ledger.collect(known, measured(GOOD | {"a.number": [2.0, float("nan")]}))
+    bad = good(GOOD | {"a.number": [2.0, float("nan")]})
     again = ledger.from_json(ledger.to_json(bad), known)
     assert verdicts(again) == verdicts(bad)
     assert broken(again) == {"a.number"}
@@ -167,11 +222,17 @@ def spoilt(text, id, **changes):
     return json.dumps(table)
 
 
-def test_a_written_verdict_is_not_trusted(root, measured):
+def test_a_written_verdict_is_not_trusted(root, measured, good):
     known = registry(root)
-    text = ledger.to_json(ledger.collect(known, measured()))
+    text = ledger.to_json(good())
     wrong = spoilt(text, "b.number", value=3.0, worst=3.0, min=3.0, median=3.0, max=3.0)
     assert verdicts(ledger.from_json(wrong, known))["b.number"] == "fails"
+    at_paper_size = json.loads(text)
+    at_paper_size["kept"][FIRST]["claims"]["a.large"]["max"] = 2.2
+    at_paper_size["kept"][FIRST]["claims"]["a.large"]["median"] = 2.1
+    assert broken(ledger.from_json(json.dumps(at_paper_size), known)) == {"a.large"}
+    del at_paper_size["kept"][FIRST]
+    assert broken(ledger.from_json(json.dumps(at_paper_size), known)) == {"a.large"}
     partly = spoilt(text, "b.number", median=2.04)
     assert verdicts(ledger.from_json(partly, known))["b.number"] == "not measured"
     table = json.loads(text)
@@ -179,21 +240,26 @@ def test_a_written_verdict_is_not_trusted(root, measured):
     assert broken(ledger.from_json(json.dumps(table), known)) == {"b.number"}
 
 
-def test_a_ledger_of_another_book_is_refused(root, measured):
+def test_a_ledger_of_another_book_is_refused(root, good):
     known = registry(root)
-    text = ledger.to_json(ledger.collect(known, measured()))
+    text = ledger.to_json(good())
     less = {id: one for id, one in known.items() if id != "a.gap"}
     with pytest.raises(ClaimsError, match=r"registered no more: a\.gap"):
         ledger.from_json(text, less)
-    for other in ("", "[]", "{}", "3", '{"format": 1}'):
+    for other in ("", "[]", "{}", "3", '{"format": 2}'):
         with pytest.raises(ClaimsError, match="make book"):
             ledger.from_json(other, known)
+    for change in ({"code": 3}, {"extra": 1}, {"changed": 3}):
+        table = json.loads(text)
+        table["kept"][FIRST] |= change
+        with pytest.raises(ClaimsError, match=f"kept results of {FIRST}.*make book"):
+            ledger.from_json(json.dumps(table), known)
     with pytest.raises(ClaimsError, match="has format 0"):
-        ledger.from_json(text.replace('"format": 1', '"format": 0'), known)
+        ledger.from_json(text.replace('"format": 2', '"format": 0'), known)
 
 
-def test_it_is_written_for_site_reader_and_tests(root, measured):
-    rows = ledger.collect(registry(root), measured())
+def test_it_is_written_for_site_reader_and_tests(root, good):
+    rows = good()
     ledger.write(rows, root)
     page, copy, built = (
         root / "book/_generated/ledger.md",
@@ -233,8 +299,8 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def test_the_page_part(root, measured):
-    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+def test_the_page_part(good):
+    text = ledger.to_markdown(good())
     lines = text.splitlines()
     assert [line for line in lines if line.startswith("#")][-2:] == [
         "### Part I: Author 2020",
@@ -244,23 +310,46 @@ def test_the_page_part(root, measured):
     assert [line for line in lines if line.startswith("{doc}")] == [
         f"{{doc}}`{name}`" for name in (FIRST, SECOND, OTHER)
     ]
-    assert "{cite:p}`author2020`. 4 claims: 2 hold, 1 known discrepancy" in text
+    assert "{cite:p}`author2020`. 4 claims: 3 hold, 1 known discrepancy, 1 planned." in text
     page = Page(text)
     rows = [attrs for attrs in page.all("tr") if "id" in attrs]
     assert [row["id"] for row in rows] == [
-        "claim-a-number", "claim-a-gap", "claim-a-large", "claim-a-next", "claim-b-number",
+        "claim-a-number", "claim-a-gap", "claim-a-large", "claim-a-next", "claim-a-later",
+        "claim-b-number",
     ]  # fmt: skip
     assert [row["data-verdict"] for row in rows] == [
-        check.HOLDS, check.DISCREPANCY, check.PAPER_ONLY, check.HOLDS, check.HOLDS,
+        check.HOLDS, check.DISCREPANCY, check.HOLDS, check.HOLDS, check.PLANNED, check.HOLDS,
     ]  # fmt: skip
     links = [attrs["href"] for attrs in page.all("a")]
     assert f"{FIRST}.html#claim-a-number" in links
     assert f"{FIRST}.html#why" in links
-    assert len([link for link in links if "#claim-" in link]) == len(rows)
+    # A chapter that is not written yet is named, and no link leads to it.
+    assert len([link for link in links if "#claim-" in link]) == len(rows) - 1
+    assert "a-paper/09-later (not written yet)" in lines
+    assert "<strong>Planned:</strong> It needs a network." in text
 
 
-def test_no_block_of_html_is_cut_by_markdown(root, measured):
-    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+def test_the_page_shows_kept_results_beside_the_quick_ones(good, stored):
+    text = ledger.to_markdown(good())
+    at = '<span class="kept"><span class="about">at paper size</span> <span class="value">'
+    assert text.count(at) == 3
+    assert f'{at}3.50</span><span class="spread">△ known discrepancy</span>' in text
+    run = (
+        "The paper-size results are kept ones: run on 2026-01-31 in 12 s on cuda, A processor, "
+        "64 cores, with torch 2.13.0; profile = paper, seeds = 400. The code that it ran has "
+    )
+    assert text.count(run) == 1
+    assert f'<p class="run">{run}not changed since.</p>' in text
+    failing = ledger.to_markdown(good(large=LARGE | {"a.number": 2.1}))
+    assert f'{at}2.10</span><span class="spread">✗ fails</span>' in failing
+    assert 'id="claim-a-number" data-verdict="fails"' in failing
+    gone = {"ncbook/gone.py": "0" * 64, "ncbook/claims/page.py": "0" * 64}
+    [aged] = stored(LARGE, code=gone).values()
+    assert f"{run}changed since: ncbook/gone.py, ncbook/claims/page.py." == str(aged)
+
+
+def test_no_block_of_html_is_cut_by_markdown(good):
+    text = ledger.to_markdown(good())
     for block in text.strip().split("\n\n"):
         if block.startswith('<div class="ledger-chapter') or block == "</div>":
             continue
@@ -268,8 +357,8 @@ def test_no_block_of_html_is_cut_by_markdown(root, measured):
             Page(block)
 
 
-def test_every_control_has_a_label(root, measured):
-    page = Page(ledger.to_markdown(ledger.collect(registry(root), measured())))
+def test_every_control_has_a_label(good):
+    page = Page(ledger.to_markdown(good()))
     controls = [attrs["id"] for tag in ("input", "select") for attrs in page.all(tag)]
     assert sorted(controls) == sorted(attrs["for"] for attrs in page.all("label"))
     [count] = page.all("output")
@@ -278,15 +367,15 @@ def test_every_control_has_a_label(root, measured):
     assert "hidden" in form
 
 
-def test_the_page_has_the_run_of_each_measurement(root, measured):
-    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+def test_the_page_has_the_run_of_each_measurement(good):
+    text = ledger.to_markdown(good())
     for part in ("<dt>Device</dt><dd>cpu</dd>", "<dt>Parameter C</dt><dd>3</dd>",
                  "<dt>Code</dt><dd>key-of-a-pap</dd>", "<dt>Tolerance used</dt><dd>10.0 %</dd>",
                  "<dt>Id</dt><dd>a.number</dd>"):  # fmt: skip
         assert part in text, part
 
 
-def test_sentences_are_escaped(root, measured):
-    text = ledger.to_markdown(ledger.collect(registry(root), measured()))
+def test_sentences_are_escaped(good):
+    text = ledger.to_markdown(good())
     assert r"Is \(a&lt;b\) &amp; &quot;c&quot;?" in text
     assert not re.search(r"data-text=\"[^\"]*<", text)

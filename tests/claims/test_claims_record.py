@@ -24,6 +24,7 @@ ENTRIES = [
     entry(id="a.gap", discrepancy="It is not; [see why](#why) or [there](a-paper/02-next#x)."),
     entry(id="a.large", profile="paper"),
     entry(id="a.other", chapter="a-paper/02-next"),
+    entry(id="a.later", planned="It needs a [network](#why)."),
 ]  # fmt: skip
 
 
@@ -158,9 +159,16 @@ def test_the_text_is_stable(chapter, shown):
         "  The value is $2$.\n"
         "  expected 2 ± 0.05; measured 3.00\n"
         "  known discrepancy: It is not; see why or there.\n"
-        "– paper profile only: a.large (Figure 1; the paper says it; number)\n"
+        "○ not measured: a.large (Figure 1; the paper says it; number)\n"
         "  The value is $2$.\n"
-        "  expected 2 ± 0.05; measured nothing"
+        "  expected 2 ± 0.05; measured nothing\n"
+        "  No paper-size result of it is kept. Make one with python -m ncbook build --profile "
+        "paper --chapter a-paper/01-first, then python -m ncbook keep a-paper/01-first; or "
+        "register the claim as planned.\n"
+        "◇ planned: a.later (Figure 1; the paper says it; number)\n"
+        "  The value is $2$.\n"
+        "  expected 2 ± 0.05; measured nothing\n"
+        "  planned: It needs a network."
     )
 
 
@@ -208,25 +216,32 @@ def test_the_table_is_accessible_and_whole(chapter, shown):
     page = shown(chapter)["text/html"]
     found = Rows(page)
     assert list(found.rows) == [
-        "claim-a-number", "claim-a-identity", "claim-a-gap", "claim-a-large",
+        "claim-a-number", "claim-a-identity", "claim-a-gap", "claim-a-large", "claim-a-later",
     ]  # fmt: skip
     # Words and a symbol, not colour alone; what was not measured is said too.
     for row, words in {
         "claim-a-number": ["✓ holds", "2 ± 0.05", "2.00", "median of 2 values", "the paper says"],
         "claim-a-identity": ["○ not measured", "nothing", "Rounding of", "0 ± 10"],
         "claim-a-gap": ["△ known discrepancy", "It is not"],
-        "claim-a-large": ["– paper profile only"],
+        "claim-a-large": ["○ not measured", "No paper-size result of it is kept."],
+        "claim-a-later": ["◇ planned", "nothing", "Planned: It needs a network."],
     }.items():
         for part in words:
             assert part in found.rows[row], (row, part)
     assert ("table", "table") in found.roles
     assert found.roles.count(("th", "columnheader")) == 5
-    assert found.roles.count(("th", "rowheader")) == 4
-    assert found.roles.count(("td", "cell")) == 16
-    assert found.links == ["#why", "../a-paper/02-next.html#x"]
+    assert found.roles.count(("th", "rowheader")) == 5
+    assert found.roles.count(("td", "cell")) == 20
+    assert found.links == ["#why", "../a-paper/02-next.html#x", "#why"]
     assert "\\(x &lt; y\\)" in page
     assert "$" not in re.sub(r"<style>.*?</style>", "", page, flags=re.S)
     assert "tex2jax_process" in page
+
+
+def test_a_planned_claim_must_not_be_measured(chapter, place):
+    with pytest.raises(ClaimsError, match="registered as planned, and a-paper/01-first measures"):
+        chapter.measure("a.later", 2.0)
+    assert not place.exists()
 
 
 def test_a_failing_claim_is_shown_as_failing(chapter, shown):

@@ -32,6 +32,20 @@ def test_optional_fields(tmp_path):
     assert (one.profile, one.discrepancy) == ("paper", why)
 
 
+def test_a_planned_claim_needs_no_chapter_yet(tmp_path):
+    later = entry(chapter="a-paper/09-later", planned="It needs $10^6$ steps of a network.")
+    [one] = load(write(tmp_path / "a-paper", later), {CHAPTER})
+    assert (one.planned, one.chapter) == (later["planned"], "a-paper/09-later")
+    assert (one.expect, one.tolerance) == (2.0, 0.05)
+    # The field alone makes the difference; and the chapter must be one of the paper.
+    with pytest.raises(ClaimsError, match="expected a chapter that exists"):
+        load(write(tmp_path / "a-paper", entry(chapter="a-paper/09-later")), {CHAPTER})
+    with pytest.raises(ClaimsError, match="expected a chapter of a-paper/"):
+        load(write(tmp_path / "a-paper", later | {"chapter": "b-paper/01-one"}), {CHAPTER})
+    root = book(tmp_path / "book", a_paper=[entry(), later | {"id": "a.later"}])
+    assert list(registry(root)) == ["a.number", "a.later"]
+
+
 LINK = "expected a link to its explanation"
 KNOWN = "known fields are id, place, origin, kind, sentence, chapter, statistic, tolerance, expect"
 BAD = [
@@ -78,6 +92,9 @@ BAD = [
     ("discrepancy", "Because $f[1](x)$ is not a link.", LINK),
     ("discrepancy", "[why](http://example.org)", "an address that begins with https://"),
     ("discrepancy", "[why](a-paper/09-none#x)", "the target 'a-paper/09-none#x' to be #section"),
+    ("planned", "", 'is ""; expected a text that is not empty'),
+    ("planned", True, "is true; expected a text that is not empty"),
+    ("planned", "See [there](a-paper/09-none#x).", "the target 'a-paper/09-none#x' to be #section"),
     ("expected", 2, f"is not known; {KNOWN}"),
 ]
 
@@ -100,6 +117,7 @@ def test_a_malformed_field_is_named(tmp_path, field, value, said):
     ("changes", "said"),
     [
         ({"kind": "identity"}, "field 'expect' is 2.0; expected no such field"),
+        ({"planned": "Later.", "discrepancy": "[why](#x)"}, "no such field beside 'discrepancy'"),
         ({"kind": "bound"}, "field 'expect' is 2.0; expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"max": 1, "min": 0}}, "expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"most": 1}}, "expected {max = x} or {min = x}"),

@@ -145,6 +145,31 @@ def test_changed_stored_results_of_the_paper_run_its_chapters(book):
     assert book.build() == []
 
 
+def test_kept_results_run_their_own_chapter_in_the_quick_profile_alone(book, monkeypatch):
+    monkeypatch.setattr(builder, "kept_results", lambda *a: {})
+    assert book.build(profile="paper") == ["paper/01-one (paper)", "paper/02-two (paper)"]
+    book.build()
+    path = book.root / "results" / "paper" / "02-two.json"
+    for text in ("1", "2"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        assert book.build() == [TWO]
+    # What a paper-size run measures does not depend on what the one before it did.
+    assert book.build(profile="paper") == []
+
+
+def test_kept_results_without_a_chapter_are_named(book):
+    path = book.root / "results" / "paper" / "07-gone.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    with pytest.raises(
+        BookError, match=r"07-gone\.json holds kept results of a chapter that there"
+    ):
+        book.build()
+    path.rename(path.with_name("figures.json"))
+    book.build()
+
+
 def test_profiles_stand_side_by_side(book):
     assert book.build(profile="paper") == ["paper/01-one (paper)", "paper/02-two (paper)"]
     assert '"seeds": 200' in book.scratch.page("01-one").read_text()

@@ -176,10 +176,77 @@ def test_a_claim_that_fails_stops_the_build(built):
     assert "fails: a.claim" in said
 
 
+def test_paper_size_results_are_kept_and_shown(built):
+    built.chapter("01-one", CLAIMING.replace("[2.0,", "[2.0 if profile == 'quick' else 2.05,"))
+    claims = built.root / "notebooks/paper/claims.toml"
+    claims.write_text(CLAIMS + LATER)
+    kept = built.root / "results" / "paper" / "01-one.json"
+    said = built.do("keep", "01-one", expect=1)
+    assert "no paper-size result of paper/01-one by the code as it is now. Make one: pyth" in said
+    assert not kept.exists()
+    built.do("build", "--profile", "paper", "--chapter", "01-one")
+    said = built.do("keep", "01-one")
+    assert "holds: a.claim" in said
+    assert f"Kept: {kept}" in said
+    table = json.loads(kept.read_text())
+    assert table["parameters"]["seeds"] == 200
+    assert {"notebooks/paper/01-one.md", "ncbook/claims/record.py"} <= set(table["code"])
+    assert table["machine"]["cores"].isdigit() and table["versions"] == {}
+    # Kept again, it is the same file; and it does not make its own run anew.
+    before = kept.read_bytes()
+    assert "1 chapter unchanged" in built.do("build", "--profile", "paper", "--chapter", "01-one")
+    built.do("keep", "paper/01-one")
+    assert kept.read_bytes() == before
+
+    said = built.do("build", "--chapter", "01-one")
+    assert "1 claim: 1 holds, 1 planned." in said
+    page = built.page("01-one").read_text()
+    assert "at paper size 2.01 (median of 3 values" in page
+    assert "has not changed since." in page
+
+    # What is kept is judged like what is measured.
+    table["claims"]["a.claim"] |= {"median": 2.5, "max": 2.5}
+    kept.write_text(json.dumps(table))
+    said = built.do("build", "--chapter", "01-one", expect=1)
+    assert "fails: a.claim" in said
+    assert "In the kept paper-size run: Measured 2.50, expected 2 ± 0.1." in said
+    # A file that is not as it must be stops the build before anything runs.
+    for spoilt in (before[:-200], before.replace(b'"a.claim"', b'"a.other"')):
+        kept.write_bytes(spoilt)
+        for command in (["build"], ["build", "--chapter", "01-one"], ["run", "01-one"]):
+            said = built.do(*command, expect=1)
+            assert f"{kept} holds no kept results of paper/01-one: " in said
+            assert "executed" not in said
+    # The way to mend it is open.
+    built.do("build", "--profile", "paper", "--chapter", "01-one")
+    built.do("keep", "01-one")
+    assert kept.read_bytes() == before
+    assert built.do("keep", "02-two", expect=1).startswith("There is no paper-size result")
+    # Other code: its results are not made yet, and those that are kept say that they are older.
+    built.chapter("01-one", CLAIMING.replace("[2.0,", "[2.001,"))
+    assert "by the code as it is now" in built.do("keep", "01-one", expect=1)
+    built.do("build", "--chapter", "01-one")
+    assert "changed since: notebooks/paper/01-one.md." in built.page("01-one").read_text()
+
+
+def test_a_planned_claim_stops_nothing_until_it_is_measured(built):
+    built.chapter("01-one", CLAIMING)
+    claims = built.root / "notebooks/paper/claims.toml"
+    claims.write_text(CLAIMS + LATER)
+    assert "1 claim: 1 holds, 1 planned." in built.do("build", "--chapter", "01-one")
+    claims.write_text(CLAIMS + LATER.replace("planned =", "# planned ="))
+    assert "not measured: a.later" in built.do("build", "--chapter", "01-one", expect=1)
+    claims.write_text(CLAIMS + LATER)
+    built.chapter("01-one", CLAIMING + 'chapter.measure("a.later", 3.0)')
+    said = built.do("build", "--chapter", "01-one", expect=1)
+    assert "registered as planned, and paper/01-one measures it. Remove its field" in said
+
+
 CLAIMING = """\
 from ncbook.claims import Chapter
 chapter = Chapter("paper/01-one", profile=profile)
 chapter.measure("a.claim", [2.0, 2.01, 1.99])
+chapter.show()
 """
 
 CLAIMS = """\
@@ -196,6 +263,20 @@ chapter = "paper/01-one"
 statistic = "median"
 expect = 2.0
 tolerance = {abs = 0.1, reason = "a test"}
+"""
+
+LATER = """
+[[claim]]
+id = "a.later"
+place = "Figure 4"
+origin = "paper"
+kind = "number"
+sentence = "It is three."
+chapter = "paper/01-one"
+statistic = "median"
+expect = 3.0
+tolerance = {abs = 0.1, reason = "a test"}
+planned = "It needs a network."
 """
 
 
