@@ -153,7 +153,9 @@ class Kept:
     def __str__(self) -> str:
         devices = sorted({str(one.provenance.get("device")) for one in self.measured.values()})
         where = [*devices, self.machine.get("processor"), f"{self.machine.get('cores', '?')} cores"]
-        values = [f"{name} = {value}" for name, value in self.parameters.items()]
+        values = [
+            f"{name} = {value}" for name, value in self.parameters.items() if name != "profile"
+        ]
         since = f"changed since: {', '.join(self.changed)}" if self.changed else "not changed since"
         return (
             f"The paper-size results are kept ones: run on {self.made[:10]} in "

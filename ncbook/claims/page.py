@@ -175,7 +175,7 @@ def text(
     ]
     if kept is not None:
         found = check.judge(claim, kept, "paper").name
-        lines.append(f"  at paper size {_measured_text(claim, kept)}: {found}")
+        lines.append(f"  at paper size, {found}: {_measured_text(claim, kept)}")
     if claim.discrepancy is not None:
         lines.append(f"  known discrepancy: {words.plain(claim.discrepancy)}")
     if claim.planned is not None:
@@ -214,9 +214,8 @@ def _measured(claim: Claim, summary: Summary | None, kept: Summary | None, exact
         here = ""
     found = check.judge(claim, kept, "paper").name
     return (
-        f'{here}<span class="kept"><span class="about">at paper size</span> '
-        f'{_number(claim, kept, exact)}<span class="spread">{words.SYMBOLS[found]} {found}</span>'
-        "</span>"
+        f'{here}<span class="kept"><span class="about">at paper size, {words.SYMBOLS[found]} '
+        f"{found}:</span> {_number(claim, kept, exact)}</span>"
     )
 
 

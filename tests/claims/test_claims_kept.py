@@ -175,7 +175,7 @@ def test_a_chapter_shows_what_is_kept_beside_what_it_measures(root, shown):
         "✓ holds: a.number (Figure 1; the paper says it; number)\n"
         "  The value is $2$.\n"
         "  expected 2 ± 0.05; measured 2.00\n"
-        "  at paper size 2.02 (median of 2 values, 2.02 to 2.03): holds\n"
+        "  at paper size, holds: 2.02 (median of 2 values, 2.02 to 2.03)\n"
         "✓ holds: a.large"
     ) in page["text/plain"]
     assert page["text/plain"].endswith("The code that it ran has not changed since.")
@@ -190,7 +190,7 @@ def test_a_chapter_shows_a_kept_result_that_fails(root, shown):
     chapter.measure("a.number", 2.0)
     page = shown(chapter)
     assert "✗ fails: a.number" in page["text/plain"]
-    assert "at paper size 2.10: fails" in page["text/plain"]
+    assert "at paper size, fails: 2.10" in page["text/plain"]
     assert page["text/html"].count('id="claim-a-') == 2
     assert len(re.findall('id="claim-a-.*" data-verdict="fails"', page["text/html"])) == 2
 

@@ -331,17 +331,17 @@ def test_the_page_part(good):
 
 def test_the_page_shows_kept_results_beside_the_quick_ones(good, stored):
     text = ledger.to_markdown(good())
-    at = '<span class="kept"><span class="about">at paper size</span> <span class="value">'
+    at = '<span class="kept"><span class="about">at paper size, '
     assert text.count(at) == 3
-    assert f'{at}3.50</span><span class="spread">△ known discrepancy</span>' in text
+    assert f'{at}△ known discrepancy:</span> <span class="value">3.50</span></span>' in text
     run = (
         "The paper-size results are kept ones: run on 2026-01-31 in 12 s on cuda, A processor, "
-        "64 cores, with torch 2.13.0; profile = paper, seeds = 400. The code that it ran has "
+        "64 cores, with torch 2.13.0; seeds = 400. The code that it ran has "
     )
     assert text.count(run) == 1
     assert f'<p class="run">{run}not changed since.</p>' in text
     failing = ledger.to_markdown(good(large=LARGE | {"a.number": 2.1}))
-    assert f'{at}2.10</span><span class="spread">✗ fails</span>' in failing
+    assert f'{at}✗ fails:</span> <span class="value">2.10</span></span>' in failing
     assert 'id="claim-a-number" data-verdict="fails"' in failing
     gone = {"ncbook/gone.py": "0" * 64, "ncbook/claims/page.py": "0" * 64}
     [aged] = stored(LARGE, code=gone).values()

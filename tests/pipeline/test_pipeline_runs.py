@@ -201,7 +201,7 @@ def test_paper_size_results_are_kept_and_shown(built):
     said = built.do("build", "--chapter", "01-one")
     assert "1 claim: 1 holds, 1 planned." in said
     page = built.page("01-one").read_text()
-    assert "at paper size 2.01 (median of 3 values" in page
+    assert "at paper size, holds: 2.01 (median of 3 values" in page
     assert "has not changed since." in page
 
     # What is kept is judged like what is measured.
