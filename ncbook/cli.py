@@ -20,6 +20,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+sets = typer.Typer(invoke_without_command=True)
+app.add_typer(sets, name="data", help="List the data sets; download one.")
+
 # What can be wrong with a folder at any moment, and is said in a sentence.
 FOLDERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
@@ -184,17 +187,45 @@ def chapters() -> None:
             print(f"    profile {name}: {changes or 'the values above'}")
 
 
-@app.command()
+@sets.callback()
 @spoken
-def data() -> None:
+def data(context: typer.Context) -> None:
     """List the data sets: what they are, where they come from, whether they are here."""
     from ncbook.data import images
 
+    if context.invoked_subcommand:
+        return
     for entry in images.available():
-        entry = dict(entry)
         print(f"{entry.pop('name')}")
         for key, value in entry.items():
             print(f"    {key}: {value}")
+
+
+@sets.command()
+@spoken
+def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> None:
+    """Download a data set, or what is missing of it; the same command goes on with a part."""
+    from ncbook.data import mnist_files
+    from ncbook.pipeline import progress
+
+    if name != "mnist":
+        raise UsageError(f"There is no data set {name!r} to download; there is: mnist.")
+    with progress.chosen() as say:
+        running = ""
+
+        def report(file: str, done: int, total: int | None) -> None:
+            nonlocal running
+            if file != running:
+                if running:
+                    say.end(running)
+                say.begin(file)
+                running = file
+            say.step(file, done, total or done)
+
+        place = mnist_files.fetch(report)
+        if running:
+            say.end(running)
+    print(f"MNIST is at hand: {place}")
 
 
 @app.command()

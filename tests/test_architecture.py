@@ -23,7 +23,7 @@ ROOMS = {
     "files": ("", ""),
     "codegraph": ("", ""),
     "runtime": ("", "torch"),
-    "data": ("runtime", "torch numpy sklearn"),
+    "data": ("files runtime", "torch numpy sklearn pooch requests"),
     "models": ("runtime", "torch"),
     "theory": ("runtime", "torch numpy scipy"),
     "dynamics": ("models data runtime", "torch numpy scipy pandas"),

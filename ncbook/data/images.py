@@ -1,10 +1,12 @@
 """Images that a reader has at hand, as tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ncbook.data import mnist_files
 from ncbook.runtime import Runtime, generator
 
 SOURCES = {
@@ -16,12 +18,41 @@ SOURCES = {
         "licence": "CC BY 4.0",
         "where": "ships with scikit-learn (sklearn.datasets.load_digits)",
     },
+    "mnist (sample)": {
+        "name": "mnist (sample)",
+        "shape": "10000 + 2000 images of 28 x 28 pixels, 10 classes",
+        "source": "drawn from the official files of MNIST, every class in its share",
+        "licence": "CC BY-SA 3.0",
+        "where": "ships with this package (ncbook/data/mnist_sample)",
+    },
+    "mnist (full)": {
+        "name": "mnist (full)",
+        "shape": "60000 + 10000 images of 28 x 28 pixels, 10 classes",
+        "source": "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten "
+        "digits, http://yann.lecun.com/exdb/mnist/",
+        "licence": "CC BY-SA 3.0",
+        "where": "python -m ncbook data fetch mnist downloads it (11 MB); or NCBOOK_DATA names a "
+        "folder that has the official files",
+    },
 }
 
 
 def available() -> list[dict[str, str]]:
-    """Return what there is: name, shape, source, licence and where it lies, one dict a data set."""
-    return [dict(entry) for entry in SOURCES.values()]
+    """Return what there is: name, shape, source, licence, where, at hand; one dict a data set."""
+    return [{**entry, "at hand": _at_hand(name)} for name, entry in SOURCES.items()]
+
+
+def _at_hand(name: str) -> str:
+    if name != "mnist (full)":
+        return "yes"
+    try:
+        folder = mnist_files.folder()
+        if folder is None:
+            return "no"
+        mnist_files.full()
+    except mnist_files.DataError as error:
+        return f"no: {error}"
+    return f"yes, in {folder}"
 
 
 @dataclass(frozen=True)
@@ -99,3 +130,46 @@ def digits(run: Runtime, per_class: int = 100, seed: int = 0) -> Images:
         test_labels=labels[test].to(run.device),
         shape=(8, 8),
     )
+
+
+def mnist(run: Runtime, digits: Sequence[int] | None = None, source: str = "sample") -> Images:
+    """Return MNIST's handwritten digits, all or some.
+
+    Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database of handwritten digits; licence
+    CC BY-SA 3.0. Grey levels 0..255, here divided by 255; the order is that of the official files.
+
+    Parameters
+    ----------
+    run : Runtime
+        Sets dtype and device.
+    digits : sequence of int, optional
+        The digits to take; the first becomes class 0, the second class 1, and so on. All ten
+        without it.
+    source : {"sample", "full"}
+        The sample of 10000 + 2000 images that ships with this package, or the full set of
+        60000 + 10000. Nothing is downloaded here; :func:`ncbook.data.mnist_files.fetch` does that.
+
+    Raises
+    ------
+    ValueError
+        ``digits`` does not name different digits from 0 to 9, or ``source`` is unknown.
+    DataError
+        The files are not at hand, or are not what they should be.
+    """
+    digits = tuple(range(10)) if digits is None else tuple(digits)
+    if not digits or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
+        raise ValueError(f"digits = {digits}: expected different digits from 0 to 9.")
+    sources = {"sample": mnist_files.sample, "full": mnist_files.full}
+    if source not in sources:
+        raise ValueError(f'source = {source!r}: expected "sample" or "full".')
+    arrays = sources[source]()
+    wanted = torch.full((10,), -1)
+    wanted[list(digits)] = torch.arange(len(digits))
+    parts = []
+    for part in ("train", "t10k"):
+        # Copied, because what is read from a file cannot be written to, as tensors expect.
+        images = torch.from_numpy(arrays[f"{part}-images-idx3-ubyte"].copy())
+        labels = wanted[torch.from_numpy(arrays[f"{part}-labels-idx1-ubyte"].copy()).long()]
+        images, labels = images[labels >= 0], labels[labels >= 0]
+        parts += [run.tensor(images.flatten(1)).div_(255), labels.to(run.device)]
+    return Images(*parts, shape=tuple(images.shape[1:]))

@@ -62,9 +62,9 @@ def test_a_part_without_images_is_refused(per_class):
 
 def test_what_is_available_has_source_and_licence():
     entries = images.available()
-    assert [entry["name"] for entry in entries] == ["digits"]
+    assert [entry["name"] for entry in entries] == ["digits", "mnist (sample)", "mnist (full)"]
     for entry in entries:
-        assert set(entry) == {"name", "shape", "source", "licence", "where"}
+        assert set(entry) == {"name", "shape", "source", "licence", "where", "at hand"}
         assert all(entry.values())
     entries[0]["name"] = "changed"
     assert images.available()[0]["name"] == "digits"
