@@ -132,7 +132,7 @@ def test_an_unknown_source_is_refused():
 
 def test_the_sample_is_small_and_says_where_it_is_from():
     files = {path.name: path for path in mnist_files.SAMPLE_FOLDER.iterdir() if path.is_file()}
-    assert set(files) == {"LICENCE.txt", "make.py", *(f"{name}.gz" for name in NAMES)}
+    assert set(files) == {"LICENCE.txt", "_make.py", *(f"{name}.gz" for name in NAMES)}
     assert sum(path.stat().st_size for path in files.values()) <= 2_000_000
     text = files["LICENCE.txt"].read_text()
     assert "CC BY-SA 3.0" in text and "LeCun" in text and "Cortes" in text and "Changes" in text
@@ -147,7 +147,7 @@ def test_the_sample_is_what_its_script_makes(monkeypatch):
             "needs MNIST's official files: set NCBOOK_DATA to a folder that has them, or run "
             "'python -m ncbook data fetch mnist'"
         )
-    script = runpy.run_path(str(mnist_files.SAMPLE_FOLDER / "make.py"))
+    script = runpy.run_path(str(mnist_files.SAMPLE_FOLDER / "_make.py"))
     made = script["sample"](mnist_files.full())
     shipped = mnist_files.sample()
     for name in NAMES:
@@ -155,7 +155,7 @@ def test_the_sample_is_what_its_script_makes(monkeypatch):
 
 
 def test_the_script_chooses_in_proportion_and_evenly():
-    chosen = runpy.run_path(str(mnist_files.SAMPLE_FOLDER / "make.py"))["chosen"]
+    chosen = runpy.run_path(str(mnist_files.SAMPLE_FOLDER / "_make.py"))["chosen"]
     labels = np.array([0, 1, 1, 1] * 25)
     positions = chosen(labels, 20)
     assert (np.diff(positions) > 0).all()

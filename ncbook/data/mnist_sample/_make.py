@@ -1,4 +1,4 @@
-"""Make the sample from MNIST's official files: ``python make.py FOLDER-WITH-THEM``.
+"""Make the sample from MNIST's official files: ``python _make.py FOLDER-WITH-THEM``.
 
 A sixth of the training images and a fifth of the test images. Every digit has its share of them,
 and its images are spread evenly over the official file, because the first and the last ones are by
