@@ -6,6 +6,7 @@ Min, Zhu and Vidal (NeurIPS 2025), Assumption 1; :mod:`ncbook.data.synthetic` sa
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,13 +71,7 @@ def separability(X: Tensor, y: Tensor) -> Separability:
         The shapes do not fit, there are fewer than two classes, or a point is zero or not finite.
     """
     classes = _classes(X, y)
-    norms = torch.linalg.vector_norm(X, dim=-1, keepdim=True)
-    if not (norms > 0).all():
-        raise ValueError(
-            f"{int((norms == 0).sum())} of the points are zero and have no direction; leave them "
-            "out, or shift the data."
-        )
-    U = X / norms
+    U, norms = _directions(X)
     batch = X.shape[:-2]
     mu_s, mu_d = U.new_ones(batch), U.new_ones(batch)
     positive, negative = U.new_zeros(batch), U.new_zeros(batch)
@@ -132,6 +127,143 @@ def largest_constant(X: Tensor, y: Tensor) -> Tensor:
         if k != l:
             greatest = torch.maximum(greatest, products.amax((-2, -1)))
     return (-greatest).clamp(min=0).sqrt()
+
+
+@torch.no_grad()
+def smallest_constant(X: Tensor, y: Tensor) -> Tensor:
+    """Return the constant coordinate above which products within the classes are positive.
+
+    The other end of the window that :func:`largest_constant` closes: data are orthogonally
+    separable with every constant between the two, and with none if there is nothing between.
+
+    Parameters
+    ----------
+    X, y : Tensor
+        As for :func:`separability`.
+
+    Returns
+    -------
+    Tensor
+        Shape ``...``; 0 where no product within a class is negative.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`largest_constant`.
+    """
+    least = X.new_zeros(X.shape[:-2])
+    for k, l, _, products in _products(X, _classes(X, y)):
+        if k == l:
+            least = torch.minimum(least, products.amin((-2, -1)))
+    return (-least).sqrt()
+
+
+@torch.no_grad()
+def cosine_counts(X: Tensor, y: Tensor, bins: int) -> Tensor:
+    """Count the pairs of points by the bin of their cosine, for every two classes.
+
+    Parameters
+    ----------
+    X : Tensor
+        Shape ``(n, D)``.
+    y : Tensor
+        Shape ``(n,)``, whole numbers.
+    bins : int
+        Bins of equal width from -1 to 1; an even number, so that 0 is an edge. A cosine on an
+        edge belongs to the bin above.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(K, K, bins)``, int64, symmetric in the classes (those that have points, in
+        order). A point with itself is no pair.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`separability`; or ``bins`` is odd or not positive, or X has more dimensions.
+    """
+    if bins < 2 or bins % 2 or X.dim() != 2:
+        raise ValueError(
+            f"bins = {bins} and X of shape {tuple(X.shape)}: expected an even number of bins, so "
+            "that 0 is an edge, and one data set of shape (n, D)."
+        )
+    classes = _classes(X, y)
+    counts = torch.zeros(len(classes), len(classes), bins, dtype=torch.int64, device=X.device)
+    for k, l, start, cosines in _products(_directions(X)[0], classes):
+        bin_of = ((cosines + 1) * (bins / 2)).floor().long().clamp(0, bins - 1)
+        if k == l:
+            # Each pair once: the part below the diagonal.
+            rows = torch.arange(len(cosines), device=X.device) + start
+            bin_of = bin_of[rows[:, None] > torch.arange(cosines.shape[1], device=X.device)]
+        counts[k, l] += bin_of.flatten().bincount(minlength=bins)
+        counts[l, k] = counts[k, l]
+    return counts
+
+
+@torch.no_grad()
+def separable_part(X: Tensor, y: Tensor) -> tuple[Tensor, int]:
+    """Return a part of the data that is orthogonally separable, and the most that any has.
+
+    A point of the greatest class (of those that still have wrong pairs) goes, the one with the
+    most wrong pairs, until no pair is wrong: what stays is roughly equally large in all classes.
+    Finding the largest part is hard (an independent set in the graph of wrong pairs), but its size
+    has a bound: of each pair in a set of disjoint wrong pairs, here made greedily, one point goes.
+
+    Parameters
+    ----------
+    X : Tensor
+        Shape ``(n, D)``; a matrix of ``n`` by ``n`` is made.
+    y : Tensor
+        Shape ``(n,)``, whole numbers.
+
+    Returns
+    -------
+    kept : Tensor
+        Boolean, shape ``(n,)``. A class may be gone.
+    at_most : int
+        No orthogonally separable part has more points than this.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`separability`; or X has more dimensions.
+    """
+    if X.dim() != 2:
+        raise ValueError(f"X has shape {tuple(X.shape)}: expected one data set, (n, D).")
+    _classes(X, y)
+    products = _directions(X)[0] @ X.T
+    same = y[:, None] == y
+    wrong = (torch.where(same, products, -products) <= 0).fill_diagonal_(False).cpu().numpy()
+    labels = y.cpu().numpy()
+    kept, degree = np.ones(len(y), dtype=bool), wrong.sum(1)
+    free = degree > 0
+    pairs = 0
+    # Those with few wrong pairs first, and with such: they are the hardest to find a partner for.
+    for i in np.argsort(degree, kind="stable"):
+        partners = np.flatnonzero(wrong[i] & free) if free[i] else []
+        if len(partners):
+            free[[i, partners[degree[partners].argmin()]]] = False
+            pairs += 1
+    while (kept & (degree > 0)).any():
+        at_fault = kept & (degree > 0)
+        sizes = {k: (kept & (labels == k)).sum() for k in np.unique(labels[at_fault])}
+        greatest = max(sizes, key=sizes.get)
+        worst = np.where(at_fault & (labels == greatest), degree, 0).argmax()
+        kept[worst] = False
+        degree = degree - wrong[worst]
+    return torch.from_numpy(kept).to(X.device), len(y) - pairs
+
+
+def _directions(X: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the points divided by their norms, and the norms ``(..., n, 1)``."""
+    norms = torch.linalg.vector_norm(X, dim=-1, keepdim=True)
+    if not (norms > 0).all():
+        raise ValueError(
+            f"{int((norms == 0).sum())} of the points are zero and have no direction; leave them "
+            "out, or shift the data."
+        )
+    return X / norms, norms
 
 
 def _classes(X: Tensor, y: Tensor) -> list[Tensor]:

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncbook.data import separability as module
-from ncbook.data.separability import largest_constant, separability
+from ncbook.data.separability import (
+    cosine_counts,
+    largest_constant,
+    separability,
+    separable_part,
+    smallest_constant,
+)
 from ncbook.data.synthetic import augment, orthogonally_separable
 from ncbook.runtime import Runtime, generator
 
@@ -166,3 +172,108 @@ def test_data_that_are_not_separable_bear_no_constant():
     assert largest_constant(X, y) == 0
     with pytest.raises(ValueError, match="y has 1 classes"):
         largest_constant(X, torch.tensor([1, 1, 1]))
+
+
+@few
+@given(st.integers(2, 4), st.integers(0, 2**32))
+def test_the_window_of_constants_is_sharp_at_both_ends(K, seed):
+    y = torch.arange(K).repeat_interleave(3)
+    # Opposed classes, each also spread in a private dimension: within a class products may be < 0.
+    data = orthogonally_separable(RUN, [seed], K, K + 1, 3, mu_s=0.95)
+    private = torch.eye(K, dtype=torch.float64)[y] * points(3 * K, 1, seed=seed) / 2
+    X = torch.cat([2 * data.X[0], 3 * private], -1)
+    low, high = float(smallest_constant(X, y)), float(largest_constant(X, y))
+    for constant in (0.999 * low, 1.001 * low, (low + high) / 2, 0.999 * high, 1.001 * high):
+        inside = low < constant < high
+        assert bool(separability(augment(X, constant), y).holds) == inside or constant == low == 0
+
+
+def test_a_constant_can_make_data_separable_that_are_not():
+    X = torch.tensor([[1.0, 2], [1, -2], [-4, 0]])
+    y = torch.tensor([0, 0, 1])
+    assert not separability(X, y).holds
+    assert smallest_constant(X, y).item() == pytest.approx(3**0.5)
+    assert largest_constant(X, y).item() == pytest.approx(2)
+    assert separability(augment(X, 3.5**0.5), y).holds
+    assert smallest_constant(X.abs(), y) == 0
+
+
+# --- Counts -------------------------------------------------------------------------------------
+
+
+@few
+@given(
+    st.lists(st.integers(0, 3), min_size=2, max_size=10).filter(lambda y: len(set(y)) > 1),
+    st.sampled_from([1, 5, 2**24]),
+    st.integers(0, 2**32),
+)
+def test_counts_are_those_of_a_loop_over_pairs(y, chunk, seed):
+    y = torch.tensor(y)
+    X = points(len(y), 3, seed=seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        counts = cosine_counts(X, y, 8)
+    present = y.unique().tolist()
+    want = torch.zeros(len(present), len(present), 8, dtype=torch.int64)
+    for i in range(len(y)):
+        for j in range(i):
+            cosine = float(X[i] @ X[j] / X[i].norm() / X[j].norm())
+            k, l = sorted((present.index(y[i]), present.index(y[j])))
+            want[k, l, min(int((cosine + 1) * 4), 7)] += 1
+    assert torch.equal(counts, torch.maximum(want, want.transpose(0, 1)))
+
+
+def test_the_counts_below_zero_are_the_shares_of_separability():
+    X, y = points(30, 4), torch.arange(30) % 3
+    counts, measured = cosine_counts(X, y, 20), separability(X, y)
+    off = ~torch.eye(3, dtype=torch.bool)
+    negative = counts[..., :10].sum(-1)[off].sum() / counts[off].sum()
+    assert negative.item() == pytest.approx(measured.different_negative.item(), abs=1e-6)
+    assert negative.item() != pytest.approx(measured.same_positive.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("bins", [0, 3, -2])
+def test_bins_without_an_edge_at_zero_are_refused(bins):
+    with pytest.raises(ValueError, match="even number of bins"):
+        cosine_counts(points(4, 2), torch.tensor([0, 0, 1, 1]), bins)
+
+
+# --- Parts --------------------------------------------------------------------------------------
+
+
+def largest_part(X: torch.Tensor, y: torch.Tensor) -> int:
+    """The size of the largest orthogonally separable part, by trying all."""
+    products = X @ X.T
+    fine = torch.where(y[:, None] == y, products > 0, products < 0).fill_diagonal_(True)
+    n = len(y)
+    best = 0
+    for subset in range(1, 2**n):
+        members = [i for i in range(n) if subset >> i & 1]
+        if len(members) > best and bool(fine[members][:, members].all()):
+            best = len(members)
+    return best
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(4, 9), st.integers(2, 3), st.integers(0, 2**32))
+def test_a_part_is_separable_and_the_bound_is_one(n, K, seed):
+    X, y = points(n, 3, seed=seed), torch.arange(n) % K
+    kept, at_most = separable_part(X, y)
+    assert 1 <= int(kept.sum()) <= largest_part(X, y) <= at_most <= n
+    if len(y[kept].unique()) > 1:
+        assert separability(X[kept], y[kept]).holds
+
+
+def test_of_separable_data_all_is_kept_and_of_one_wrong_point_all_others():
+    data = orthogonally_separable(RUN, [0], 3, 6, 8)
+    X, y = data.X[0], data.y
+    kept, at_most = separable_part(X, y)
+    assert kept.all() and at_most == 24
+    X[3] = -X[3]
+    kept, at_most = separable_part(X, y)
+    assert kept.sum() == 23 and not kept[3] and at_most == 23
+
+
+def test_a_part_of_a_batch_is_refused():
+    with pytest.raises(ValueError, match="one data set"):
+        separable_part(points(2, 4, 3), torch.tensor([0, 0, 1, 1]))
