@@ -36,7 +36,7 @@ def train(
     labels: Tensor,
     *,
     epochs: int,
-    rate: float,
+    rate: float | Tensor,
     batch: int | None = None,
     seeds: Sequence[int] = (),
     momentum: float = 0.9,
@@ -46,31 +46,33 @@ def train(
     record: Sequence[int] | None = None,
     keep: bool = False,
 ) -> Training:
-    """Train every run of a batch as Papyan, Han and Donoho (2020) do.
+    """Train every run of a batch by stochastic gradient descent.
 
     With g the gradient of the loss on a mini-batch, v <- momentum v + g + decay z and
     z <- z - rate v, as torch.optim.SGD has it; v starts at 0. The rate is divided by 10 at each
-    of the ``drops``.
+    of the ``drops``. Without further arguments momentum, decay and drops are those of Papyan, Han
+    and Donoho (2020).
 
     Parameters
     ----------
     gradient : callable
-        States ``(R, P)``, examples ``(R, b, d)`` or ``(n, d)``, labels ``(R, b)`` or ``(n,)``,
-        to gradients ``(R, P)``, each run by itself.
+        States ``(R, P)``, examples ``(R, b, d)`` or, the same for all runs, ``(b, d)``, labels
+        ``(R, b)`` or ``(b,)``, to gradients ``(R, P)``, each run by itself.
     start : Tensor
         ``(R, P)``; the states are ``start``'s copy.
     x, labels : Tensor
         ``(n, d)`` and ``(n,)``: the training examples.
     epochs : int
         Passes over the examples.
-    rate : float
-        Learning rate before the first drop, positive.
+    rate : float or Tensor
+        Learning rate before the first drop, positive: one for all runs, or ``(R,)``.
     batch : int, optional
         Examples in a mini-batch; without it all of them, in one step an epoch. The last
         mini-batch of an epoch may be smaller.
     seeds : sequence of int
         One a run: of the order in which it sees the examples, drawn anew in every epoch. A run
-        does not depend on which others are beside it. Not used without ``batch``.
+        does not depend on which others are beside it. Runs that all have one seed see the same
+        mini-batches, which are then taken once. Not used without ``batch``.
     momentum, decay : float
         Momentum in [0, 1) and weight decay, at least 0, on all parameters.
     drops : sequence of float
@@ -97,7 +99,10 @@ def train(
     record = [0, epochs] if record is None else list(record)
     _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record)
     began = time.perf_counter()
+    rate = torch.as_tensor(rate, dtype=start.dtype, device=start.device).reshape(-1, 1)
     z, velocity = start.clone(), torch.zeros_like(start)
+    if len(set(seeds)) == 1:
+        seeds = seeds[:1]
     orders = [generator(_ORDER + seed) for seed in seeds] if batch else []
     recorder = Recorder(observe, len(record))
     states = z.new_full((runs, len(record), z.shape[-1]), torch.nan) if keep else None
@@ -114,8 +119,10 @@ def train(
             break
         size = rate * 0.1 ** sum(epoch >= drop * epochs for drop in drops)
         for examples, targets in _mini_batches(x, labels, batch, orders):
-            velocity.mul_(momentum).add_(gradient(z, examples, targets)).add_(z, alpha=decay)
-            z.sub_(velocity, alpha=size)
+            g = gradient(z, examples, targets)
+            if momentum or decay:
+                g = velocity.mul_(momentum).add_(g).add_(z, alpha=decay)
+            z.addcmul_(g, size, value=-1)
             steps += 1
     status = np.full(runs, FINISHED, dtype=object)
     status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
@@ -148,19 +155,27 @@ def first_zero(values: Tensor) -> Tensor:
 
 
 def _mini_batches(x, labels, batch, orders):
-    """Yield the examples of one epoch, in an order of its own for each run."""
+    """Yield the examples of one epoch, in an order of its own for each run, or in one for all."""
     if batch is None:
         yield x, labels
         return
     order = torch.stack([torch.randperm(len(x), generator=draw) for draw in orders]).to(x.device)
+    if len(orders) == 1:
+        order = order[0]
     for part in order.split(batch, dim=-1):
         yield x[part], labels[part]
 
 
 def _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record) -> None:
-    if not (rate > 0 and 0 <= momentum < 1 and decay >= 0):
+    rate = torch.as_tensor(rate)
+    if rate.shape not in ((), (runs,)):
         raise ValueError(
-            f"rate = {rate}, momentum = {momentum}, decay = {decay}: expected rate > 0, "
+            f"rate has shape {tuple(rate.shape)}; give one number, or one for each of the {runs} "
+            "runs."
+        )
+    if not (bool((rate > 0).all()) and 0 <= momentum < 1 and decay >= 0):
+        raise ValueError(
+            f"rate = {rate.tolist()}, momentum = {momentum}, decay = {decay}: expected rate > 0, "
             "0 <= momentum < 1 and decay >= 0."
         )
     if epochs < 1 or (batch is not None and not 1 <= batch <= n):

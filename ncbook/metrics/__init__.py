@@ -17,6 +17,7 @@ back whether the labels are in order, and widens half precision.)
 tensor(0.2222)
 """
 
+from ncbook.metrics.approximation import rank_error
 from ncbook.metrics.collapse import (
     cdnv,
     cdnv_matrix,
@@ -66,6 +67,7 @@ __all__ = [
     "nc4_papyan",
     "off_diagonal",
     "orthogonal_distance",
+    "rank_error",
     "simplex_distance",
     "strong_collapse",
     "subspace_distance",

@@ -220,6 +220,46 @@ class ShallowReLU:
         G = slope.unsqueeze(-1) * towards
         return log_L, self.pack(self.X.mT @ ((G @ V) * active), G.mT @ features)
 
+    def loss_gradient(self, theta: Tensor, X: Tensor, y: Tensor) -> Tensor:
+        """Return the gradient of the mean cross-entropy over given samples, for SGD.
+
+        Parameters
+        ----------
+        theta : Tensor
+            ``(R, P)``.
+        X : Tensor
+            A mini-batch, ``(b, D)`` shared by all runs, or one a run, ``(R, b, D)``.
+        y : Tensor
+            Their labels, ``(b,)`` or ``(R, b)``, int64.
+
+        Returns
+        -------
+        Tensor
+            ``(R, P)``, each run by itself.
+
+        Raises
+        ------
+        ValueError
+            The model has another loss.
+        """
+        if self.loss != CROSS_ENTROPY:
+            raise ValueError(
+                f"The model has the {self.loss} loss; the gradient over mini-batches is there for "
+                "the cross-entropy loss."
+            )
+        W, V = self.unpack(theta)
+        runs = len(theta)
+        # Neurons by rows: on shared samples those of all runs are one matrix, and one product.
+        shared = X.ndim == 2
+        W = W.mT.reshape(-1, self.D) if shared else W.mT
+        features = (W @ X.mT).relu_().reshape(runs, self.width, -1)
+        slope = (V @ features).softmax(-2) - one_hot(y, self.K).mT
+        slope = slope.div_(X.shape[-2])
+        towards = (V.mT @ slope).mul_(features > 0)
+        towards = towards.flatten(0, 1) if shared else towards
+        grad_W = (towards @ X).reshape(runs, self.width, self.D)
+        return self.pack(grad_W.mT, slope @ features.mT)
+
     # --- What the neurons do --------------------------------------------------------------------
 
     def groups(self, theta: Tensor) -> Tensor:

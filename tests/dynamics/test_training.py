@@ -89,6 +89,38 @@ def test_a_batch_is_a_loop_over_seeds_and_repeats_itself(examples):
     assert not torch.allclose(together.final[0], together.final[1])
 
 
+def test_a_rate_a_run(examples):
+    start, seeds = MODEL.start((0, 1, 2), RUN), (0, 1, 2)
+    rates = torch.tensor([0.01, 0.05, 0.1], dtype=torch.float64)
+    together = train(
+        MODEL.loss_gradient, start, *examples, epochs=4, rate=rates, batch=8, seeds=seeds
+    )
+    for run, rate in enumerate(rates.tolist()):
+        alone = course(examples, seeds=seeds, rate=rate, epochs=4, decay=5e-4, drops=(1 / 3, 2 / 3))
+        torch.testing.assert_close(together.final[run], alone.final[run], rtol=1e-9, atol=1e-11)
+        assert (together.final[run - 1] - alone.final[run - 1]).abs().max() > 1e-4  # control
+
+
+def test_runs_of_one_seed_share_their_mini_batches(examples):
+    start = MODEL.start((0, 1, 2), RUN)
+    settings = {"epochs": 5, "rate": 0.05, "batch": 8}
+    shapes = set()
+
+    def gradient(z, part, targets):
+        shapes.add((part.dim(), targets.dim()))
+        return MODEL.loss_gradient(z, part, targets)
+
+    shared = train(gradient, start, *examples, seeds=(7, 7, 7), **settings)
+    assert shapes == {(2, 1)}
+    for run in range(3):
+        alone = train(gradient, start[[run]], *examples, seeds=(7,), **settings)
+        torch.testing.assert_close(shared.final[run], alone.final[0], rtol=1e-9, atol=1e-11)
+    other = train(gradient, start, *examples, seeds=(7, 8, 7), **settings)
+    assert shapes == {(2, 1), (3, 2)}
+    torch.testing.assert_close(shared.final[::2], other.final[::2], rtol=1e-9, atol=1e-11)
+    assert (shared.final[1] - other.final[1]).abs().max() > 1e-4  # control: its order matters
+
+
 def test_records_observables_and_states_at_chosen_epochs(examples):
     x, labels = examples
     observe = MODEL.progress(x, labels)
@@ -155,6 +187,8 @@ def test_first_zero():
     ("changes", "message"),
     [
         ({"rate": 0.0}, "rate > 0"),
+        ({"rate": torch.tensor([0.1, 0.0, 0.1])}, "rate > 0"),
+        ({"rate": torch.tensor([0.1, 0.1])}, r"rate has shape \(2,\)"),
         ({"momentum": 1.0}, "momentum = 1.0"),
         ({"decay": -1e-3}, "decay >= 0"),
         ({"epochs": 0}, "at least 1 epoch"),

@@ -129,6 +129,32 @@ def test_the_derivative_of_relu_at_zero_is_zero():
     assert V.tolist() == [[pytest.approx(-e)]]
 
 
+@pytest.mark.parametrize("K", [2, 3])
+def test_the_gradient_over_a_mini_batch_is_autograds(K):
+    model = network(K, "cross-entropy")
+    theta = normal(4, model.size, seed=2)
+    X, y = normal(4, 11, model.D, seed=3), torch.arange(44).reshape(4, 11) % K
+    own = model.loss_gradient(theta, X, y)
+    shared = model.loss_gradient(theta, X[0], y[0])
+    for run in range(4):
+        for gradient, sample in ((own, run), (shared, 0)):
+            z = theta[run].clone().requires_grad_()
+            W, V = model.unpack(z)
+            logits = torch.relu(X[sample] @ W) @ V.T
+            torch.nn.functional.cross_entropy(logits, y[sample]).backward()
+            assert worst(gradient[run], z.grad) < 1e-13
+            # Control: another run's samples give another gradient.
+            assert sample == run or worst(own[run], z.grad) > 1e-3
+    whole = model.loss_gradient(theta, model.X, model.y)
+    assert worst(whole * len(model.y), -model.field(theta)) < 1e-12
+
+
+def test_the_gradient_over_a_mini_batch_is_for_cross_entropy():
+    model = network(2, "logistic")
+    with pytest.raises(ValueError, match="has the logistic loss"):
+        model.loss_gradient(normal(1, model.size), model.X, model.y)
+
+
 def test_a_frozen_pattern_gives_a_smooth_field():
     """With the state's own pattern it is the field; beyond a kink it goes on as before it."""
     model = network(3, "cross-entropy")
