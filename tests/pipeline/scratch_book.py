@@ -91,8 +91,7 @@ class Book:
             text=True,
             # As a terminal would: a shell that runs the tests in the background lets its children
             # ignore Ctrl-C, and theirs inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            **options,
+            **{"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | options,
         )
 
     def do(self, *arguments: str, expect: int = 0, **options) -> str:
