@@ -42,9 +42,7 @@ def rank_error(rows: Tensor, rank: int, *, centred: bool = True, squared: bool =
     ValueError
         ``rows`` is not a floating-point (..., n, D), or ``rank`` is negative.
     """
-    _checks.floating("rows", rows, "(..., n, D)")
-    if rank < 0:
-        raise ValueError(f"rank is {rank}, but a number of components, 0 or more, is expected.")
+    _check(rows, rank)
     if centred:
         rows = rows - rows.mean(-2, keepdim=True)
     unit = frobenius_unit(rows)
@@ -53,3 +51,33 @@ def rank_error(rows: Tensor, rank: int, *, centred: bool = True, squared: bool =
     singular = torch.linalg.svdvals(torch.where(finite[..., None, None], unit, 0))
     value = singular[..., rank:].square().sum(-1)
     return torch.where(finite, value if squared else value.sqrt(), torch.nan)
+
+
+@torch.no_grad()
+def rank_residual(rows: Tensor, rank: int, *, centred: bool = True) -> Tensor:
+    """Return what the best approximation of rank r leaves of each row: (..., n, D).
+
+    The squares of its entries, summed over rows, say which of the D coordinates the error of
+    :func:`rank_error` is made of; summed over coordinates, which rows.
+
+    Parameters
+    ----------
+    rows, rank, centred
+        As in :func:`rank_error`.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`rank_error`.
+    """
+    _check(rows, rank)
+    if centred:
+        rows = rows - rows.mean(-2, keepdim=True)
+    axes = torch.linalg.svd(rows, full_matrices=False).Vh[..., :rank, :]
+    return rows - rows @ axes.mT @ axes
+
+
+def _check(rows: Tensor, rank: int) -> None:
+    _checks.floating("rows", rows, "(..., n, D)")
+    if rank < 0:
+        raise ValueError(f"rank is {rank}, but a number of components, 0 or more, is expected.")

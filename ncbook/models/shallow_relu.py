@@ -220,7 +220,9 @@ class ShallowReLU:
         G = slope.unsqueeze(-1) * towards
         return log_L, self.pack(self.X.mT @ ((G @ V) * active), G.mT @ features)
 
-    def loss_gradient(self, theta: Tensor, X: Tensor, y: Tensor) -> Tensor:
+    def loss_gradient(
+        self, theta: Tensor, X: Tensor, y: Tensor, gates: Tensor | None = None
+    ) -> Tensor:
         """Return the gradient of the mean cross-entropy over given samples, for SGD.
 
         Parameters
@@ -231,6 +233,9 @@ class ShallowReLU:
             A mini-batch, ``(b, D)`` shared by all runs, or one a run, ``(R, b, D)``.
         y : Tensor
             Their labels, ``(b,)`` or ``(R, b)``, int64.
+        gates : Tensor, optional
+            Vectors g_j, ``(R, D, h)``, that decide in the weights' place: neuron j gives
+            <w_j, x> where <g_j, x> > 0 and 0 elsewhere. With it the network is linear in W.
 
         Returns
         -------
@@ -252,10 +257,16 @@ class ShallowReLU:
         # Neurons by rows: on shared samples those of all runs are one matrix, and one product.
         shared = X.ndim == 2
         W = W.mT.reshape(-1, self.D) if shared else W.mT
-        features = (W @ X.mT).relu_().reshape(runs, self.width, -1)
+        features = (W @ X.mT).reshape(runs, self.width, -1)
+        if gates is None:
+            active = features > 0
+        else:
+            gates = gates.mT.reshape(-1, self.D) if shared else gates.mT
+            active = (gates @ X.mT).reshape(features.shape) > 0
+        features = features.mul_(active)
         slope = (V @ features).softmax(-2) - one_hot(y, self.K).mT
         slope = slope.div_(X.shape[-2])
-        towards = (V.mT @ slope).mul_(features > 0)
+        towards = (V.mT @ slope).mul_(active)
         towards = towards.flatten(0, 1) if shared else towards
         grad_W = (towards @ X).reshape(runs, self.width, self.D)
         return self.pack(grad_W.mT, slope @ features.mT)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncbook.metrics import rank_error
+from ncbook.metrics.approximation import rank_error, rank_residual
 from ncbook.runtime import generator
 
 
@@ -59,6 +59,21 @@ def test_rays_have_as_many_dimensions_as_there_are():
     assert rank_error(features, 3, centred=False) < 1e-28
     assert rank_error(features, 3) < 1e-28
     assert rank_error(features, 2, centred=False) > 0.2
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_the_residual_is_what_the_error_measures(centred):
+    matrix = rows(6, 2, 11, 5) + 1
+    left = rank_residual(matrix, 2, centred=centred)
+    whole = matrix - matrix.mean(-2, keepdim=True) if centred else matrix
+    shares = left.square().sum((-2, -1)) / whole.square().sum((-2, -1))
+    torch.testing.assert_close(shares, rank_error(matrix, 2, centred=centred))
+    # What was taken away has rank 2, and lies in other dimensions than what is left.
+    taken = whole - left
+    assert torch.linalg.matrix_rank(taken).tolist() == [2, 2]
+    assert (left @ taken.mT).abs().max() < 1e-12
+    # Control: what another rank leaves is not orthogonal to it.
+    assert (rank_residual(matrix, 1, centred=centred) @ taken.mT).abs().max() > 1e-2
 
 
 def test_leading_dimensions_are_runs_and_bad_ones_stay_alone():

@@ -149,6 +149,25 @@ def test_the_gradient_over_a_mini_batch_is_autograds(K):
     assert worst(whole * len(model.y), -model.field(theta)) < 1e-12
 
 
+def test_gates_decide_in_the_weights_place():
+    model = network(3, "cross-entropy")
+    theta, X = normal(2, model.size, seed=4), normal(2, 9, model.D, seed=5)
+    y, gates = torch.arange(18).reshape(2, 9) % 3, normal(2, model.D, model.width, seed=6)
+    own = model.loss_gradient(theta, X, y, gates)
+    shared = model.loss_gradient(theta, X[0], y[0], gates)
+    for run in range(2):
+        for gradient, sample in ((own, run), (shared, 0)):
+            z = theta[run].clone().requires_grad_()
+            W, V = model.unpack(z)
+            logits = ((X[sample] @ W) * (X[sample] @ gates[run] > 0)) @ V.T
+            torch.nn.functional.cross_entropy(logits, y[sample]).backward()
+            assert worst(gradient[run], z.grad) < 1e-13
+    W, _ = model.unpack(theta)
+    plain = model.loss_gradient(theta, X, y)
+    assert worst(model.loss_gradient(theta, X, y, W), plain) < 1e-13
+    assert worst(own, plain) > 1e-2  # control: other gates are other networks
+
+
 def test_the_gradient_over_a_mini_batch_is_for_cross_entropy():
     model = network(2, "logistic")
     with pytest.raises(ValueError, match="has the logistic loss"):
