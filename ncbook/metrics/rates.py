@@ -1,5 +1,6 @@
-"""Rates: the slope of a logarithm."""
+"""Rates: the slope of a logarithm, and how sure a success rate is."""
 
+import torch
 from torch import Tensor
 
 
@@ -27,3 +28,40 @@ def slope(x: Tensor, y: Tensor) -> Tensor:
     dx = x - x.mean(-1, keepdim=True)
     dy = y - y.mean(-1, keepdim=True)
     return (dx * dy).sum(-1) / dx.square().sum(-1)
+
+
+def wilson_interval(successes: Tensor, trials: int, z: float = 1.959963984540054) -> Tensor:
+    """Return Wilson's confidence interval of a success rate, at 95 per cent by default.
+
+    The rates p for which the measured one lies within z standard deviations of p; never empty and
+    never outside [0, 1], also where all trials succeed (Wilson 1927).
+
+    Parameters
+    ----------
+    successes : Tensor
+        Counts, any shape ``(...)``.
+    trials : int
+        Number of trials behind each count.
+    z : float
+        Quantile of the normal distribution.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(..., 2)``: lower and upper end.
+
+    Raises
+    ------
+    ValueError
+        A count is negative or larger than the number of trials.
+    """
+    if trials < 1 or bool(((successes < 0) | (successes > trials)).any()):
+        raise ValueError(
+            f"Counts from {float(successes.min()):g} to {float(successes.max()):g} in {trials} "
+            "trials: expected counts from 0 to the number of trials, which is at least 1."
+        )
+    rate, share = successes / trials, z * z / trials
+    middle = rate + share / 2
+    half = (share * (rate * (1 - rate) + share / 4)).clamp_min(0).sqrt()
+    ends = torch.stack([middle - half, middle + half], -1) / (1 + share)
+    return ends.clamp(0, 1)

@@ -1,11 +1,13 @@
-"""Slopes: exact on lines, blind to no point, clear about too few."""
+"""Slopes: exact on lines, blind to no point, clear about too few. Intervals: as SciPy's."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncbook.metrics.rates import slope
+from scipy.stats import binomtest
+
+from ncbook.metrics.rates import slope, wilson_interval
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5), st.integers(2, 9))
@@ -33,3 +35,30 @@ def test_nan_is_passed_on_and_too_few_points_are_refused():
     assert slope(x, torch.tensor([0.0, torch.nan])).isnan()
     with pytest.raises(ValueError, match="at least 2 points; got 1"):
         slope(x[:1], x[:1])
+
+
+@given(st.integers(1, 300), st.data())
+def test_wilson_interval_is_scipys(trials, data):
+    successes = data.draw(st.integers(0, trials))
+    found = wilson_interval(torch.tensor([successes]), trials)[0].tolist()
+    expected = binomtest(successes, trials).proportion_ci(method="wilson")
+    assert found == pytest.approx([expected.low, expected.high], abs=1e-7)
+
+
+def test_wilson_interval_covers_the_rate_about_as_often_as_it_says():
+    """Over all counts of 60 trials at a rate of 0.3; the rate itself is no such interval."""
+    counts = torch.arange(61, dtype=torch.float64)
+    weights = torch.distributions.Binomial(60, torch.tensor(0.3, dtype=torch.float64))
+    chance = weights.log_prob(counts).exp()
+    ends = wilson_interval(counts, 60)
+    inside = (ends[:, 0] <= 0.3) & (ends[:, 1] >= 0.3)
+    assert 0.92 < float(chance[inside].sum()) < 0.98
+    narrow = wilson_interval(counts, 60, z=1.0)
+    inside = (narrow[:, 0] <= 0.3) & (narrow[:, 1] >= 0.3)
+    assert float(chance[inside].sum()) < 0.8
+
+
+@pytest.mark.parametrize("successes, trials", [(-1, 5), (6, 5), (0, 0)])
+def test_impossible_counts_are_refused(successes, trials):
+    with pytest.raises(ValueError, match="expected counts from 0"):
+        wilson_interval(torch.tensor([successes]), trials)
