@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from scipy.stats import binomtest
 
 from ncbook.metrics.rates import slope, wilson_interval
@@ -40,7 +39,7 @@ def test_nan_is_passed_on_and_too_few_points_are_refused():
 @given(st.integers(1, 300), st.data())
 def test_wilson_interval_is_scipys(trials, data):
     successes = data.draw(st.integers(0, trials))
-    found = wilson_interval(torch.tensor([successes]), trials)[0].tolist()
+    found = wilson_interval(torch.tensor([successes], dtype=torch.float64), trials)[0].tolist()
     expected = binomtest(successes, trials).proportion_ci(method="wilson")
     assert found == pytest.approx([expected.low, expected.high], abs=1e-7)
 
