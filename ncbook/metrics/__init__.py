@@ -41,6 +41,7 @@ from ncbook.metrics.frames import (
     orthogonal_distance,
     simplex_distance,
 )
+from ncbook.metrics.rays import largest_angle, largest_overlap, min_zhu_vidal
 from ncbook.metrics.statistics import ClassAccumulator, ClassStatistics, class_statistics
 from ncbook.metrics.strong_collapse import StrongCollapse, strong_collapse, subspace_distance
 
@@ -56,8 +57,11 @@ __all__ = [
     "directions",
     "equiangularity",
     "equinorm",
+    "largest_angle",
+    "largest_overlap",
     "max_angle",
     "measures",
+    "min_zhu_vidal",
     "nc1_min_zhu_vidal",
     "nc1_papyan",
     "nc1_wu_mondelli",
