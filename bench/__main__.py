@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench import figure_1, metrics
+from bench import figure_1, metrics, mnist
 from ncbook import files
 
 MEASURED = ("bench", "ncbook/dynamics", "ncbook/models", "ncbook/metrics")
@@ -33,14 +33,24 @@ def main(arguments: list[str] | None = None) -> int:
     with figure_1.one_thread():
         nc1 = metrics.rows((64,), 500) if options.quick else metrics.rows()
         metrics.show(nc1)
+        problem = mnist.Problem.at_hand(options.quick)
+        _say(f"\n{mnist.head(problem)}")
+        digits = mnist.rows(problem, say=_say)
     wrong = report.wrong + [
         f"NC1, {row['method']} at D = {row['D']}: differs from ours by {row['error']:.1e}, "
         f"relative; expected at most {metrics.TOLERANCE:g}."
         for row in nc1
         if not row["agrees"]
     ]
+    wrong += [
+        f"MNIST, {row['method']}, {row['dtype']}: {row['apart']:.1f} standard deviations from "
+        f"ours; expected at most {mnist.SPREADS:g}."
+        for row in digits
+        if not row["agrees"]
+    ]
     if options.save:
-        content = {"provenance": provenance() | load} | report.tables | {"metrics": nc1}
+        tables = report.tables | {"metrics": nc1, "mnist": digits}
+        content = {"provenance": provenance() | load} | tables
         path = files.root() / "results" / "bench" / f"{options.save}.json"
         files.write_atomic(path, json.dumps(content, indent=1) + "\n")
         _say(f"\nWritten: results/bench/{path.name}")

@@ -43,7 +43,7 @@ def correlation_rows(cosines: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """
     order = np.argsort(labels, kind="stable")
     i, j = np.tril_indices(len(order))
-    ordered = cosines[np.ix_(order, order)][i, j].round(3)
+    ordered = cosines[np.ix_(order, order)][i, j].round(2)
     return pd.DataFrame({"first": i, "second": j, "class": labels[order][i], "cosine": ordered})
 
 
@@ -301,23 +301,25 @@ def course(table: pd.DataFrame, layout: str) -> Figure:
 # --- Where 0.2% is reached ----------------------------------------------------------------------
 
 
-def windows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each start and rate, when the error is at most 0.2%, and its least value.
+def windows(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return, for each run, when the features' error is at most 0.2%, and its least value.
 
     Parameters
     ----------
     table : DataFrame
-        One row a run and an epoch: ``sigma``, ``rate``, ``epoch``, ``pca`` (a share). Between two
-        recorded epochs the error is taken to be exponential.
+        One row a run and an epoch: ``epoch``, ``pca`` (a share) and the columns that name the run.
+        Between two recorded epochs the error is taken to be exponential.
+    by : sequence of str
+        The columns that name the run.
 
     Returns
     -------
     DataFrame
-        ``sigma``, ``rate``, ``enters`` and ``leaves`` in epochs (NaN where it does not), and
-        ``least`` in per cent.
+        The columns that name the run, ``enters`` and ``leaves`` in epochs (NaN where it does not),
+        and ``least`` in per cent.
     """
     rows = []
-    for (sigma, rate), part in table.groupby(["sigma", "rate"], sort=False):
+    for run, part in table.groupby(list(by), sort=False):
         error, epoch = part["pca"].to_numpy() * 100, part["epoch"].to_numpy(float)
         low = int(error.argmin())
         enters = leaves = np.nan
@@ -327,8 +329,8 @@ def windows(table: pd.DataFrame) -> pd.DataFrame:
             after = np.nonzero(error[low:] > PAPER)[0]
             if len(after):
                 leaves = _crossing(epoch, error, low + after[0] - 1)
-        rows.append([sigma, rate, enters, leaves, error[low]])
-    return pd.DataFrame(rows, columns=["sigma", "rate", "enters", "leaves", "least"])
+        rows.append([*run, enters, leaves, error[low]])
+    return pd.DataFrame(rows, columns=[*by, "enters", "leaves", "least"])
 
 
 def _crossing(epoch: np.ndarray, error: np.ndarray, before: int) -> float:
@@ -358,11 +360,10 @@ def passage(table: pd.DataFrame, layout: str, *, end: float) -> Figure:
         for rate, run in part[part["epoch"] > 0].groupby("rate", sort=False):
             ax.plot(run["rate"] * run["epoch"], 100 * run["pca"], color=colour, lw=1.1,
                     ls=rates[rate]["linestyle"], marker=rates[rate]["marker"], ms=3.2)  # fmt: skip
-        last = part[part["rate"] == part["rate"].max()].iloc[-1]
-        ax.annotate(f"$10^{{{np.log10(sigma):.0f}}}$",
-                    (last["rate"] * last["epoch"], 100 * last["pca"]),
-                    xytext=(4, 0), textcoords="offset points", color=colour, va="center",
-                    annotation_clip=False)  # fmt: skip
+        low = part.loc[part["pca"].idxmin()]
+        ax.annotate(f"start $10^{{{np.log10(sigma):.0f}}}$",
+                    (low["rate"] * low["epoch"], 100 * low["pca"]), xytext=(4, -7),
+                    textcoords="offset points", color=colour, va="top")  # fmt: skip
     for rate, look in rates.items():
         ax.plot([], [], color=INK, lw=1.1, ms=3.2, ls=look["linestyle"], marker=look["marker"],
                 label=f"rate {rate:g}")  # fmt: skip
@@ -371,7 +372,7 @@ def passage(table: pd.DataFrame, layout: str, *, end: float) -> Figure:
     ax.set_yscale("log")
     ax.set_xlabel("learning rate times epochs")
     ax.set_ylabel("what 3 components leave out, %")
-    ax.text(1.0, 1.02, "start", transform=ax.transAxes, ha="left", va="bottom", fontsize=8)
+    ax.margins(y=0.1)
     shared_legend(fig, layout)
     return fig
 

@@ -12,7 +12,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # bench is not installed with the package
 
-from bench import figure_1, methods  # noqa: E402
+from bench import figure_1, methods, mnist  # noqa: E402
 from bench.__main__ import main  # noqa: E402
 
 SMALL = figure_1.SMALL
@@ -52,6 +52,12 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
     assert all(row["accuracy"] <= row["level"] for row in content["flow"])
     assert all(row["difference"] <= figure_1.SAME for row in content["descent"])
     assert content["metrics"] and content["limit"] and content["threads"]
+    assert [(row["method"], row["dtype"]) for row in content["mnist"]] == [
+        (method, dtype)
+        for dtype in ("float64", "float32")
+        for method in (mnist.OURS, mnist.SHARED, mnist.ROWS, mnist.LOADER)
+    ]
+    assert all(row["apart"] <= mnist.SPREADS for row in content["mnist"])
     assert {"date", "processor", "cores", "torch", "sources"} <= set(content["provenance"])
     for text in (printed, written):
         assert str(tmp_path) not in text and str(ROOT) not in text
@@ -141,5 +147,38 @@ def test_metrics_that_differ_are_an_error(monkeypatch, capsys):
 
     monkeypatch.setattr(metrics, "rows", spoilt)
     monkeypatch.setattr(figure_1, "run", lambda quick, say: figure_1.Report({}, []))
+    monkeypatch.setattr(mnist, "rows", lambda problem, say: [])
     assert main(["--quick"]) == 1
     assert "differs from ours by 1.0e-03" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def digits():
+    problem = mnist.Problem.at_hand(quick=True)
+    data = problem.data(torch.float64)
+    states = mnist.ours(problem, data, problem.start(data))
+    return problem, data, mnist.measured(problem, data, states)
+
+
+def test_a_plain_loop_trains_the_same_network(digits):
+    problem, data, _ = digits
+    short = figure_1.replace(problem, epochs=1, seeds=2, batch=len(data.train))
+    start = short.start(data)
+    # With all images in a batch their order is but a matter of rounding.
+    ours = mnist.ours(short, data, start)
+    for loader in (True, False):
+        plain = mnist.loop(short, data, start, loader)
+        assert figure_1.difference(plain, ours) < 1e-10
+        other = mnist.loop(figure_1.replace(short, rate=0.11), data, start, loader)
+        assert figure_1.difference(other, ours) > 1e-3  # control
+
+
+def test_runs_that_differ_by_more_than_the_spread_are_noticed(digits):
+    problem, data, reference = digits
+    shared = mnist.ours(problem, data, problem.start(data), shared=True)
+    assert mnist.distance(mnist.measured(problem, data, shared), reference) <= mnist.SPREADS
+    slower = figure_1.replace(problem, rate=0.9 * problem.rate)
+    states = mnist.ours(slower, data, slower.start(data))
+    assert mnist.distance(mnist.measured(problem, data, states), reference) > mnist.SPREADS
+    states[0, 0] = math.nan
+    assert mnist.distance(mnist.measured(problem, data, states), reference) == math.inf
