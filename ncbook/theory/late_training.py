@@ -76,8 +76,8 @@ class LateTraining:
     shift : Tensor
         c gamma ``|w|^2`` - R in the limit, ``(*batch, K)``.
     forgetting : Tensor
-        Another offset decays like exp(-forgetting R), ``(*batch, K)``; infinity if the margin
-        has one sample, 0 nowhere.
+        Another offset decays like exp(-forgetting R), ``(*batch, K)``; infinity where the margin
+        has one sample. The prediction holds from R of many times 1/forgetting on.
     margins : Tensor
         gamma, ``(*batch, K)``.
     c : float
@@ -215,8 +215,8 @@ def _offset(
 def _forgetting(margin: np.ndarray, shares: np.ndarray, gamma: float) -> float:
     """Return lambda / (2 gamma^2), lambda the least variance of the margin's samples in their span.
 
-    Along the flow dR = 2 c^2 gamma^2 |w|^2 ds and d' = -c^2 |w|^2 Cov (d - delta/|w|), in the time
-    s in which log L falls.
+    Along the flow dR = 2 c^2 gamma^2 ``|w|^2`` ds and d' = -c^2 ``|w|^2`` Cov (d - delta/``|w|``), in
+    the time s of theta' = -grad L / L.
     """
     centred = (margin - shares @ margin) * np.sqrt(shares)[:, None]
     values = np.linalg.svd(centred, compute_uv=False) ** 2
