@@ -215,8 +215,8 @@ def _offset(
 def _forgetting(margin: np.ndarray, shares: np.ndarray, gamma: float) -> float:
     """Return lambda / (2 gamma^2), lambda the least variance of the margin's samples in their span.
 
-    Along the flow dR = 2 c^2 gamma^2 ``|w|^2`` ds and d' = -c^2 ``|w|^2`` Cov (d - delta/``|w|``), in
-    the time s of theta' = -grad L / L.
+    In the time s of theta' = -grad L / L, dR = 2 c^2 gamma^2 ``|w|^2`` ds and
+    d' = -c^2 ``|w|^2`` Cov (d - delta/``|w|``).
     """
     centred = (margin - shares @ margin) * np.sqrt(shares)[:, None]
     values = np.linalg.svd(centred, compute_uv=False) ** 2
