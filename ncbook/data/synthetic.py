@@ -177,7 +177,7 @@ def orthogonally_separable(
     return Labelled(run.tensor(torch.stack(X)), y.to(run.device))
 
 
-def augment(X: Tensor, constant: float) -> Tensor:
+def augment(X: Tensor, constant: float | Tensor) -> Tensor:
     """Append a constant coordinate to every point: a bias in the layer that reads them.
 
     Min, Zhu and Vidal, Appendix A: with biases, the theory asks that the data be orthogonally
@@ -187,8 +187,9 @@ def augment(X: Tensor, constant: float) -> Tensor:
     ----------
     X : Tensor
         Shape ``(..., n, D)``.
-    constant : float
-        The coordinate.
+    constant : float or Tensor
+        The coordinate: a number, or one for each data set, of a shape that broadcasts with the
+        leading dimensions of X.
 
     Returns
     -------
@@ -198,11 +199,14 @@ def augment(X: Tensor, constant: float) -> Tensor:
     Raises
     ------
     ValueError
-        The constant is not a finite number.
+        The constant is not finite.
     """
-    if not math.isfinite(constant):
-        raise ValueError(f"constant = {constant}: expected a finite number.")
-    return torch.cat([X, torch.full_like(X[..., :1], constant)], dim=-1)
+    constant = torch.as_tensor(constant, dtype=X.dtype, device=X.device)
+    if not constant.isfinite().all():
+        raise ValueError(f"constant = {constant}: expected finite numbers.")
+    batch = torch.broadcast_shapes(constant.shape, X.shape[:-2])
+    column = constant[..., None, None].expand(*batch, X.shape[-2], 1)
+    return torch.cat([X.expand(*batch, *X.shape[-2:]), column], dim=-1)
 
 
 def _corners(support: int | None) -> int:

@@ -251,9 +251,20 @@ def test_augmented_points_have_the_constant_last():
     assert (longer @ longer.mT - products).abs().max() < 1e-14
 
 
+def test_each_data_set_can_have_its_constants():
+    data = orthogonally_separable(RUN, [0, 1], 2, 3, 4)
+    constants = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    longer = augment(data.X, constants)
+    assert longer.shape == (3, 2, 8, 4)
+    for i in range(3):
+        for run in range(2):
+            want = augment(data.X[run], float(constants[i, run]))
+            assert torch.equal(longer[i, run], want)
+
+
 @pytest.mark.parametrize("constant", [math.nan, math.inf])
 def test_a_constant_that_is_no_number_is_refused(constant):
-    with pytest.raises(ValueError, match=f"constant = {constant}: expected a finite number"):
+    with pytest.raises(ValueError, match=f"constant = {constant}: expected finite numbers"):
         augment(torch.ones(2, 3), constant)
 
 
