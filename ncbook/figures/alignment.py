@@ -403,8 +403,8 @@ def rates(table: pd.DataFrame, layout: str) -> Figure:
     fig, (ax,) = new_figure(layout, 1, ratio=(0.42, 0.75))
     style = looks(list(table["kind"].unique()))
     for kind, rows in table.groupby("kind", sort=False):
-        ax.semilogy(rows["time"], rows["deviation"], linestyle="none", label=kind,
-                    marker=style[kind]["marker"], color=style[kind]["color"], alpha=0.6)  # fmt: skip
+        look = {**style[kind], "linestyle": "none"}
+        ax.semilogy(rows["time"], rows["deviation"], alpha=0.6, label=kind, **look)
     end = np.array([0.0, table["time"].max()])
     ax.semilogy(end, np.exp(-end), color=INK, lw=1, linestyle="--", label=r"$e^{-\rho t}$")
     ax.semilogy(end, np.exp(end), color=INK, lw=1, linestyle=":", label=r"$e^{+\rho t}$")

@@ -15,6 +15,7 @@ samples are longer: the neuron can leave its group.
 Shapes as in :mod:`ncbook.theory.assumptions`.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -96,3 +97,22 @@ def edge(
         share_w = share_w + step * fine_w.unsqueeze(-2)
         share_v = share_v + step * fine_v.unsqueeze(-2)
     return unit_columns(torch.lerp(W, far_W, share_w)), unit_columns(torch.lerp(V, far_V, share_v))
+
+
+def coverage(share: float, K: int, widths: Sequence[int]) -> list[float]:
+    """Return the chance that h independent neurons reach all K classes, for some h.
+
+    sum over j of (-1)^j (K choose j) (1 - j share)^h, where each neuron ends in a given class with
+    probability ``share``. While outputs are small neurons do not see each other.
+
+    Source: inclusion and exclusion; derived for random starts.
+
+    Raises
+    ------
+    ValueError
+        The share is not in [0, 1/K].
+    """
+    if not 0 <= share <= (1 + 1e-12) / K:
+        raise ValueError(f"share = {share}: expected a probability up to 1/K = {1 / K:g}.")
+    rest = [max(1 - j * share, 0.0) for j in range(K + 1)]
+    return [sum((-1) ** j * math.comb(K, j) * rest[j] ** h for j in range(K + 1)) for h in widths]

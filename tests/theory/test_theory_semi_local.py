@@ -1,5 +1,6 @@
 """The edge of Assumption 4: inside, at the edge, and what lies beyond."""
 
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.runtime import start
 from ncbook.theory.alignment import pseudo_labels
 from ncbook.theory.assumptions import semi_local
-from ncbook.theory.semi_local import edge, safe_cosine
+from ncbook.theory.semi_local import coverage, edge, safe_cosine
 
 
 def pairs(K, h=12, seed=0):
@@ -82,3 +83,22 @@ def test_runs_do_not_touch_each_other():
     )
     alone = edge(W, V, far_W, far_V, X, y, 0.9)
     assert torch.equal(both[0][0], alone[0]) and torch.equal(both[1][0], alone[1])
+
+
+@pytest.mark.parametrize("K, share", [(2, 0.5), (2, 0.4), (3, 0.25), (4, 0.25)])
+def test_coverage_is_what_counting_all_outcomes_gives(K, share):
+    """Each neuron is in class 0, ..., K - 1 or in none: add up the chances of what covers all."""
+    chances = [share] * K + [1 - K * share]
+    for h in (1, 2, 4):
+        total = sum(
+            math.prod(chances[outcome] for outcome in outcomes)
+            for outcomes in itertools.product(range(K + 1), repeat=h)
+            if set(range(K)) <= set(outcomes)
+        )
+        assert coverage(share, K, [h])[0] == pytest.approx(total, abs=1e-14)
+    assert coverage(share, K, [4])[0] != pytest.approx(coverage(share * 0.9, K, [4])[0], abs=1e-3)
+
+
+def test_coverage_refuses_more_than_all():
+    with pytest.raises(ValueError, match="up to 1/K"):
+        coverage(0.6, 2, [4])
