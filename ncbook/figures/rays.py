@@ -19,7 +19,8 @@ from ncbook.figures.style import (
 )
 
 GREY = "#808080"
-VIEW = (0.86, 0.5, 0.34)  # where the eye stands: no axis hides another
+VIEW = (0.79, 0.29, 0.54)  # where the eye stands: no two lines are one
+AXIS = 1.1  # the length to which coordinate axes are drawn
 ROW = 0.75  # the longest row of the classifier, in units of the longest feature
 
 # --- The picture --------------------------------------------------------------------------------
@@ -79,12 +80,13 @@ def picture(table: pd.DataFrame, layout: str) -> Figure:
     hollow mark at the end; the coordinate axes are grey.
     """
     panels = list(table["panel"].unique())
-    fig, axes = new_figure(layout, len(panels), ratio=(1.12, 0.85))
+    fig, axes = new_figure(layout, len(panels), ratio=(1.2, 0.85))
     right, up = _screen()
+    (left_end, right_end), (low, high) = _extent(table)
     style = looks(sorted(table["class"].unique()))
     for ax, panel in zip(axes, panels, strict=True):
         part = table[table["panel"] == panel]
-        for end in 1.12 * np.eye(3):
+        for end in AXIS * np.eye(3):
             ax.plot([0, end @ right], [0, end @ up], color=GREY, linewidth=0.9, linestyle="-")
         for k, rows in part.groupby("class"):
             look = style[k]
@@ -97,7 +99,8 @@ def picture(table: pd.DataFrame, layout: str) -> Figure:
             ax.plot([0, row @ right], [0, row @ up], color=look["color"], linestyle=LINES[1],
                     marker=look["marker"], markevery=[1], markerfacecolor="none",
                     label=f"classifier {k}")  # fmt: skip
-        ax.set(xticks=[], yticks=[], title=panel, xlim=(-1.15, 1.15), ylim=(-0.85, 1.2))
+        ax.set(xticks=[], yticks=[], title=panel)
+        ax.set(xlim=(left_end - 0.1, right_end + 0.1), ylim=(low - 0.1, high + 0.1))
         ax.set_aspect("equal")
         ax.spines[:].set_visible(False)
     shared_legend(fig, layout, axes[:1], columns=3)
@@ -108,6 +111,7 @@ def turnable(table: pd.DataFrame) -> go.Figure:
     """Draw the table of :func:`picture_rows` in space: the first panel beside the others.
 
     Buttons choose which of the other panels is in the right scene. Both scenes can be turned.
+    Rows of the classifier are thick lines.
     """
     first, *others = table["panel"].unique()
     fig = go.Figure()
@@ -123,13 +127,22 @@ def turnable(table: pd.DataFrame) -> go.Figure:
         moved = {axis: [list(trace[axis]) for trace in traces] for axis in "xyz"}
         title = {"annotations[1].text": panel}
         buttons.append({"label": panel, "method": "update", "args": [moved, title, second]})
+    # The middle of what is drawn, as the eye sees it, is the middle of the scene.
+    extent, points = _extent(table), _points(table)
+    middle = sum(np.mean(ends) * way for ends, way in zip(extent, _screen(), strict=True))
+    reach = 1.05 * np.abs(points - middle).max()  # what is outside of it is not drawn
+    side = 2.34 * reach / max(np.ptp(ends) for ends in extent)
     hidden = {
-        axis: {"visible": False, "range": [-1.05, 1.15]} for axis in ("xaxis", "yaxis", "zaxis")
+        f"{name}axis": {"visible": False, "range": [place - reach, place + reach]}
+        for name, place in zip("xyz", middle, strict=True)
     }
-    # Larger than plotly's cube of side 1, which leaves half of the picture empty.
-    cube = {"aspectmode": "manual", "aspectratio": dict.fromkeys("xyz", 1.35)}
-    eye = dict(zip("xyz", 1.75 * np.array(VIEW), strict=True))
-    scene = {**hidden, **cube, "camera": {"eye": eye}, "uirevision": "kept", "dragmode": "orbit"}
+    # Orthographic, so that this picture and the still one are the same.
+    camera = {
+        "eye": dict(zip("xyz", 1.9 * np.array(VIEW), strict=True)),
+        "projection": {"type": "orthographic"},
+    }
+    cube = {"aspectmode": "manual", "aspectratio": dict.fromkeys("xyz", side)}
+    scene = {**hidden, **cube, "camera": camera, "uirevision": "kept", "dragmode": "orbit"}
     title = {"yref": "paper", "xref": "paper", "y": 1.0, "yanchor": "bottom", "showarrow": False,
              "xanchor": "center", "font": {"size": 13}}  # fmt: skip
     fig.update_layout(
@@ -162,7 +175,7 @@ def turnable(table: pd.DataFrame) -> go.Figure:
             "itemsizing": "constant",
         },
         margin={"l": 4, "r": 4, "t": 70, "b": 46},
-        height=460,
+        height=420,
     )
     return fig
 
@@ -170,7 +183,7 @@ def turnable(table: pd.DataFrame) -> go.Figure:
 def _traces(part: pd.DataFrame) -> list[go.Scatter3d]:
     """Return the axes, and for each class its ray, its features and its row of the classifier."""
     x, y, z = (
-        [value for k in range(3) for value in (0.0, 1.1 * (k == axis), None)] for axis in range(3)
+        [value for k in range(3) for value in (0.0, AXIS * (k == axis), None)] for axis in range(3)
     )
     traces = [_line(x, y, z, GREY, 2)]
     for k, rows in part.groupby("class"):
@@ -198,11 +211,10 @@ def _traces(part: pd.DataFrame) -> list[go.Scatter3d]:
                 x=x,
                 y=y,
                 z=z,
-                mode="lines+markers",
+                mode="lines",
                 name=f"classifier {k}",
                 legendgroup=str(k),
-                line={"color": COLOURS[k], "width": 5, "dash": "dash"},
-                marker={"color": COLOURS[k], "symbol": f"{SYMBOLS[k]}-open", "size": [0, 8]},
+                line={"color": COLOURS[k], "width": 9},
                 hovertemplate="%{x:.2f}, %{y:.2f}, %{z:.2f}<extra>%{fullData.name}</extra>",
             )
         )
@@ -222,6 +234,17 @@ def _screen() -> tuple[np.ndarray, np.ndarray]:
     right = np.cross([0, 0, 1], eye)
     right = right / np.linalg.norm(right)
     return right, np.cross(eye, right)
+
+
+def _points(table: pd.DataFrame) -> np.ndarray:
+    """Return all ends of what is drawn, the axes' included, ``(m, 3)``."""
+    return np.concatenate([AXIS * np.eye(3), np.zeros((1, 3)), table[["x", "y", "z"]].to_numpy()])
+
+
+def _extent(table: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the least and the greatest place on the screen, to the right and up."""
+    places = _points(table) @ np.stack(_screen(), 1)
+    return tuple(zip(places.min(0).tolist(), places.max(0).tolist(), strict=True))
 
 
 # --- What the claims measure --------------------------------------------------------------------
@@ -271,7 +294,7 @@ def lengths(table: pd.DataFrame, layout: str) -> Figure:
     """
     levels = list(table["R"].unique())
     fig, axes = new_figure(layout, len(levels), sharex=layout == "wide", sharey=layout == "wide",
-                           ratio=(1.0, 0.8))  # fmt: skip
+                           ratio=(1.2, 0.9))  # fmt: skip
     values = table[["predicted", "length"]].to_numpy()
     ends = np.array([values.min() - 0.05, values.max() + 0.05])
     style = looks(sorted(table["class"].unique()))

@@ -92,6 +92,10 @@ def test_turnable_has_two_scenes_and_a_button_a_panel(table):
             points = part[part["class"] == k]
             for axis in "xyz":
                 np.testing.assert_allclose(moved[axis][index], points[axis], atol=1e-4)
+    for scene in (fig.layout.scene, fig.layout.scene2):  # nothing is cut off
+        for axis in "xyz":
+            low, high = scene[f"{axis}axis"].range
+            assert low < table[axis].min() and max(table[axis].max(), rays.AXIS) < high
     shown = [trace.name for trace in fig.data if trace.showlegend]
     assert shown == [f"{what} {k}" for k in range(3) for what in ("class", "classifier")]
     assert len(json.dumps(fig.to_plotly_json(), default=str)) < 100_000
