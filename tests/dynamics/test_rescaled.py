@@ -1,0 +1,448 @@
+"""Gradient flow in rescaled time: small starts, kinks, losses of any smallness, and the paper."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from scipy.optimize import nnls
+from scipy.special import expi
+
+from ncbook.dynamics import rescaled as module
+from ncbook.dynamics.rescaled import rescaled_flow, timed_flow
+from ncbook.models.shallow_relu import ShallowReLU
+from ncbook.runtime import Runtime, available_devices, generator, start
+
+RUN = Runtime(torch.device("cpu"), torch.float64, 1)
+DEEP = 12 * math.log(10)  # L = 1e-12
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Two threads are slower than one on these tensors, and far slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def vector(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def cones(K: int, D: int, n: int, radii=(0.7, 1.5), seed: int = 0) -> torch.Tensor:
+    """n samples a class, each class in a cone around its direction of the simplex."""
+    g = generator(seed)
+    half = 0.9 * min(math.pi / 4, (math.acos(-1 / (K - 1)) - math.pi / 2) / 2)
+    simplex = torch.eye(K, D, dtype=torch.float64)
+    simplex[:, :K] -= 1 / K
+    if D == K - 1:
+        simplex = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    simplex = simplex / simplex.norm(dim=-1, keepdim=True)
+    away = torch.randn(K, n, D, generator=g, dtype=torch.float64)
+    away -= (away * simplex[:, None]).sum(-1, keepdim=True) * simplex[:, None]
+    away = away / away.norm(dim=-1, keepdim=True).clamp_min(1e-300)
+    angle = half * torch.rand(K, n, 1, generator=g, dtype=torch.float64)
+    radius = radii[0] + (radii[1] - radii[0]) * torch.rand(
+        K, n, 1, generator=g, dtype=torch.float64
+    )
+    return (radius * (angle.cos() * simplex[:, None] + angle.sin() * away)).flatten(0, 1)
+
+
+def network(K: int, loss: str, width: int, D: int = 6, n: int = 10, **data) -> ShallowReLU:
+    return ShallowReLU(cones(K, D, n, **data), torch.arange(K).repeat_interleave(n), K, width, loss)
+
+
+def unit(theta: torch.Tensor) -> torch.Tensor:
+    return theta / theta.norm(dim=-1, keepdim=True)
+
+
+def pair_gap(model, theta) -> float:
+    """Largest difference of the norms of a neuron pair."""
+    W, V = model.unpack(theta)
+    return float((W.norm(dim=-2) - V.norm(dim=-2)).abs().max())
+
+
+def margin(X: np.ndarray) -> tuple[np.ndarray, float]:
+    """Max-margin direction through the origin and its margin (Lawson and Hanson, chapter 23)."""
+    E = np.vstack([X.T, np.ones(len(X))])
+    f = np.eye(len(E))[-1]
+    residual = E @ nnls(E, f)[0] - f
+    w = -residual[:-1] / residual[-1]
+    return w / np.linalg.norm(w), 1 / np.linalg.norm(w)
+
+
+# --- Against closed forms and other integrators -------------------------------------------------
+
+
+def two_points(a: float) -> tuple[ShallowReLU, torch.Tensor]:
+    """Samples +1 and -1, one neuron each: m' = 2 m e^(-m) for the margin m = a^2 of both."""
+    model = ShallowReLU(vector(1.0, -1.0)[:, None], [0, 1], 2, 2, "exponential")
+    return model, model.pack(vector(a, -a)[None], vector(a, -a)[None])
+
+
+def test_real_time_against_the_closed_form():
+    """t = (Ei(m) - Ei(m_0)) / 2 and R = m - log 2; far out log Ei(m) = m - log m + log(1 + 1/m)."""
+    model, theta = two_points(0.1)
+    levels = [-0.5, 0.0, 3.0, 30.0, 600.0, 1e4]
+    run = rescaled_flow(model, theta, levels)
+    assert run.status == "finished"
+    m = vector(*levels) + math.log(2)
+    assert torch.allclose(model.unpack(run.final)[0].square(), m[-1], 1e-12)
+    exact = [math.log((expi(x) - expi(0.01)) / 2) for x in m[:5].tolist()]
+    far = m[5:] - torch.log(2 * m[5:]) + torch.log1p(1 / m[5:] + 2 / m[5:] ** 2)
+    log_t = run.observables["log_t"]
+    assert float((log_t - torch.cat([vector(*exact), far])).abs().max()) < 3e-6
+    # The closed form of another start is found to be wrong.
+    assert abs(float(log_t[0]) - math.log((expi(float(m[0])) - expi(0.04)) / 2)) > 0.1
+    times = [0.0, 1e-9, *np.exp(exact[:3])]
+    timed = timed_flow(model, theta, times)
+    assert torch.allclose(timed.observables["R"][2:], vector(*levels[:3]), 1e-6, 1e-7)
+    slow = 2 * 0.01 * math.exp(-0.01) * 1e-9  # m' at the start, for 1e-9
+    gained = timed.observables["R"][1] - timed.observables["R"][0]
+    assert float(gained) == pytest.approx(slow, abs=1e-15)
+
+
+@pytest.mark.parametrize(("K", "loss"), [(2, "exponential"), (2, "logistic"), (3, "cross-entropy")])
+def test_against_scipy_in_real_time(K, loss):
+    """From a semi-local start no neuron switches, and the plain flow is smooth."""
+    model = network(K, loss, 6, n=4)
+    theta = model.semi_local_start(vector(0.3), [1], RUN)[0, 0]
+    times = [0.1, 0.5, 2.0, 30.0]
+    plain = solve_ivp(
+        lambda _, y: model.field(torch.from_numpy(y)).numpy(),
+        (0, times[-1]),
+        theta.numpy(),
+        "DOP853",
+        times,
+        rtol=1e-11,
+        atol=1e-13,
+    )
+    exact = torch.from_numpy(plain.y.T)
+    seen = timed_flow(model, theta, times, lambda z: {f"{i}": z[..., i] for i in range(5)})
+    assert float((seen.final - exact[-1]).abs().max()) < 1e-6
+    for i in range(5):
+        assert torch.allclose(seen.observables[f"{i}"], exact[:, i], atol=1e-6)
+    levels = (-model.log_loss(exact)).tolist()
+    by_level = rescaled_flow(model, theta, levels)
+    assert torch.allclose(by_level.observables["log_t"], vector(*times).log(), atol=1e-6)
+    assert float((by_level.final - exact[-1]).abs().max()) < 1e-6
+    assert not torch.allclose(exact[-2], exact[-1], atol=1e-2)
+
+
+def test_the_error_follows_the_tolerance():
+    model = network(3, "cross-entropy", 6)
+    theta = model.semi_local_start(vector(1e-3), [0], RUN)[0]
+    exact = rescaled_flow(model, theta, [DEEP], rtol=1e-11).final
+    errors = []
+    for rtol in (1e-4, 1e-6, 1e-8):
+        run = rescaled_flow(model, theta, [DEEP], rtol=rtol)
+        errors.append(float((unit(run.final) - unit(exact)).norm()))
+        assert errors[-1] < rtol
+    assert errors[0] > 30 * errors[1] > 900 * errors[2]
+
+
+# --- The stabilised method ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stages", [2, 3, 5, 20, 100])
+def test_chebyshev_steps_are_stable_and_of_second_order(stages):
+    """The step of z' = lam z is P(h lam): exp(x) to second order, below one on [-0.65 m^2, 0)."""
+    method = module._Chebyshev(vector(0.0))
+    first, rows = module._chebyshev_weights(stages)
+
+    def growth(x):
+        before, here = torch.zeros_like(x), first * x
+        for mu, nu, mu_field, of_start in rows:
+            push = mu_field * (1 + here) + of_start
+            before, here = here, mu * here + nu * before + x * push
+        return 1 + here
+
+    x = -torch.linspace(1e-3, 0.65 * (stages**2 - 1), 4001, dtype=torch.float64)
+    assert float(growth(x).abs().max()) < 1
+    assert float(growth(-vector(0.75 * stages**2)).abs()) > 1
+    small = vector(-1e-2, -5e-3)
+    errors = (growth(small) - small.exp()).abs()
+    assert float((errors[0] / errors[1]).log2()) == pytest.approx(3, abs=0.05)
+    assert method.order == 3
+
+
+def test_the_stabilised_method_agrees_with_the_other(monkeypatch):
+    model = network(3, "cross-entropy", 6)
+    theta = model.semi_local_start(vector(1e-3), [0, 1], RUN)[0]
+    stable = rescaled_flow(model, theta, [10.0, 150.0])
+    monkeypatch.setattr(module, "STIFF", math.inf)
+    other = rescaled_flow(model, theta, [10.0, 150.0], rtol=1e-8)
+    assert float((unit(stable.final) - unit(other.final)).norm(dim=-1).max()) < 1e-7
+    difference = stable.observables["log_t"] - other.observables["log_t"]
+    assert float(difference.abs().max()) < 1e-5
+
+
+def test_far_out_the_stabilised_method_is_cheaper(monkeypatch):
+    """From R = 1e3 to 2e3: an ordinary method takes a step for every few units of R."""
+    model = network(3, "cross-entropy", 6)
+    theta = model.semi_local_start(vector(1e-3), [0], RUN)[0]
+    near = rescaled_flow(model, theta, [1e3], rtol=1e-5).final
+    stable = rescaled_flow(model, near, [1e3, 2e3], rtol=1e-5)
+    monkeypatch.setattr(module, "STIFF", math.inf)
+    other = rescaled_flow(model, near, [1e3, 2e3], rtol=1e-5)
+    assert other.statistics["evaluations"] > 3 * stable.statistics["evaluations"]
+    assert float((unit(stable.final) - unit(other.final)).norm()) < 1e-6
+
+
+# --- Kinks --------------------------------------------------------------------------------------
+
+
+def heun(model, theta, step: float, level: float) -> torch.Tensor:
+    """Tiny steps of Heun's method until R = level, the last one shortened to it linearly."""
+    R = -model.log_loss(theta)
+    while True:
+        slope = model.rescaled_field(theta)
+        new = theta + step / 2 * (slope + model.rescaled_field(theta + step * slope))
+        R_new = -model.log_loss(new)
+        if float(R_new) >= level:
+            return theta + (new - theta) * ((level - R) / (R_new - R))
+        theta, R = new, R_new
+
+
+def test_neurons_that_switch_and_slide():
+    """A random start: neurons cross many kinks. Tiny steps of another method lead to the same."""
+    model = network(3, "cross-entropy", 9, n=4)
+    theta = model.balanced_start(vector(1e-3), [4], RUN)[0, 0]
+    exact = heun(model, theta, 2e-3, -1.0)
+    errors, kinked = {}, {}
+    for kink_step in (0.3, 0.03, 0.003):
+        run = rescaled_flow(model, theta, [-1.0], kink_step=kink_step)
+        errors[kink_step] = float((unit(run.final) - unit(exact)).norm())
+        kinked[kink_step] = int(run.statistics["kinked"])
+        assert pair_gap(model, run.final) < 1e-8, "switching must not cost the balance"
+    assert errors[0.03] < 1e-3
+    assert errors[0.003] < 2e-4
+    assert errors[0.3] > 5 * errors[0.003]
+    assert min(kinked.values()) > 0
+    # Without the rule the steps of a sliding neuron shrink without end.
+    strict = rescaled_flow(model, theta, [-1.0], kink_step=1e-12, max_steps=2000)
+    assert strict.status == "out of steps"
+
+
+def test_a_smooth_path_takes_no_step_for_a_kink():
+    model = network(3, "cross-entropy", 6)
+    theta = model.semi_local_start(vector(1e-3), [0, 1], RUN)[0]
+    assert rescaled_flow(model, theta, [3.0]).statistics["kinked"].max() == 0
+
+
+# --- Records and batches ------------------------------------------------------------------------
+
+
+def test_records_are_at_their_levels():
+    model = network(3, "cross-entropy", 6)
+    theta = model.semi_local_start(vector(1e-1, 1e-6), [0, 1], RUN)
+    levels = [-3.35, -3.0, -1.0, -1.0 + 1e-9, 0.0, 0.1, 39.99, 40.0, 41.0, 300.0]
+    run = rescaled_flow(model, theta, levels)
+    assert run.times.tolist() == levels
+    assert run.final.shape == theta.shape and run.status.shape == (2, 2)
+    assert (run.status == "finished").all()
+    assert run.observables["log_t"].shape == (2, 2, 10)
+    error = (run.observables["R"] - vector(*levels)).abs() / vector(*levels).abs().clamp_min(1)
+    assert float(error.max()) < 2e-11
+    assert (run.observables["log_t"].diff() > 0).all()
+    # The first level may be the start itself.
+    again = rescaled_flow(model, run.final, [float(-model.log_loss(run.final).max()), 310.0])
+    assert (again.status == "finished").all()
+    few = rescaled_flow(model, theta, levels[-1:])
+    assert float((unit(few.final) - unit(run.final)).norm(dim=-1).max()) < 1e-6
+
+
+def test_the_start_is_recorded_at_time_zero():
+    model, theta = two_points(0.1)
+    before = theta.clone()
+    run = timed_flow(model, theta, [0.0], lambda z: {"w": z[..., 0]})
+    assert run.observables["w"].tolist() == [0.1]
+    assert torch.equal(run.final, before) and torch.equal(theta, before)
+
+
+def test_a_run_does_not_depend_on_its_neighbours():
+    model = network(3, "cross-entropy", 6)
+    theta = model.balanced_start(vector(1e-3), range(5), RUN)[0]
+    together = rescaled_flow(model, theta, [0.0, 20.0])
+    for r in (0, 4):
+        alone = rescaled_flow(model, theta[r], [0.0, 20.0])
+        assert float((alone.final - together.final[r]).abs().max()) < 1e-8
+        assert alone.statistics["steps"] == together.statistics["steps"][r]
+
+
+def test_one_data_set_a_run():
+    X = torch.stack([cones(3, 6, 4, seed=s) for s in range(3)])
+    labels = torch.arange(3).repeat_interleave(4)
+    model = ShallowReLU(X, labels, 3, 6, "cross-entropy")
+    theta = model.balanced_start(vector(1e-2, 1e-4), range(3), RUN)
+    together = rescaled_flow(model, theta, [0.0, 100.0])
+    for s in range(3):
+        alone = ShallowReLU(X[s], labels, 3, 6, "cross-entropy")
+        run = rescaled_flow(alone, theta[:, s], [0.0, 100.0])
+        assert run.status.tolist() == together.status[:, s].tolist()
+        assert float((unit(run.final) - unit(together.final[:, s])).norm(dim=-1).max()) < 1e-6
+    assert float((unit(together.final[0, 0]) - unit(together.final[0, 1])).norm()) > 0.1
+
+
+@pytest.mark.parametrize("device", available_devices())
+def test_every_device_runs_the_same_flow(device):
+    run = start(device)
+    if run.dtype == torch.float32:
+        pytest.skip("single precision cannot hold the default tolerance")
+    exact = network(3, "cross-entropy", 6)
+    here = ShallowReLU(run.tensor(exact.X), exact.y, 3, 6, exact.loss)
+    theta = exact.semi_local_start(vector(1e-3), [0, 1], RUN)
+    moved = rescaled_flow(here, run.tensor(theta), [0.0, 100.0])
+    reference = rescaled_flow(exact, theta, [0.0, 100.0])
+    assert moved.final.device.type == device
+    assert float((unit(moved.final.cpu()) - unit(reference.final)).norm(dim=-1).max()) < 1e-7
+
+
+def test_every_ending_in_one_batch():
+    """Finished, converged where a class has no neuron, diverged, and out of steps."""
+    model, good = two_points(0.1)
+    one_sided = model.pack(vector(0.1, 0.1)[None], vector(0.1, 0.1)[None])
+    theta = torch.stack([good, one_sided, torch.full_like(good, torch.nan)])
+    run = rescaled_flow(model, theta, [-0.5, -1e-3, 5.0], lambda z: {"w": z[..., 0]})
+    assert run.status.tolist() == ["finished", "converged", "diverged"]
+    # The sample at -1 keeps its loss of 1, so R cannot pass 0.
+    assert -1e-3 < run.observables["R"][1, 2] <= 0
+    assert run.observables["w"][1, 2] == run.final[1, 0]
+    assert run.observables["R"][2].isnan().all()
+    assert run.observables["R"][0].isfinite().all()
+    spent = rescaled_flow(model, good, [-0.5, 5.0], max_steps=10)
+    assert spent.status == "out of steps" and spent.observables["R"][1].isnan()
+    assert rescaled_flow(model, theta[:0], [5.0]).status.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("levels", "options", "words"),
+    [
+        ([], {}, "increase"),
+        ([1.0, 1.0], {}, "increase"),
+        ([1.0, math.inf], {}, "finite"),
+        ([-5.0, 1.0], {}, "R only increases"),
+        ([1.0], {"rtol": 0.0}, "positive"),
+        ([1.0], {"kink_step": 0.0}, "positive"),
+        ([1.0], {"max_steps": 0}, "positive"),
+    ],
+)
+def test_wrong_arguments_are_named(levels, options, words):
+    with pytest.raises(ValueError, match=words):
+        rescaled_flow(*two_points(0.1), levels, **options)
+
+
+def test_wrong_times_are_named():
+    with pytest.raises(ValueError, match="increase from 0"):
+        timed_flow(*two_points(0.1), [-1.0])
+
+
+# --- What the paper says of it ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """K = 3, D = 6, h = 18, eps = 1e-3, to L = 1e-12 and on to R = 1000."""
+    model = network(3, "cross-entropy", 18)
+    theta = model.semi_local_start(vector(1e-3), range(3), RUN)[0]
+    return model, theta, rescaled_flow(model, theta, [DEEP]).final
+
+
+def test_balancedness_is_kept(deep):
+    model, theta, final = deep
+    assert pair_gap(model, theta) < 1e-15
+    assert pair_gap(model, final) < 1e-11
+    tilted = model.random_start(vector(1e-3), [0], RUN)[0]
+    assert pair_gap(model, rescaled_flow(model, tilted, [3.0]).final) > 1e-6
+
+
+def test_features_of_different_classes_are_orthogonal_to_the_last_bit(deep):
+    model, _, final = deep
+    assert model.separated(final).all() and model.covered(final).all()
+
+    def products(state):
+        means = model.features(state).unflatten(-2, (3, -1)).mean(-2)
+        return (means @ means.mT)[:, ~torch.eye(3, dtype=torch.bool)]
+
+    assert float(products(final).abs().max()) == 0
+    crossing = model.balanced_start(vector(1e-3), [0], RUN)[0]
+    assert float(products(crossing).abs().max()) > 0
+
+
+def test_dead_neurons_never_move():
+    """Bit for bit, through both methods, while the others do."""
+    X = torch.tensor([[1.0, 0.2], [0.7, 0.5], [-1.0, 0.1], [-1.2, 0.4]], dtype=torch.float64)
+    model = ShallowReLU(X, [0, 0, 1, 1], 2, 40, "exponential")
+    theta = model.balanced_start(vector(1e-4), [0], RUN)[0]
+    dead = model.dead(theta)[0]
+    assert 0 < int(dead.sum()) < 40
+    final = rescaled_flow(model, theta, [0.0, 200.0]).final
+    before, after = model.unpack(theta)[0][0], model.unpack(final)[0][0]
+    assert torch.equal(before[:, dead], after[:, dead])
+    assert torch.equal(model.unpack(theta)[1][0][:, dead], model.unpack(final)[1][0][:, dead])
+    assert (before[:, ~dead] != after[:, ~dead]).all()
+
+
+def within_class_angle(model, theta) -> torch.Tensor:
+    """Largest sine of the angle between a sample's feature and its class mean."""
+    features = model.features(theta).unflatten(-2, (model.K, -1))
+    means = features.mean(-2, keepdim=True)
+    means = means / means.norm(dim=-1, keepdim=True)
+    off = features - (features * means).sum(-1, keepdim=True) * means
+    return (off.norm(dim=-1) / features.norm(dim=-1)).flatten(-2).max(-1).values
+
+
+def test_the_within_class_angle_is_proportional_to_the_start():
+    model = network(3, "cross-entropy", 18)
+    eps = vector(1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+    theta = model.semi_local_start(eps, [0], RUN)
+    angle = within_class_angle(model, rescaled_flow(model, theta, [DEEP]).final)[:, 0]
+    slopes = angle.log10().diff() / eps.log10().diff()
+    assert float((slopes - 1).abs().max()) < 0.02
+    assert float(angle[2]) > 1e-6, "the features are no ray yet"
+
+
+def test_scales_of_the_classes(deep):
+    """c s_k^2 gamma_k / R -> 1, where s_k^2 = sum of the ||w_j|| ||v_j|| of the class."""
+    model, _, final = deep
+    far = rescaled_flow(model, final, [1e3], rtol=1e-5).final
+    W, V = model.unpack(far)
+    groups = model.groups(far)
+    size = W.norm(dim=-2) * V.norm(dim=-2)
+    for k in range(3):
+        u, gamma = margin(model.X[model.y == k].numpy())
+        s_squared = (size * (groups == k)).sum(-1)
+        ratio = model.label_scale * s_squared * gamma / 1e3
+        assert float((ratio - 1).abs().max()) < 0.01
+        w = unit((W * (groups == k).unsqueeze(-2) * V.norm(dim=-2, keepdim=True)).sum(-1))
+        assert float((w @ torch.from_numpy(u)).min()) > 0.99
+        # Another class's margin does not fit.
+        other = margin(model.X[model.y == (k + 1) % 3].numpy())[1]
+        assert float((ratio * other / gamma - 1).abs().min()) > 0.02
+
+
+@pytest.mark.parametrize("eps", [1e-4, 1e-8])
+def test_the_alignment_window_of_tiny_starts(eps):
+    """Over Lemma 2's window norms keep within its bound, and the loss hardly moves."""
+    model = network(2, "exponential", 10, D=2, n=4)
+    n, h, X_max = 8, 10, float(model.X.norm(dim=-1).max())
+    T = math.log(1 / (math.sqrt(h) * eps)) / (4 * n * X_max)
+
+    def seen(z):
+        W, _ = model.unpack(z)
+        f = model.outputs(z).abs().amax(dim=(-2, -1))
+        return {"w": W.square().sum(-2).max(-1).values, "f": f}
+
+    theta = model.balanced_start(vector(eps), range(4), RUN)[0]
+    run = timed_flow(model, theta, np.linspace(0, T, 5), seen)
+    assert (run.status == "finished").all()
+    assert (run.observables["w"] <= 2 * eps / math.sqrt(h)).all()
+    assert (run.observables["f"] <= 2 * eps * X_max * math.sqrt(h)).all()
+    assert (run.observables["w"][:, -1] > 2 * run.observables["w"][:, 0]).all()
+    # The same flow scaled: while outputs are negligible it is linear in (w, v).
+    half = timed_flow(model, theta / 2, np.linspace(0, T, 5)).final
+    assert torch.allclose(2 * half, run.final, 1e-3, 1e-3 * eps)
+    much_later = timed_flow(model, theta, [100 * T], seen)
+    assert (much_later.observables["w"] > 2 * eps / math.sqrt(h)).all()
