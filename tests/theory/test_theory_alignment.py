@@ -16,6 +16,7 @@ from ncbook.theory.alignment import (
     direction_flow,
     label_pull,
     pseudo_labels,
+    turning_rate,
 )
 
 CASES = [
@@ -218,3 +219,17 @@ def test_what_does_not_fit_is_refused():
     for times in ([], [-1.0, 1.0], [1.0, 1.0], [[1.0]]):
         with pytest.raises(ValueError, match="expected times that ascend from 0 on"):
             direction_flow(W, V, X, y, times)
+
+
+def test_the_turning_rate_is_a_difference_quotient_and_blind_to_lost_balance():
+    W, V = random_start(3, 4, 5, 3)
+    move = normal(9, 4, 5)
+    W, V = 1e-3 * W, 1e-3 * V
+    found = turning_rate(W, V, move)
+    dt = 1e-9
+    expected = (unit(W + dt * move) - unit(W - dt * move)) / (2 * dt)
+    assert float((found - expected).abs().max()) < 1e-6 * float(expected.abs().max())
+    # Along w nothing turns; and a w that is too long by rounding changes nothing.
+    assert float(turning_rate(W, V, W).abs().max()) < 1e-12
+    assert torch.allclose(turning_rate(1.001 * W, V, move), found, rtol=1e-12)
+    assert not torch.allclose(turning_rate(W, 1.001 * V, move), found, rtol=1e-4)
