@@ -302,8 +302,8 @@ def triples(table: pd.DataFrame, layout: str, *, marked: Sequence[str]) -> Figur
     for name in marked:
         row = table[table["triple"] == name].iloc[0]
         ax.plot(row["positive"], row["negative"], marker="s", color=COLOURS[1], markersize=6)
-        ax.annotate(name, (row["positive"], row["negative"]), xytext=(0, 5),
-                    textcoords="offset points", ha="center", va="bottom")  # fmt: skip
+        ax.annotate(name, (row["positive"], row["negative"]), xytext=(0, -6),
+                    textcoords="offset points", ha="center", va="top")  # fmt: skip
     ax.set(xlabel="same digit: share of positive products",
            ylabel="different digits:\nshare of negative products")  # fmt: skip
     ax.margins(0.1)
