@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ncbook.figures.emergence import SIZES, SYMBOLS
@@ -362,8 +363,9 @@ def passage(table: pd.DataFrame, layout: str, *, end: float) -> Figure:
                     ls=rates[rate]["linestyle"], marker=rates[rate]["marker"], ms=3.2)  # fmt: skip
         low = part.loc[part["pca"].idxmin()]
         ax.annotate(f"start $10^{{{np.log10(sigma):.0f}}}$",
-                    (low["rate"] * low["epoch"], 100 * low["pca"]), xytext=(4, -7),
-                    textcoords="offset points", color=colour, va="top")  # fmt: skip
+                    (low["rate"] * low["epoch"], 100 * low["pca"]), xytext=(3, -6),
+                    textcoords="offset points", color=colour, va="top", zorder=5,
+                    path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
     for rate, look in rates.items():
         ax.plot([], [], color=INK, lw=1.1, ms=3.2, ls=look["linestyle"], marker=look["marker"],
                 label=f"rate {rate:g}")  # fmt: skip

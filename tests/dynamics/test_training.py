@@ -79,6 +79,21 @@ def test_an_epoch_shows_every_example_once(examples):
     assert len(set(orders)) == 4  # another order in each epoch and for each run
 
 
+def test_the_order_is_not_drawn_from_the_starts_numbers(examples):
+    x, labels = examples
+    seen = []
+
+    def gradient(z, part, targets):
+        seen.append(part)
+        return torch.zeros_like(z)
+
+    train(gradient, torch.zeros(2, 4), x, labels, epochs=1, rate=1.0, batch=30, seeds=[5, 6])
+    for run, seed in enumerate((5, 6)):
+        order = (seen[0][run].unsqueeze(1) == x).all(-1).int().argmax(1)
+        assert sorted(order.tolist()) == list(range(30))
+        assert not torch.equal(order, torch.randperm(30, generator=generator(seed)))
+
+
 def test_a_batch_is_a_loop_over_seeds_and_repeats_itself(examples):
     together = course(examples, keep=True)
     again = course(examples)
