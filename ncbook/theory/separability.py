@@ -58,9 +58,10 @@ def largest_mu_d(K: int, margins: Sequence[float] | Tensor | None = None) -> flo
     def excess(mu: float) -> float:
         return float((mu / (squares + mu)).sum()) - 1
 
-    # The ends are the root where the margins agree; rounding could then hide the change of sign.
-    if high - low <= 4e-16 * high:
-        return high
+    # Where margins agree to rounding an end is the root, and the change of sign may be lost.
+    for end, beyond in ((low, excess(low) >= 0), (high, excess(high) <= 0)):
+        if beyond:
+            return end
     return brentq(excess, low, high, xtol=1e-300, rtol=1e-15)
 
 

@@ -98,3 +98,15 @@ def test_what_is_impossible_is_refused():
             least_mu_s(K, mu_d)
     with pytest.raises(ValueError, match="margins in"):
         widest_data([0.5])
+
+
+@pytest.mark.parametrize("K", [2, 3, 5])
+@pytest.mark.parametrize("gamma", [0.3, 0.70710678, 0.99, 1.0])
+def test_margins_that_differ_by_rounding_have_the_bound_of_equal_ones(K, gamma):
+    """The ends of the root's bracket are then roots themselves, up to rounding."""
+    for ulps in range(12):
+        margins = torch.full((K,), gamma, dtype=torch.float64)
+        margins[0] *= 1 - ulps * 2.0**-53
+        assert largest_mu_d(K, margins) == pytest.approx(gamma**2 / (K - 1), rel=1e-14)
+    margins[0] *= 1 - 1e-6
+    assert largest_mu_d(K, margins) < gamma**2 / (K - 1) * (1 - 1e-8)
