@@ -64,17 +64,17 @@ def separating(table: pd.DataFrame, layout: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        One row a number of classes, run and level: ``K``, ``seed``, ``R``, ``nc2`` and
-        ``separated`` (0 or 1). A mark stands at the first level at which a run is separated.
+        One row a number of classes, run and time: ``K``, ``seed``, ``t``, ``nc2`` and
+        ``separated`` (0 or 1). A mark stands at the first time at which a run is separated.
     layout : "wide" or "narrow"
     """
     classes = list(table["K"].unique())
     fig, axes = new_figure(layout, len(classes), sharey=layout == "wide", ratio=(1.0, 0.62))
     for index, (ax, K) in enumerate(zip(axes, classes, strict=True)):
         for _, part in table[table["K"] == K].groupby("seed"):
-            part = part.sort_values("R")
+            part = part.sort_values("t")
             ax.plot(
-                part["R"],
+                part["t"],
                 part["nc2"],
                 color=COLOURS[index],
                 linewidth=0.8,
@@ -83,11 +83,12 @@ def separating(table: pd.DataFrame, layout: str) -> Figure:
             )
             first = part[part["separated"] == 1].head(1)
             ax.plot(
-                first["R"], first["nc2"], color=INK, marker="o", markersize=3.5, linestyle="none"
+                first["t"], first["nc2"], color=INK, marker="o", markersize=3.5, linestyle="none"
             )
         ax.plot([], [], color=COLOURS[index], linestyle="-", label="one run")
         ax.plot([], [], color=INK, marker="o", markersize=3.5, linestyle="none", label="separated")
-        ax.set(xlabel=R_LABEL, title=f"K = {K}", ylim=(-0.04, None))
+        ax.set(xscale="log", xlabel="time t", title=f"K = {K}")
+        ax.set_ylim(-0.04, 1.05 * table["nc2"].max())
         ax.legend(loc="upper right")
     axes[0].set_ylabel("NC2")
     return fig
@@ -185,9 +186,10 @@ def growth(table: pd.DataFrame, layout: str) -> Figure:
         left.plot(middle["log_t"], middle["size"], markersize=4, label=f"K = {K}", **style[K])
         error = (part["log_t"] - part["log_t_predicted"]).abs().groupby(part["R"]).median()
         right.plot(error.index, error, markersize=4, label=f"K = {K}", **style[K])
-    R = np.sort(shown["R"].unique())[-4:]
-    right.plot(R, 0.3 * error.iloc[-1] * np.log(R) / R / (np.log(R[-1]) / R[-1]), color=INK,
-               linestyle=":", lw=1.2, label="log R / R")  # fmt: skip
+    R = np.sort(shown["R"].unique())[[-4, -1]]
+    right.plot(
+        R, 0.1 * error.iloc[-1] * R[1] / R, color=INK, linestyle=":", lw=1.2, label="slope -1"
+    )
     left.set(xscale="log", yscale="log", xlabel="log t", title=r"$\|\theta\|^2$ over its slope")
     right.set(xscale="log", yscale="log", xlabel=R_LABEL, title="Error of the predicted log t")
     left.legend(loc="upper left")

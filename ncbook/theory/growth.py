@@ -7,7 +7,7 @@ sum over the classes, L = sum_k L_k, gives
 .. math:: R = \log t + \log R + \log\frac{2c}{\sum_k 1/\gamma_k}, \qquad
     \|\theta\|^2 = 2\sum_k s_k^2 = \frac{2R}{c} \sum_k \frac1{\gamma_k},
 
-the first up to O(log R / R), the second up to O(1).
+the first up to O(1/R), the second up to O(1).
 
 Source: derived here from Proposition 2 of Min, Zhu and Vidal (2025).
 """
@@ -34,7 +34,7 @@ def squared_norm(R: Tensor | float, margins: Tensor, c: float) -> Tensor:
 
 
 def log_time(R: Tensor | float, margins: Tensor, c: float) -> Tensor:
-    """Return log t at R = log(1/L) > 0, right to O(log R / R).
+    """Return log t at R = log(1/L) > 0, right to O(1/R).
 
     Parameters
     ----------
