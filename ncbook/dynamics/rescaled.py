@@ -129,9 +129,26 @@ def timed_flow(
 ) -> Trajectory:
     """Integrate gradient flow up to given real times t, each run with its own steps.
 
-    The same integration as rescaled_flow, recorded at times instead of losses: for the alignment
-    phase, in which the loss hardly moves. Parameters and errors are those of rescaled_flow but for
-    ``times``, which increase from 0 on; ``"R"`` is observed in any case.
+    The integration of rescaled_flow, recorded at times instead of losses: for the alignment phase,
+    in which the loss hardly moves.
+
+    Parameters
+    ----------
+    model, start, observe, rtol, kink_step, max_steps
+        As in rescaled_flow; ``"R"`` is observed in any case.
+    times : sequence of float
+        Times at which to observe, increasing from 0 on, the last one being the end. A run lands
+        on each to 1e-11, relative to the time.
+
+    Returns
+    -------
+    Trajectory
+        As from rescaled_flow, its ``times`` being real times.
+
+    Raises
+    ------
+    ValueError
+        The times do not increase from 0 on, or a number that must be positive is not.
     """
     flow = _Flow(model, start, _checked_times(times), "t", observe, rtol, kink_step, max_steps)
     flow.advance(torch.arange(len(flow.z), device=start.device), _RungeKutta)

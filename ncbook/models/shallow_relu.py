@@ -192,27 +192,15 @@ class ShallowReLU:
         log_L, field = self.log_loss_and_rescaled_field(theta)
         return log_L.exp().unsqueeze(-1) * field
 
-    def rescaled_field(self, theta: Tensor, active: Tensor | None = None) -> Tensor:
-        """Return -grad L / L = grad log(1/L) as a flat tensor; it underflows at no size of L.
+    def rescaled_field(self, theta: Tensor) -> Tensor:
+        """Return -grad L / L = grad log(1/L) as a flat tensor; it underflows at no size of L."""
+        return self.log_loss_and_rescaled_field(theta)[1]
 
-        Parameters
-        ----------
-        theta : Tensor
-            Shape ``(*batch, P)``.
-        active : Tensor, optional
-            Activation pattern ``(*batch, n, h)`` to take instead of the state's own: the field is
-            then smooth in the state.
-        """
-        return self.log_loss_and_rescaled_field(theta, active)[1]
-
-    def log_loss_and_rescaled_field(
-        self, theta: Tensor, active: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def log_loss_and_rescaled_field(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return log L and -grad L / L in one pass; see rescaled_field."""
         W, V = self.unpack(theta)
         Z = self.X @ W
-        active = Z > 0 if active is None else active
-        features = Z * active
+        active, features = Z > 0, Z.relu()
         M, towards = self._excess(features @ V.mT)
         log_L = log_sample_loss(M, self.loss).logsumexp(-1)
         # Divided by L before leaving the log domain.
