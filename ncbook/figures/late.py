@@ -136,8 +136,7 @@ def turning(table: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
         fig.add_scatter(
             mode="markers", name=f"samples of class {k}", hovertemplate="%{text}",
-            marker={"symbol": SYMBOLS[k], "color": COLOURS[k], "opacity": 0.8, "line": {"width": 0},
-                    "sizemode": "area"},
+            marker={"symbol": SYMBOLS[k], "color": COLOURS[k], "opacity": 0.8},
         )  # fmt: skip
     moving = list(range(fixed, len(fig.data)))
     for trace, values in zip(fig.data[fixed:], zip(*frames[0].values(), strict=True), strict=True):
