@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench import figure_1, metrics, mnist
+from bench import figure_1, metrics, mnist, part_3
 from ncbook import files
 
 MEASURED = ("bench", "ncbook/dynamics", "ncbook/models", "ncbook/metrics")
@@ -33,9 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     with figure_1.one_thread():
         nc1 = metrics.rows((64,), 500) if options.quick else metrics.rows()
         metrics.show(nc1)
-        problem = mnist.Problem.at_hand(options.quick)
-        _say(f"\n{mnist.head(problem)}")
-        digits = mnist.rows(problem, say=_say)
+        training = mnist.Problem.at_hand(options.quick)
+        _say(f"\n{mnist.head(training)}")
+        digits = mnist.rows(training, say=_say)
+        _say(f"\n{part_3.HEAD}")
+        problems = (part_3.SMALL,) if options.quick else part_3.PROBLEMS
+        late = [row for p in problems for row in part_3.rows(p, options.quick, _say)]
     wrong = report.wrong + [
         f"NC1, {row['method']} at D = {row['D']}: differs from ours by {row['error']:.1e}, "
         f"relative; expected at most {metrics.TOLERANCE:g}."
@@ -48,8 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
         for row in digits
         if not row["agrees"]
     ]
+    reached = {row["problem"] for row in late if row["group"] == part_3.OURS}
+    wrong += [
+        f"Part III, {problem.name}: no setting of ours reaches an error of {problem.level:g}."
+        for problem in problems
+        if problem.name not in reached
+    ]
     if options.save:
-        tables = report.tables | {"metrics": nc1, "mnist": digits}
+        tables = report.tables | {"metrics": nc1, "mnist": digits, "late": late}
         content = {"provenance": provenance() | load} | tables
         path = files.root() / "results" / "bench" / f"{options.save}.json"
         files.write_atomic(path, json.dumps(content, indent=1) + "\n")

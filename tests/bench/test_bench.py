@@ -12,7 +12,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # bench is not installed with the package
 
-from bench import figure_1, methods, mnist  # noqa: E402
+from bench import figure_1, methods, mnist, part_3  # noqa: E402
 from bench.__main__ import main  # noqa: E402
 
 SMALL = figure_1.SMALL
@@ -58,6 +58,8 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
         for method in (mnist.OURS, mnist.SHARED, mnist.ROWS, mnist.LOADER)
     ]
     assert all(row["apart"] <= mnist.SPREADS for row in content["mnist"])
+    assert [row["group"] for row in content["late"]] == list(part_3.GROUPS)
+    assert all(row["error"] <= row["level"] for row in content["late"])
     assert {"date", "processor", "cores", "torch", "sources"} <= set(content["provenance"])
     for text in (printed, written):
         assert str(tmp_path) not in text and str(ROOT) not in text
@@ -148,8 +150,11 @@ def test_metrics_that_differ_are_an_error(monkeypatch, capsys):
     monkeypatch.setattr(metrics, "rows", spoilt)
     monkeypatch.setattr(figure_1, "run", lambda quick, say: figure_1.Report({}, []))
     monkeypatch.setattr(mnist, "rows", lambda problem, say: [])
+    monkeypatch.setattr(part_3, "rows", lambda problem, quick, say: [])
     assert main(["--quick"]) == 1
-    assert "differs from ours by 1.0e-03" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "differs from ours by 1.0e-03" in printed
+    assert "Part III, to log L = -5: no setting of ours reaches an error of 1e-05" in printed
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +187,56 @@ def test_runs_that_differ_by_more_than_the_spread_are_noticed(digits):
     assert mnist.distance(mnist.measured(problem, data, states), reference) > mnist.SPREADS
     states[0, 0] = math.nan
     assert mnist.distance(mnist.measured(problem, data, states), reference) == math.inf
+
+
+@pytest.fixture(scope="module")
+def late():
+    problem = part_3.SMALL
+    return problem, *part_3.reference(problem)
+
+
+def test_the_fields_written_for_others_are_ours(late):
+    problem, _, _ = late
+    model, starts = problem.model(), problem.start()
+    expected = model.rescaled_field(100 * starts)
+    for make in (part_3.numpy_field, part_3.torch_field):
+        for number, start in enumerate(starts):
+            field = torch.from_numpy(make(model, number)(0.0, 100 * start.numpy()))
+            assert figure_1.difference(field[None], expected[number : number + 1]) < 1e-12
+    with pytest.raises(StopIteration):
+        part_3.numpy_field(model, 0, most=0)(0.0, starts[0].numpy())
+
+
+def test_the_reference_ends_at_the_loss_asked_for(late):
+    problem, states, times = late
+    some = slice(problem.sample)
+    assert problem.model(some).log_loss(states).tolist() == pytest.approx([-problem.R] * 2)
+    assert all(time > 1 for time in times)
+
+
+def test_a_wrong_direction_is_noticed(late):
+    problem, expected, times = late
+    model, starts = problem.model(slice(2)), problem.start()[:2]
+    assert part_3.direction_error(7 * expected, expected) < 1e-15
+    right = part_3.scipy_runs("RK45", 1e-7, problem.eps)
+    assert part_3.direction_error(right(model, starts, problem.R, times), expected) < 1e-5
+    early = [0.99 * time for time in times]
+    assert part_3.direction_error(right(model, starts, problem.R, early), expected) > 1e-4
+    expected = expected.clone()
+    expected[1, 3] = math.nan
+    assert part_3.direction_error(expected, expected) == math.inf
+
+
+def test_a_method_that_is_never_accurate_is_left_out(late, monkeypatch):
+    problem, _, _ = late
+    wrong = part_3.ours(1e-2)
+    monkeypatch.setattr(
+        part_3,
+        "settings",
+        lambda *_: [
+            (part_3.OURS, "right", part_3.ours(1e-6)),
+            (part_3.TORCHDIFFEQ_BATCH, "too far", lambda m, z, R, times: wrong(m, z, R + 1, times)),
+        ],
+    )
+    (row,) = part_3.rows(problem, quick=True, say=quiet)
+    assert row["group"] == part_3.OURS and row["ratio"] == 1
