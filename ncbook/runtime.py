@@ -19,8 +19,13 @@ class Runtime:
     threads: int
 
     def __str__(self) -> str:
-        name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
-        return f"{self.device}{name}, {str(self.dtype).removeprefix('torch.')}"
+        return f"{self._device_name()}, {str(self.dtype).removeprefix('torch.')}"
+
+    def _device_name(self) -> str:
+        """Return the device with the card's name, where it is one."""
+        if self.device.type != "cuda":
+            return str(self.device)
+        return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
 
     def tensor(self, values) -> torch.Tensor:
         """Return ``values`` as a tensor of this run's dtype on its device."""
@@ -52,7 +57,7 @@ class Runtime:
     def provenance(self) -> dict[str, str]:
         """Return what a record needs to name the machine and the versions that made it."""
         return {
-            "device": str(self.device),
+            "device": self._device_name(),
             "dtype": str(self.dtype).removeprefix("torch."),
             "threads": str(self.threads),
             "torch": torch.__version__,

@@ -7,6 +7,7 @@ packed it. What has another hash is never used and never kept.
 import fcntl
 import functools
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -80,9 +81,15 @@ def read(place: Path, hashes: dict[str, str]) -> dict[str, np.ndarray]:
 
 def cache() -> Path:
     """Return the folder that downloads go to: the user's cache folder, as the system names it."""
-    import pooch  # here and below: only where it is used
+    return _pooch().os_cache("ncbook") / "mnist"
 
-    return pooch.os_cache("ncbook") / "mnist"
+
+def _pooch():
+    """Import pooch, where it is used only, and without what it says of a kernel's widgets."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import pooch
+    return pooch
 
 
 def folder() -> Path | None:
@@ -179,9 +186,9 @@ def fetch(
 
 
 def _fetch(name: str, place: Path, mirrors: Sequence[str], report: Report) -> None:
-    import pooch
     import requests
 
+    pooch = _pooch()
     pooch.get_logger().setLevel("WARNING")  # this package says itself what it does
     troubles = []
     for mirror in mirrors:

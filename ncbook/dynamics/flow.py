@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,6 +17,8 @@ from ncbook.dynamics.trajectory import (
     Observe,
     Recorder,
     Trajectory,
+    Waiting,
+    checked_times,
 )
 
 Field = Callable[[Tensor], Tensor]
@@ -80,7 +81,7 @@ def flow(
         raise ValueError(f"Unknown method {method!r}; known are {', '.join(FIXED)}.")
     if not 0 < step < np.inf:
         raise ValueError(f"The step is {step}; expected a positive number.")
-    record = _checked_times(record)
+    record = checked_times(record)
     A, b = FIXED[method]
     began, batch = time.perf_counter(), start.shape[:-1]
     z = start.reshape(-1, start.shape[-1]).clone()
@@ -124,7 +125,7 @@ def _advance(z: Tensor, slopes: list[Tensor], weights: Sequence[float], h: float
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """An embedded Runge-Kutta pair whose last stage is the next step's first."""
 
     A: Tensor  # (stages + 1, stages): the last row holds the weights of the step
@@ -132,7 +133,7 @@ class _Pair:
     order: int  # of the error estimate
 
     @classmethod
-    def of(cls, solver, like: Tensor) -> "_Pair":
+    def of(cls, solver, like: Tensor) -> "Pair":
         """Take the coefficients from SciPy's solver class."""
         stages = solver.n_stages
         A = np.zeros((stages + 1, stages))
@@ -220,13 +221,13 @@ def adaptive_flow(
             f"rtol = {rtol}, atol = {atol}, first_step = {first_step}, max_steps = {max_steps}, "
             f"max_step = {max_step}: expected positive numbers (atol may be 0)."
         )
-    record = _checked_times(record)
+    record = checked_times(record)
     began, batch = time.perf_counter(), start.shape[:-1]
     everyone = start.reshape(-1, start.shape[-1]).clone()
-    pair = _Pair.of(PAIRS[method], everyone)
+    pair = Pair.of(PAIRS[method], everyone)
     runs, stages = len(everyone), pair.A.shape[1]
     grid = torch.tensor(record, dtype=everyone.dtype, device=everyone.device)
-    waiting = _Waiting(Recorder(observe, len(record)), everyone, start.shape)
+    waiting = Waiting(Recorder(observe, len(record)), everyone, start.shape)
 
     status = np.full(runs, FINISHED, dtype=object)
     steps, rejected = np.zeros(runs, dtype=int), np.zeros(runs, dtype=int)
@@ -299,51 +300,3 @@ def adaptive_flow(
             "dtype": str(start.dtype).removeprefix("torch."),
         },
     )
-
-
-class _Waiting:
-    """States at recorded times that only some runs have reached; few at once.
-
-    Runs reach a time at different moments. A time's states are kept until the last run is
-    there, observed as one batch, and dropped.
-    """
-
-    def __init__(self, recorder: Recorder, like: Tensor, shape: torch.Size) -> None:
-        self.recorder, self.shape = recorder, shape
-        self.blank = torch.full_like(like, torch.nan)
-        self.states: dict[int, Tensor] = {}
-        self.count: dict[int, int] = {}
-
-    def put(self, index: Tensor, runs: Tensor, states: Tensor) -> None:
-        """Take the states of ``runs`` at times number ``index``, one each."""
-        for i in index.unique().tolist():
-            mine = index == i
-            self._enter(i, runs[mine], states[mine])
-
-    def leave(self, runs: Tensor, index: Tensor, states: Tensor, keep: Tensor) -> None:
-        """Fill what ``runs`` will not reach: with their state where ``keep``, else with NaN."""
-        states = torch.where(keep[:, None], states, torch.nan)
-        for i in range(int(index.min()), self.recorder.count):
-            mine = index <= i
-            self._enter(i, runs[mine], states[mine])
-
-    def _enter(self, i: int, runs: Tensor, states: Tensor) -> None:
-        if self.recorder.observe is None:
-            return
-        if i not in self.states:
-            self.states[i], self.count[i] = self.blank.clone(), 0
-        self.states[i][runs] = states
-        self.count[i] += len(runs)
-        if self.count[i] == len(self.blank):
-            self.recorder.record(i, self.states.pop(i).view(self.shape))
-
-
-def _checked_times(record: Sequence[float]) -> list[float]:
-    times = [float(t) for t in record]
-    rising = all(a < b for a, b in pairwise(times))
-    if not times or not times[0] >= 0 or not times[-1] < np.inf or not rising:
-        raise ValueError(
-            "The recorded times must be finite and increase from 0 on; "
-            f"got {times[:8]} ({len(times)} times)."
-        )
-    return times

@@ -36,7 +36,7 @@ import torch
 from numpy.polynomial import chebyshev
 from torch import Tensor
 
-from ncbook.dynamics.flow import PAIRS, _checked_times, _Pair, _Waiting
+from ncbook.dynamics.flow import PAIRS, Pair
 from ncbook.dynamics.trajectory import (
     CONVERGED,
     DIVERGED,
@@ -45,6 +45,8 @@ from ncbook.dynamics.trajectory import (
     Observe,
     Recorder,
     Trajectory,
+    Waiting,
+    checked_times,
 )
 from ncbook.models.shallow_relu import ShallowReLU
 
@@ -150,7 +152,7 @@ def timed_flow(
     ValueError
         The times do not increase from 0 on, or a number that must be positive is not.
     """
-    flow = _Flow(model, start, _checked_times(times), "t", observe, rtol, kink_step, max_steps)
+    flow = _Flow(model, start, checked_times(times), "t", observe, rtol, kink_step, max_steps)
     flow.advance(torch.arange(len(flow.z), device=start.device), _RungeKutta)
     return flow.trajectory()
 
@@ -166,7 +168,7 @@ class _RungeKutta:
     order = 5
 
     def __init__(self, like: Tensor) -> None:
-        self.pair = _Pair.of(PAIRS["RK45"], like)
+        self.pair = Pair.of(PAIRS["RK45"], like)
 
     def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor):
         """Return the new state, its field, the estimated error and the states in between."""
@@ -274,7 +276,7 @@ class _Flow:
         self.evaluations = 0
         shape = torch.Size([*start.shape[:-1], start.shape[-1] + 1])
         recorder = Recorder(self._observer(observe), len(marks))
-        self.waiting = _Waiting(recorder, self.z, shape)
+        self.waiting = Waiting(recorder, self.z, shape)
 
     def _observer(self, observe: Observe | None) -> Observe:
         def look(z: Tensor) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -142,3 +143,58 @@ class Recorder:
     def truncated(self, count: int) -> dict[str, Tensor]:
         """Return the first ``count`` entries of every observable."""
         return {name: values[..., :count] for name, values in self.values.items()}
+
+
+class Waiting:
+    """States at recorded times that only some runs have reached; few at once.
+
+    Runs reach a time at different moments. A time's states are kept until the last run is
+    there, observed as one batch, and dropped.
+    """
+
+    def __init__(self, recorder: Recorder, like: Tensor, shape: torch.Size) -> None:
+        self.recorder, self.shape = recorder, shape
+        self.blank = torch.full_like(like, torch.nan)
+        self.states: dict[int, Tensor] = {}
+        self.count: dict[int, int] = {}
+
+    def put(self, index: Tensor, runs: Tensor, states: Tensor) -> None:
+        """Take the states of ``runs`` at times number ``index``, one each."""
+        for i in index.unique().tolist():
+            mine = index == i
+            self._enter(i, runs[mine], states[mine])
+
+    def leave(self, runs: Tensor, index: Tensor, states: Tensor, keep: Tensor) -> None:
+        """Fill what ``runs`` will not reach: with their state where ``keep``, else with NaN."""
+        states = torch.where(keep[:, None], states, torch.nan)
+        for i in range(int(index.min()), self.recorder.count):
+            mine = index <= i
+            self._enter(i, runs[mine], states[mine])
+
+    def _enter(self, i: int, runs: Tensor, states: Tensor) -> None:
+        if self.recorder.observe is None:
+            return
+        if i not in self.states:
+            self.states[i], self.count[i] = self.blank.clone(), 0
+        self.states[i][runs] = states
+        self.count[i] += len(runs)
+        if self.count[i] == len(self.blank):
+            self.recorder.record(i, self.states.pop(i).view(self.shape))
+
+
+def checked_times(record: Sequence[float]) -> list[float]:
+    """Return the recorded times as numbers.
+
+    Raises
+    ------
+    ValueError
+        They are not finite, or do not increase from 0 on.
+    """
+    times = [float(t) for t in record]
+    rising = all(a < b for a, b in pairwise(times))
+    if not times or not times[0] >= 0 or not times[-1] < np.inf or not rising:
+        raise ValueError(
+            "The recorded times must be finite and increase from 0 on; "
+            f"got {times[:8]} ({len(times)} times)."
+        )
+    return times

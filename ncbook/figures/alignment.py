@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from ncbook.figures.style import (
     COLOURS,
+    GREY,
     INK,
     LINES,
     MARKERS,
@@ -21,9 +22,9 @@ from ncbook.figures.style import (
     median_band,
     new_figure,
     shared_legend,
+    slider,
 )
 
-GREY = "#808080"
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross")  # plotly's names of MARKERS
 DEAD = "dead"
 
@@ -212,23 +213,8 @@ def turning(
     ]
     for step, note in zip(steps, notes, strict=True):
         step["label"] = note
-    slider = {
-        "steps": steps,
-        "active": 0,
-        "currentvalue": {"prefix": "", "xanchor": "center", "font": {"size": 14, "color": GREY}},
-        "pad": {"t": 6, "b": 4},
-        "len": 0.92,
-        "x": 0.04,
-        "ticklen": 0,
-        "minorticklen": 0,
-        "tickcolor": GREY,
-        "font": {"size": 1, "color": "rgba(0,0,0,0)"},
-        "bordercolor": GREY,
-        "bgcolor": GREY,
-        "activebgcolor": COLOURS[0],
-    }
     fig.update_layout(
-        sliders=[slider],
+        sliders=[slider(steps)],
         height=460,
         legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 1.06, "yanchor": "bottom"},
     )

@@ -10,12 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from ncbook.figures.style import COLOURS, LINES, median_band, new_figure, shared_legend
+from ncbook.figures.style import (
+    COLOURS,
+    GREY,
+    LINES,
+    median_band,
+    new_figure,
+    shared_legend,
+    slider,
+)
 
 # Those that plotly draws filled in 3-D, with factors that make them look equally large.
 SYMBOLS = ("circle", "square", "diamond", "cross")
 SIZES = (1.0, 0.9, 1.0, 1.7)
-GREY = "#808080"
 
 MEANS, WEIGHTS = "class means", "classifiers"
 
@@ -278,29 +285,10 @@ def scrub(table: pd.DataFrame) -> go.Figure:
         }
         for epoch, frame in zip(epochs, frames, strict=True)
     ]
-    slider = {
-        "steps": steps,
-        "active": len(steps) - 1,
-        "currentvalue": {
-            "prefix": "epoch ",
-            "xanchor": "center",
-            "font": {"size": 14, "color": GREY},
-        },
-        "pad": {"t": 6, "b": 4},
-        "len": 0.92,
-        "x": 0.04,
-        "ticklen": 4,
-        "minorticklen": 0,
-        "tickcolor": GREY,
-        "font": {"size": 10, "color": GREY},
-        "bordercolor": GREY,
-        "bgcolor": GREY,
-        "activebgcolor": COLOURS[0],
-    }
     reach = float(np.abs(table.loc[table["example"] >= 0, ["x", "y", "z"]].to_numpy()).max())
     fig.update_layout(
         scene=_scene(min(reach, 1.8), (1.1, 0.75, 0.5), 1.45),
-        sliders=[slider],
+        sliders=[slider(steps, len(steps) - 1, "epoch ")],
         height=520,
         legend={
             "title": {"text": "digit ", "side": "left"},

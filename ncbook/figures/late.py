@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ncbook.figures.emergence import SYMBOLS
 from ncbook.figures.style import (
     COLOURS,
+    GREY,
     INK,
     LINES,
     MARKERS,
@@ -19,9 +20,9 @@ from ncbook.figures.style import (
     new_figure,
     power_law,
     shared_legend,
+    slider,
 )
 
-GREY = "#808080"
 RAY = 1.7  # how far the rays of the picture of the plane go
 NEURON = 0.8  # and its neurons, which end before the samples
 VIEW = ((-1.75, 1.35), (-0.85, 1.5))
@@ -148,22 +149,7 @@ def turning(table: pd.DataFrame) -> go.Figure:
         for R, frame in zip(levels, frames, strict=True)
     ]
     fig.update_layout(
-        sliders=[
-            {
-                "steps": steps,
-                "active": 0,
-                "currentvalue": {"xanchor": "center", "font": {"size": 14, "color": GREY}},
-                "pad": {"t": 6, "b": 4},
-                "len": 0.92,
-                "x": 0.04,
-                "ticklen": 0,
-                "minorticklen": 0,
-                "font": {"size": 1, "color": "rgba(0,0,0,0)"},
-                "bordercolor": GREY,
-                "bgcolor": GREY,
-                "activebgcolor": COLOURS[0],
-            }
-        ],
+        sliders=[slider(steps)],
         xaxis={"visible": False, "range": [-1.6, 1.6], "fixedrange": True},
         yaxis={"visible": False, "range": [-1.5, 1.65], "scaleanchor": "x", "fixedrange": True},
         height=480,

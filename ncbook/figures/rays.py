@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ncbook.figures.emergence import SIZES, SYMBOLS
 from ncbook.figures.style import (
     COLOURS,
+    GREY,
     INK,
     LINES,
     looks,
@@ -18,7 +19,6 @@ from ncbook.figures.style import (
     shared_legend,
 )
 
-GREY = "#808080"
 VIEW = (0.79, 0.29, 0.54)  # where the eye stands: no two lines are one
 AXIS = 1.1  # the length to which coordinate axes are drawn
 ROW = 0.75  # the longest row of the classifier, in units of the longest feature

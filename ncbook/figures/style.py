@@ -26,7 +26,8 @@ from ncbook import files
 
 # Blue, vermilion, green, pink, ochre, violet, grey: after Okabe and Ito's set, with the bright
 # ones darkened. Each has a contrast of at least 3 to 1 against white and against #121212.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a67c00", "#8a63d2", "#808080")
+GREY = "#808080"  # seen on light and on dark
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a67c00", "#8a63d2", GREY)
 LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)),
          (0, (3, 1, 1.2, 1, 1.2, 1)), (0, (2.5, 2.5)))  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -472,7 +473,7 @@ _PLOTLY = {
         "colorway": COLOURS,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": "#808080", "family": "DejaVu Sans, Verdana, sans-serif"},
+        "font": {"color": GREY, "family": "DejaVu Sans, Verdana, sans-serif"},
         "margin": {"l": 10, "r": 10, "t": 40, "b": 10},
         "xaxis": {**_AXIS, "automargin": True},
         "yaxis": {**_AXIS, "automargin": True},
@@ -486,6 +487,32 @@ _PLOTLY = {
         "sliderdefaults": {"pad": {"t": 50, "b": 10}},
     }
 }
+
+
+def slider(steps: list[dict], active: int = 0, prefix: str = "") -> dict:
+    """Return plotly's slider over ``steps``, whose labels are said above it, one at a time.
+
+    Below it they would run into each other.
+    """
+    return {
+        "steps": steps,
+        "active": active,
+        "currentvalue": {
+            "prefix": prefix,
+            "xanchor": "center",
+            "font": {"size": 14, "color": GREY},
+        },
+        "pad": {"t": 6, "b": 4},
+        "len": 0.92,
+        "x": 0.04,
+        "ticklen": 0,
+        "minorticklen": 0,
+        "font": {"size": 1, "color": "rgba(0,0,0,0)"},
+        "bordercolor": GREY,
+        "bgcolor": GREY,
+        "activebgcolor": COLOURS[0],
+    }
+
 
 # Inline, so that a notebook outside the site switches too.
 _SWITCH = (

@@ -312,12 +312,12 @@ def test_observed_states_are_dropped(integrate):
 def test_few_states_wait_for_the_last_run(monkeypatch):
     waiting = []
 
-    class Counting(module._Waiting):
+    class Counting(module.Waiting):
         def put(self, *arguments):
             super().put(*arguments)
             waiting.append(len(self.states))
 
-    monkeypatch.setattr(module, "_Waiting", Counting)
+    monkeypatch.setattr(module, "Waiting", Counting)
     model = UnconstrainedFeatures(3, 3, 15)
     z = model.small_start(vector(1.0, 1e-2, 1e-4), range(3), RUN)
     adaptive_flow(model.field, z, log_grid(40.0, 60, 1e-2), risk_of(model))
