@@ -173,3 +173,58 @@ def mnist(run: Runtime, digits: Sequence[int] | None = None, source: str = "samp
         images, labels = images[labels >= 0], labels[labels >= 0]
         parts += [run.tensor(images.flatten(1)).div_(255), labels.to(run.device)]
     return Images(*parts, shape=tuple(images.shape[1:]))
+
+
+def mnist_modulo(
+    run: Runtime, q: int = 3, per_class: int = 1000, seed: int = 0, source: str = "sample"
+) -> Images:
+    """Return MNIST with each label replaced by its remainder modulo q, the classes balanced.
+
+    The data of Figure 1 (a) of Wu and Mondelli (2025), where q = 3 and ``per_class`` = 10000. The
+    images of a class are drawn from all digits that it is made of; their order is random.
+
+    Parameters
+    ----------
+    run : Runtime
+        Sets dtype and device.
+    q : int
+        Classes, 2 to 10.
+    per_class : int
+        Training images of each class. The test part has as many of each as the smallest class.
+    seed : int
+        Of the generator that draws the images and their order.
+    source : {"sample", "full"}
+        See :func:`mnist`.
+
+    Raises
+    ------
+    ValueError
+        ``q`` or ``source`` is none of these, or some class has fewer than ``per_class`` images.
+    DataError
+        The files are not at hand, or are not what they should be.
+    """
+    if q not in range(2, 11):
+        raise ValueError(f"q is {q}; give a whole number from 2 to 10, so that a class has digits.")
+    whole = mnist(run, source=source)
+    labels, test_labels = whole.train_labels % q, whole.test_labels % q
+    smallest = int(labels.bincount().min())
+    if not 0 < per_class <= smallest:
+        raise ValueError(
+            f"per_class is {per_class}; the smallest of the {q} classes has {smallest} images, so "
+            f'give a number from 1 to {smallest}, or more images with source = "full".'
+        )
+    draw = generator(seed)
+    train = _balanced(labels, per_class, draw)
+    test = _balanced(test_labels, int(test_labels.bincount().min()), draw)
+    return Images(
+        whole.train[train], labels[train], whole.test[test], test_labels[test], whole.shape
+    )
+
+
+def _balanced(labels: Tensor, per_class: int, draw: torch.Generator) -> Tensor:
+    """Return positions of as many labels of each class, in random order."""
+    order = torch.randperm(len(labels), generator=draw).to(labels.device)
+    ranked = labels[order]
+    members = [(ranked == k).nonzero().flatten() for k in range(int(labels.max()) + 1)]
+    chosen = order[torch.cat([one[:per_class] for one in members])]
+    return chosen[torch.randperm(len(chosen), generator=draw).to(labels.device)]

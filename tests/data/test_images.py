@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ncbook.data import images
+from ncbook.data import images, mnist_files
 from ncbook.runtime import Runtime
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
@@ -12,6 +12,11 @@ RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 @pytest.fixture(scope="module")
 def digits() -> images.Images:
     return images.digits(RUN, per_class=100, seed=0)
+
+
+@pytest.fixture(scope="module")
+def modulo() -> images.Images:
+    return images.mnist_modulo(RUN, q=3, per_class=500, seed=1)
 
 
 def rows(tensor: torch.Tensor) -> set[tuple[float, ...]]:
@@ -68,3 +73,73 @@ def test_what_is_available_has_source_and_licence():
         assert all(entry.values())
     entries[0]["name"] = "changed"
     assert images.available()[0]["name"] == "digits"
+
+
+# --- MNIST with labels modulo q -----------------------------------------------------------------
+
+
+def test_labels_are_remainders_of_the_digits(modulo):
+    whole = images.mnist(RUN)
+    digit_of = dict(zip(map(tuple, whole.train.tolist()), whole.train_labels.tolist(), strict=True))
+    assert len(digit_of) == len(whole.train)  # no image twice, so an image has one digit
+    digits = torch.tensor([digit_of[tuple(row)] for row in modulo.train.tolist()])
+    assert torch.equal(digits % 3, modulo.train_labels)
+    assert not torch.equal(digits % 4, modulo.train_labels)  # control
+    # Drawn from all digits of a class in their share: 12 of 500 is about 4 standard deviations.
+    shares = whole.train_labels.bincount().double()
+    for k in range(3):
+        expected = 500 * shares[k::3] / shares[k::3].sum()
+        assert (digits[digits % 3 == k].bincount(minlength=10)[k::3] - expected).abs().max() < 45
+    assert digits.unique().numel() == 10
+
+
+def test_both_parts_are_balanced_and_mixed(modulo):
+    assert modulo.train_labels.bincount().tolist() == [500] * 3 and modulo.K == 3
+    smallest = int((images.mnist(RUN).test_labels % 3).bincount().min())
+    assert modulo.test_labels.bincount().tolist() == [smallest] * 3
+    assert not rows(modulo.train) & rows(modulo.test)
+    # Every class is in every part of the order: 300 of the 1500 have about 100 of each.
+    for part in modulo.train_labels.split(300):
+        assert part.bincount(minlength=3).min() > 60
+    assert modulo.train.shape == (1500, 784) and modulo.shape == (28, 28)
+
+
+def test_the_seed_alone_decides_the_draw(modulo):
+    again = images.mnist_modulo(RUN, 3, 500, seed=1)
+    other = images.mnist_modulo(RUN, 3, 500, seed=2)
+    assert torch.equal(modulo.train, again.train) and torch.equal(modulo.test, again.test)
+    common = rows(modulo.train) & rows(other.train)
+    assert 0 < len(common) < 700  # 500 of 2871 to 3970 of each class, twice: about 240
+    torch.manual_seed(5)
+    assert torch.equal(modulo.train, images.mnist_modulo(RUN, 3, 500, seed=1).train)
+
+
+def test_other_moduli(modulo):
+    parity = images.mnist_modulo(RUN, 2, 10)
+    assert parity.K == 2 and parity.train_labels.bincount().tolist() == [10, 10]
+
+
+@pytest.mark.parametrize("q", [1, 11, 2.5])
+def test_a_modulus_without_classes_is_refused(q):
+    with pytest.raises(ValueError, match=f"q is {q}; give a whole number from 2 to 10"):
+        images.mnist_modulo(RUN, q)
+
+
+@pytest.mark.parametrize("per_class", [0, -3, 10_000])
+def test_more_images_than_a_class_has_are_refused(per_class):
+    with pytest.raises(
+        ValueError, match=rf"per_class is {per_class}; the smallest of the 3 .*2\d+"
+    ):
+        images.mnist_modulo(RUN, 3, per_class)
+
+
+def test_the_papers_draw_from_the_full_set():
+    if mnist_files.folder() is None:
+        pytest.skip(
+            "needs MNIST's official files: set NCBOOK_DATA to a folder that has them, or run "
+            "'python -m ncbook data fetch mnist'"
+        )
+    data = images.mnist_modulo(Runtime(torch.device("cpu"), torch.float32, 1), 3, 10_000, 0, "full")
+    assert data.train.shape == (30_000, 784) and data.train.dtype == torch.float32
+    assert data.train_labels.bincount().tolist() == [10_000] * 3
+    assert int((data.train != 0).any(0).sum()) in range(700, 718)  # 67 pixels are never used
