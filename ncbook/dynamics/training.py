@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum and weight decay, over a batch of runs."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,9 +101,7 @@ def train(
     began = time.perf_counter()
     rate = torch.as_tensor(rate, dtype=start.dtype, device=start.device).reshape(-1, 1)
     z, velocity = start.clone(), torch.zeros_like(start)
-    if len(set(seeds)) == 1:
-        seeds = seeds[:1]
-    orders = [generator(_ORDER + seed) for seed in seeds] if batch else []
+    orders = example_orders(seeds) if batch else []
     recorder = Recorder(observe, len(record))
     states = z.new_full((runs, len(record), z.shape[-1]), torch.nan) if keep else None
     done, steps = 0, 0
@@ -118,7 +116,7 @@ def train(
         if epoch == epochs:
             break
         size = rate * 0.1 ** sum(epoch >= drop * epochs for drop in drops)
-        for examples, targets in _mini_batches(x, labels, batch, orders):
+        for examples, targets in mini_batches(x, labels, batch, orders):
             g = gradient(z, examples, targets)
             if momentum or decay:
                 g = velocity.mul_(momentum).add_(g).add_(z, alpha=decay)
@@ -154,8 +152,33 @@ def first_zero(values: Tensor) -> Tensor:
     return torch.where(zero.any(-1), zero.int().argmax(-1), last)
 
 
-def _mini_batches(x, labels, batch, orders):
-    """Yield the examples of one epoch, in an order of its own for each run, or in one for all."""
+def example_orders(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Return the generators of the order of the examples: one a run, or one if all have one seed.
+
+    They are others than those that make the starts of the same seeds.
+    """
+    return [generator(_ORDER + seed) for seed in (seeds[:1] if len(set(seeds)) == 1 else seeds)]
+
+
+def mini_batches(
+    x: Tensor, labels: Tensor, batch: int | None, orders: Sequence[torch.Generator]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the examples of one epoch, in an order of its own for each run, or in one for all.
+
+    Parameters
+    ----------
+    x, labels : Tensor
+        ``(n, d)`` and ``(n,)``.
+    batch : int or None
+        Examples in a mini-batch, of which the last may have fewer; None for all in one.
+    orders : sequence of Generator
+        From :func:`example_orders`; each call draws a new epoch from them.
+
+    Yields
+    ------
+    Tensor, Tensor
+        ``(R, b, d)`` and ``(R, b)``; of one order ``(b, d)`` and ``(b,)``.
+    """
     if batch is None:
         yield x, labels
         return

@@ -23,7 +23,7 @@ from ncbook.runtime import Runtime
 
 ACTIVATIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}
 # The derivative of an activation, from its value.
-_SLOPES = {
+SLOPES = {
     "tanh": lambda s: 1 - s.square(),
     "sigmoid": lambda s: s * (1 - s),
     "relu": lambda s: (s > 0).to(s.dtype),
@@ -117,7 +117,7 @@ class MeanField:
         self.truncation = (
             None if truncation is None else self._number("truncation", truncation, positive=True)
         )
-        self._sigma, self._slope = ACTIVATIONS[activation], _SLOPES[activation]
+        self._sigma, self._slope = ACTIVATIONS[activation], SLOPES[activation]
         self._Y = one_hot(self.y, self.K).mT.to(X.dtype)
 
     def _labels(self, y: Sequence[int] | Tensor, X: Tensor) -> Tensor:
