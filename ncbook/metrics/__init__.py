@@ -18,6 +18,7 @@ tensor(0.2222)
 """
 
 from ncbook.metrics.approximation import rank_error
+from ncbook.metrics.balance import balance, balance_factor
 from ncbook.metrics.collapse import (
     cdnv,
     cdnv_matrix,
@@ -50,6 +51,8 @@ __all__ = [
     "ClassStatistics",
     "StrongCollapse",
     "angles",
+    "balance",
+    "balance_factor",
     "cdnv",
     "cdnv_matrix",
     "class_statistics",

@@ -1,0 +1,282 @@
+r"""Noisy gradient flow of particles (Langevin dynamics), by the method of Euler and Maruyama.
+
+Time is the mean-field time: model.gradient holds dL/dW for W and N times the parameter gradient
+for the particles, and
+
+.. math:: dW = -\nabla_W L\,dt, \qquad
+    d\theta_j = -N \nabla_{\theta_j} L\,dt + \sqrt{2/\beta}\,dB_j .
+
+The temperature is 1/beta; only the particles feel noise. At temperature 0 this is gradient
+descent.
+
+A step h is too long where it exceeds 2/mu, with mu the largest curvature of L in the metric
+``|dW|^2 + E|dtheta|^2``, in which the motion is a gradient flow. Below that it still has a bias: a
+direction of curvature mu ends with the variance 1/(beta mu (1 - h mu / 2)), not 1/(beta mu). A
+direction that only weight decay holds has mu = lambda, so that h lambda = 0.01 makes half a per
+cent. See :func:`stationary_variance`.
+
+Source: Wu and Mondelli (2025), the noisy gradient flow and Algorithm 1.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
+from ncbook.models.mean_field import MeanField
+from ncbook.runtime import generator
+
+TRAINED = ("both", "particles")
+
+# Added to a seed, so that the noise is not drawn from the numbers that made the start.
+_NOISE = 2**30
+# Of the power iteration: enough for a per cent or two where the largest curvature stands out.
+_ROUNDS = 20
+
+
+def langevin(
+    model: MeanField,
+    start: Tensor,
+    *,
+    step: float,
+    steps: int,
+    temperature: float | Tensor = 0.0,
+    seeds: Sequence[int] = (),
+    trained: str = "both",
+    observe: Observe | None = None,
+    record: Sequence[int] | None = None,
+) -> Trajectory:
+    """Follow the noisy gradient flow of every run of a batch.
+
+    Parameters
+    ----------
+    model : MeanField
+        Its gradient is mean-field scaled: N times the parameter gradient for the particles.
+    start : Tensor
+        Shape ``(*batch, P)``.
+    step : float
+        Step in the mean-field time, positive.
+    steps : int
+        Iterations.
+    temperature : float or Tensor
+        1/beta, at least 0; a tensor broadcasts against the batch.
+    seeds : sequence of int
+        One for each entry of the batch's last dimension: of its noise, which is drawn on the CPU
+        in float64 and does not depend on the other seeds. Over the dimensions before, those of a
+        sweep, a seed's noise is the same. Not needed at temperature 0.
+    trained : {"both", "particles"}
+        Whether W moves, too, or stays where it starts.
+    observe : callable, optional
+        State ``(*batch, P)`` to a dict of numbers a run, each of shape ``batch``.
+    record : sequence of int, optional
+        Iterations at which to observe, increasing; without it, the first and the last.
+
+    Returns
+    -------
+    Trajectory
+        ``times`` are iterations times the step. A run whose state ceases to be finite, as one does
+        whose step has become too long on the way, is reported as diverged and does not touch the
+        others.
+
+    Raises
+    ------
+    ValueError
+        An argument is not as described, or the step is longer than :func:`largest_step` at the
+        start or at the end of the run; the message names the largest stable step.
+    """
+    if trained not in TRAINED:
+        raise ValueError(f"trained is {trained!r}; expected one of {', '.join(TRAINED)}.")
+    both_from = 0 if trained == "both" else steps
+    return _follow(model, start, step, steps, both_from, temperature, seeds, observe, record)
+
+
+def two_stage(
+    model: MeanField,
+    start: Tensor,
+    *,
+    step: float,
+    steps: tuple[int, int],
+    temperature: float | Tensor = 0.0,
+    seeds: Sequence[int] = (),
+    observe: Observe | None = None,
+    record: Sequence[int] | None = None,
+) -> Trajectory:
+    """Train in two stages: first the particles with W as it starts, then particles and W.
+
+    Source: Wu and Mondelli (2025), Algorithm 1.
+
+    Parameters
+    ----------
+    steps : pair of int
+        Iterations of the first and of the second stage.
+    record : sequence of int, optional
+        Iterations at which to observe, counted through both stages; without it, the first, the
+        last of each stage.
+    model, start, step, temperature, seeds, observe
+        As of :func:`langevin`.
+
+    Returns
+    -------
+    Trajectory
+        Of both stages, one after the other. As of :func:`langevin`.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`langevin`; the step is checked between the stages, too.
+    """
+    first, second = steps
+    if first < 1 or second < 1:
+        raise ValueError(f"steps is {tuple(steps)}; both stages need at least one iteration.")
+    record = [0, first, first + second] if record is None else record
+    return _follow(model, start, step, first + second, first, temperature, seeds, observe, record)
+
+
+def stationary_variance(
+    step: float, curvature: float | Tensor, temperature: float | Tensor
+) -> float | Tensor:
+    """Return the variance at which z <- z - step curvature z + sqrt(2 step temperature) N ends.
+
+    It is temperature / (curvature (1 - step curvature / 2)), exactly: the flow's own with a bias
+    that is of first order in the step, and infinite for step curvature = 2.
+
+    Source: worked out here, from v = (1 - step curvature)^2 v + 2 step temperature.
+
+    Parameters
+    ----------
+    step, curvature, temperature : float or Tensor
+        Positive, with step curvature < 2.
+    """
+    return temperature / (curvature * (1 - step * curvature / 2))
+
+
+def largest_step(model: MeanField, state: Tensor, trained: str = "both") -> Tensor:
+    """Return the largest stable step at a state, 2/mu, shape ``batch``.
+
+    mu is the largest curvature of the regularised loss among what is trained, weight decay and
+    data, in the metric of the mean-field flow; found by power iteration on differences of the
+    gradient, so that it is right to a few per cent. Infinity where no curvature is positive.
+
+    Parameters
+    ----------
+    model : MeanField
+    state : Tensor
+        Shape ``(*batch, P)``.
+    trained : {"both", "particles"}
+        As of :func:`langevin`.
+    """
+    cut = model.p * model.K
+    # In the flow's metric a particle counts 1/N.
+    weight = state.new_full(state.shape[-1:], 1 / model.N)
+    weight[:cut] = 1.0 if trained == "both" else 0.0
+    here = model.gradient(state)
+    reach = torch.finfo(state.dtype).eps ** 0.5 * _length(state, weight).clamp_min(1)
+    first = torch.randn(weight.shape, generator=generator(0), dtype=torch.float64).to(state)
+    shift = torch.zeros_like(reach)
+    for _ in range(2):
+        z = (first * (weight > 0)).expand_as(state)
+        for _ in range(_ROUNDS):
+            z = z / _length(z, weight)
+            curved = (model.gradient(state + reach * z) - here) / reach * (weight > 0)
+            mu = (weight * z * curved).sum(-1, keepdim=True)
+            z = curved + shift * z
+        if not bool((mu < 0).any()):
+            break
+        # The largest in size was negative: shifted by it, the largest positive one comes first.
+        shift = (-mu).clamp_min(0)
+    return 2 / mu.squeeze(-1).clamp_min(0)
+
+
+def _length(z: Tensor, weight: Tensor) -> Tensor:
+    """Return the norm in the flow's metric, ``(*batch, 1)``."""
+    return (weight * z.square()).sum(-1, keepdim=True).sqrt()
+
+
+def _follow(model, start, step, steps, both_from, temperature, seeds, observe, record):
+    """Iterate; W moves from iteration ``both_from`` on."""
+    record = [0, steps] if record is None else list(record)
+    temperature = torch.as_tensor(temperature, dtype=start.dtype, device=start.device)
+    noisy = _check(model, start, step, steps, temperature, seeds, record)
+    began = time.perf_counter()
+    z, cut = start.clone(memory_format=torch.contiguous_format), model.p * model.K
+    particles = z[..., cut:]
+    draws = [generator(_NOISE + seed) for seed in seeds] if noisy else []
+    drawn = torch.empty(len(draws), z.shape[-1] - cut, dtype=torch.float64)
+    amplitude = (2 * step * temperature).sqrt().unsqueeze(-1)
+    recorder = Recorder(observe, len(record))
+    recorded = 0
+    for iteration in range(steps + 1):
+        # Where what is trained changes, and at the end.
+        if iteration in (0, both_from, steps):
+            _check_step(model, z, step, "both" if iteration >= both_from < steps else "particles")
+        if recorded < len(record) and iteration == record[recorded]:
+            recorder.record(recorded, z)
+            recorded += 1
+            if not bool(z.isfinite().all(-1).any()):
+                break
+        if iteration == steps:
+            break
+        g = model.gradient(z)
+        if iteration >= both_from:
+            z.sub_(g, alpha=step)
+        else:
+            particles.sub_(g[..., cut:], alpha=step)
+        if noisy:
+            for row, draw in zip(drawn, draws, strict=True):
+                row.normal_(generator=draw)
+            noise = drawn.to(z.device, z.dtype)
+            particles.addcmul_(noise if start.ndim > 1 else noise[0], amplitude)
+    status = np.full(tuple(z.shape[:-1]), FINISHED, dtype=object)
+    status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
+    return Trajectory(
+        times=step * torch.tensor(record[:recorded], dtype=torch.float64),
+        observables=recorder.truncated(recorded),
+        final=z,
+        status=status,
+        statistics={
+            "steps": iteration,
+            "evaluations": iteration,
+            "seconds": time.perf_counter() - began,
+            "device": str(z.device),
+            "dtype": str(z.dtype).removeprefix("torch."),
+        },
+    )
+
+
+def _check(model, start, step, steps, temperature, seeds, record) -> bool:
+    """Raise ``ValueError`` for a wrong argument; return whether there is noise."""
+    if not 0 < step < np.inf or steps < 1:
+        raise ValueError(f"step = {step}, steps = {steps}: expected both to be positive.")
+    if start.shape[-1] != model.size:
+        raise ValueError(
+            f"The start has shape {tuple(start.shape)}; expected states of the model's "
+            f"{model.size} numbers."
+        )
+    if not record or record != sorted(set(record)) or record[0] < 0 or record[-1] > steps:
+        raise ValueError(
+            f"The recorded iterations must increase within 0..{steps}; got {record[:8]}."
+        )
+    if bool((temperature < 0).any()) or not bool(temperature.isfinite().all()):
+        raise ValueError(f"The temperature is {temperature.tolist()}; expected at least 0.")
+    noisy, runs = bool((temperature > 0).any()), start.shape[-2] if start.ndim > 1 else 1
+    if noisy and len(seeds) != runs:
+        raise ValueError(
+            f"{len(seeds)} seeds are given for the {runs} runs of the batch's last dimension; "
+            "give one each, for its noise."
+        )
+    return noisy
+
+
+def _check_step(model: MeanField, z: Tensor, step: float, trained: str) -> None:
+    """Raise ``ValueError`` if the step is unstable at a state of some run."""
+    finite = z.isfinite().all(-1, keepdim=True)
+    largest = largest_step(model, torch.where(finite, z, 0), trained)
+    least = float(torch.where(finite.squeeze(-1), largest, torch.inf).min())
+    if step > least:
+        raise ValueError(
+            f"The step {step:g} is unstable: weight decay and the curvature of the loss allow at "
+            f"most {least:.3g} at this point of the run; take a shorter step."
+        )
