@@ -18,15 +18,6 @@ RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 CASES = [(2, "exponential"), (2, "logistic"), (3, "cross-entropy"), (4, "cross-entropy")]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Two threads are slower than one on these tensors, and far slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def vector(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
