@@ -73,7 +73,7 @@ def expected_loss(
         1/temperature, the factor, lambda of the particles; numbers or ``(*batch,)``.
     """
     n = kernel.shape[-1]
-    beta, gamma, decay = (torch.as_tensor(value).to(kernel) for value in (beta, gamma, decay))
+    beta, gamma, decay = (_like(kernel, value) for value in (beta, gamma, decay))
     s, left = torch.linalg.eigh(W.mT @ W)
     kappa, right = torch.linalg.eigh(kernel)
     scale = (gamma.square() / (n * decay))[..., None, None]
@@ -154,7 +154,7 @@ def nc1_floor(
     sums = torch.einsum("...ik,...ij,...jk->...k", onehot, kernel, onehot)
     within = kernel.diagonal(dim1=-2, dim2=-1).sum(-1) - (sums / counts).sum(-1)
     spread = (H - H.mean(-1, keepdim=True)).square().sum((-2, -1))
-    return unseen * torch.as_tensor(variance).to(kernel) * within / (N * spread)
+    return unseen * _like(kernel, variance) * within / (N * spread)
 
 
 def critical_gamma(
@@ -181,7 +181,12 @@ def critical_gamma(
     decay, decay_W : float or Tensor
         lambda_rho and lambda_W; without the second they are equal.
     """
-    decay = torch.as_tensor(decay).to(kernel)
-    decay_W = decay if decay_W is None else torch.as_tensor(decay_W).to(kernel)
+    decay = _like(kernel, decay)
+    decay_W = decay if decay_W is None else _like(kernel, decay_W)
     largest = torch.linalg.eigvalsh(Y @ kernel @ Y.mT)[..., -1]
     return kernel.shape[-1] * (decay * decay_W / largest).sqrt()
+
+
+def _like(kernel: Tensor, value: float | Tensor) -> Tensor:
+    """Return a number, or one a run, in the kernel's dtype."""
+    return torch.as_tensor(value, dtype=kernel.dtype, device=kernel.device)

@@ -1,0 +1,382 @@
+r"""The exact limit of infinitely many particles, for inputs in the plane.
+
+For the model f(x) = gamma W^T h(x), h(x) = E_rho[a sigma(<u, x>)], and a fixed W, the free energy
+
+.. math:: \frac1{2n} \lVert \gamma W^T H - Y \rVert_F^2 + \frac{\lambda_\rho}2 E|\theta|^2
+    + \frac{\lambda_W}2 \lVert W \rVert_F^2 + \frac1\beta \int \rho \log \rho
+
+is convex in rho. Writing the square as the maximum over R (K x n) of
+``<R, gamma W^T H - Y>/n - |R|^2/(2n)`` and exchanging minimum and maximum, rho minimises a linear
+functional plus entropy: it is a Gibbs density (:mod:`~ncbook.theory.gibbs`), and what is left is
+to maximise the concave
+
+.. math:: D(R) = -\frac{\langle R, Y \rangle}n - \frac{\lVert R \rVert^2}{2n}
+    - \frac1\beta \log Z(R), \qquad
+    Z = \int e^{-\beta [\frac\gamma n a^T W R s(u) + \frac{\lambda_\rho}2 |\theta|^2]} d\theta ,
+    \quad s(u) = \sigma(X u) .
+
+The integral over a is Gaussian. The one over u stays, on a grid of the plane, where the
+trapezoidal rule converges faster than any power once the grid is finer than what it must show. In R
+Newton's method converges in a few steps, or a few tens where beta is large. At the maximum
+R = gamma W^T H - Y, the residual; for any R the duality gap of its Gibbs density is
+``|gamma W^T H(R) - Y - R|^2 / (2n)``. W enters by W^T W alone. The gradient of the least free
+energy in W is W (lambda_W I - gamma^2/(n^2 lambda_rho) R K R^T).
+
+Source: derived here, for the free energy of Wu and Mondelli (2025).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize, root
+from torch import Tensor
+
+from ncbook.theory.gibbs import Gibbs
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
+
+_EDGE = 1e-12  # The largest mass that the law of u may have in the outermost cells of the grid.
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The law rho of least free energy for one W, and what follows from it.
+
+    Attributes
+    ----------
+    W : Tensor
+        ``(p, K)``.
+    residual : Tensor
+        R = gamma W^T H - Y, ``(K, n)``.
+    H : Tensor
+        Features as columns, ``(p, n)``.
+    kernel : Tensor
+        E[sigma(X u) sigma(X u)^T], ``(n, n)``.
+    second_moment : Tensor
+        E[a a^T], ``(p, p)``.
+    data_loss, loss, free_energy : float
+        L_n; L_n with both regularisers; and with the negative entropy over beta.
+    u, law : Tensor
+        The grid, ``(G, 2)``, and the law of u on it, ``(G,)``, which sums to 1.
+    beta, gamma, decay, decay_W : float
+        The setting.
+    gap : float
+        Free energy less its dual bound: at most by so much it is not the least for this W.
+    edge : float
+        Mass of u in the outermost cells of the grid.
+    coarse : float
+        Largest difference of the kernel from that of every second grid line: what a grid twice
+        as wide would be wrong by, and far more than this one is.
+    gradient : Tensor
+        Of the least free energy in W, ``(p, K)``.
+    steps : int
+        Newton steps.
+    """
+
+    W: Tensor
+    residual: Tensor
+    H: Tensor
+    kernel: Tensor
+    second_moment: Tensor
+    data_loss: float
+    loss: float
+    free_energy: float
+    u: Tensor
+    law: Tensor
+    beta: float
+    gamma: float
+    decay: float
+    decay_W: float
+    gap: float
+    edge: float
+    coarse: float
+    gradient: Tensor
+    steps: int
+
+
+def fixed_limit(
+    X: Tensor,
+    Y: Tensor,
+    W: Tensor,
+    *,
+    activation: str,
+    beta: float,
+    gamma: float = 1.0,
+    decay: float,
+    decay_W: float | None = None,
+    points: int = 121,
+    reach: float = 10.0,
+    start: Limit | None = None,
+) -> Limit:
+    """Return the law of the particles of least free energy for a fixed W.
+
+    Source: derived here; that there is one such law is Proposition 5.1 of Wu and Mondelli (2025).
+
+    Parameters
+    ----------
+    X : Tensor
+        ``(n, 2)``.
+    Y : Tensor
+        One-hot labels as columns, ``(K, n)``.
+    W : Tensor
+        ``(p, K)``.
+    activation : {"tanh", "sigmoid"}
+        A bounded one: for ReLU the integral over u need not exist.
+    beta, gamma, decay, decay_W : float
+        1/temperature, the factor, lambda_rho and lambda_W (without it, lambda_rho): positive.
+    points : int
+        Of the grid along each axis.
+    reach : float
+        The grid's half-width, in standard deviations 1/sqrt(beta lambda) of u without data.
+    start : Limit
+        Of a similar setting, to begin Newton's method at its R, scaled by lambda.
+
+    Raises
+    ------
+    ValueError
+        The inputs are not in the plane; a shape or number does not fit; or the law of u reaches
+        the edge of the grid.
+    RuntimeError
+        Newton's method does not converge.
+    """
+    problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
+    problem.check_weights(W)
+    R = None if start is None else start.residual * (decay / start.decay)
+    return problem.solve(W, R)
+
+
+def stationary_limit(
+    X: Tensor,
+    Y: Tensor,
+    W: Tensor,
+    *,
+    activation: str,
+    beta: float,
+    gamma: float = 1.0,
+    decay: float,
+    decay_W: float | None = None,
+    points: int = 121,
+    reach: float = 10.0,
+    start: Limit | None = None,
+    tolerance: float = 1e-8,
+) -> Limit:
+    """Return a joint stationary point of the free energy in rho and W: a minimum over W, near W.
+
+    The least free energy over rho is a function of W^T W, which is minimised over the K x K
+    factors of it by BFGS. W's range stays that of the start.
+
+    Source: derived here.
+
+    Parameters
+    ----------
+    X, Y, activation, beta, gamma, decay, decay_W, points, reach
+        As for :func:`fixed_limit`.
+    W : Tensor
+        Where to begin, ``(p, K)`` of full rank.
+    start : Limit
+        Of a similar setting: begin at its W instead.
+    tolerance : float
+        The largest entry of the gradient in W may be tolerance * lambda_W.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As :func:`fixed_limit`; the start has not full rank; or the descent in W ends with a larger
+        gradient.
+    """
+    problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
+    problem.check_weights(W)
+    W = W if start is None else start.W
+    K = W.shape[1]
+    frame, factor = torch.linalg.qr(W.double().cpu())
+    if float(factor.diagonal().abs().min()) < 1e-12:
+        raise ValueError(
+            "W has not full rank, and the descent in W could not leave its range. Start from a W "
+            "of full rank, such as one with orthonormal columns."
+        )
+    R = None if start is None else start.residual * (decay / start.decay)
+
+    def weights(flat: np.ndarray) -> Tensor:
+        return frame @ torch.from_numpy(flat.reshape(K, K).copy())
+
+    def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal R
+        found = problem.solve(weights(flat), R)
+        R = found.residual
+        slope = frame.mT @ found.gradient / problem.decay_W
+        return found.free_energy / problem.decay_W, slope.numpy().ravel()
+
+    near = minimize(
+        value, factor.numpy().ravel(), jac=True, method="BFGS", options={"gtol": tolerance}
+    )
+    # Values show a gradient down to the root of their rounding; the gradient itself shows it all.
+    best = root(lambda flat: value(flat)[1], near.x, method="lm", options={"xtol": 1e-14})
+    found = problem.solve(weights(best.x), R)
+    worst = float(found.gradient.abs().max()) / problem.decay_W
+    if not worst <= tolerance:
+        raise RuntimeError(
+            f"The descent in W ended with a gradient of {worst:.1e} lambda_W; expected at most "
+            f"{tolerance:.1e} ({best.message}). Begin closer, with the limit of a similar beta "
+            "or gamma as start, or allow a larger tolerance."
+        )
+    return found
+
+
+class _Problem:
+    """Data and setting, with the grid; solves for R given W."""
+
+    def __init__(self, X, Y, activation, beta, gamma, decay, decay_W, points, reach) -> None:
+        decay_W = decay if decay_W is None else decay_W
+        if X.ndim != 2 or X.shape[1] != 2:
+            raise ValueError(
+                f"The inputs have shape {tuple(X.shape)}; the exact limit is for one data set in "
+                "the plane, (n, 2), because it integrates over u on a grid."
+            )
+        if Y.ndim != 2 or Y.shape[1] != len(X):
+            raise ValueError(
+                f"The labels have shape {tuple(Y.shape)}; expected one-hot columns, (K, {len(X)})."
+            )
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"There is no limit for the activation {activation!r}; it must be bounded: "
+                f"{', '.join(ACTIVATIONS)}."
+            )
+        named = {"beta": beta, "gamma": gamma, "decay": decay, "decay_W": decay_W, "reach": reach}
+        wrong = {name: value for name, value in named.items() if not 0 < value < math.inf}
+        if wrong or points < 11:
+            raise ValueError(
+                f"Expected positive finite numbers and a grid of at least 11 points an axis; "
+                f"got {wrong or {'points': points}}."
+            )
+        self.X, self.Y = X.detach().double().cpu(), Y.detach().double().cpu()
+        self.beta, self.gamma, self.decay, self.decay_W = map(float, (beta, gamma, decay, decay_W))
+        half = reach / math.sqrt(beta * decay)
+        axis = torch.linspace(-half, half, points, dtype=torch.float64)
+        self.u = torch.cartesian_prod(axis, axis)
+        self.edge = self.u.abs().amax(1) >= half * (1 - 1e-9)
+        odd = torch.arange(points) % 2 == 1
+        self.even = ~torch.cartesian_prod(odd, odd).any(1)
+        self.hidden = ACTIVATIONS[activation](self.u @ self.X.mT)  # (G, n)
+        self.log_cell = 2 * math.log(2 * half / (points - 1))
+
+    def check_weights(self, W: Tensor) -> None:
+        if W.ndim != 2 or W.shape[1] != len(self.Y) or W.shape[0] < W.shape[1]:
+            K = len(self.Y)
+            raise ValueError(
+                f"W has shape {tuple(W.shape)}; expected one matrix (p, {K}) with p >= {K}."
+            )
+
+    def law(self, W: Tensor, R: Tensor) -> tuple[Tensor, float]:
+        """Return the law of u on the grid and the log of its integral, without that of a."""
+        gibbs = Gibbs(W, R, self.beta, self.gamma, self.decay)
+        exponent = gibbs.log_marginal(self.u.mT, self.hidden.mT)
+        top = exponent.max()
+        weights = (exponent - top).exp()
+        total = weights.sum()
+        return weights / total, float(top + total.log()) + self.log_cell
+
+    def dual(self, R: Tensor, log_integral: float) -> float:
+        """D(R), without the constant of the integral over a."""
+        n = len(self.X)
+        inner = (R * self.Y).sum() / n + R.square().sum() / (2 * n)
+        return -float(inner) - log_integral / self.beta
+
+    def kernel(self, law: Tensor) -> Tensor:
+        return (self.hidden.mT * law) @ self.hidden
+
+    def solve(self, W: Tensor, R: Tensor | None) -> Limit:
+        W = W.detach().double().cpu()
+        S, n = W.mT @ W, len(self.X)
+        ratio = self.gamma**2 / (n * self.decay)
+        # From 0 Newton's method always came through; from a guess it is quicker, if that is good.
+        starts = [torch.zeros_like(self.Y)] + ([] if R is None else [R])
+        tried = [(R, *self.law(W, R)) for R in starts]
+        R, law, log_integral = max(tried, key=lambda one: self.dual(one[0], one[2]))
+        value = self.dual(R, log_integral)
+        best = math.inf
+        for step in range(100):
+            kernel = self.kernel(law)
+            # n times the gradient of the dual: the residual of H(R) less R.
+            miss = -(self.Y + R + ratio * (S @ R @ kernel))
+            worst = float(miss.abs().max())
+            # Near the end each step squares the error: stop where only rounding is left.
+            if worst < 1e-9 and not worst < best / 2:
+                return self.limit(W, R, law, log_integral, kernel, miss, step)
+            best = min(best, worst)
+            direction = self.newton(S, R, law, kernel, miss)
+            decrement = float((direction * miss).sum()) / n
+            size = 1.0
+            while size > 1e-8:
+                trial = R + size * direction
+                law, log_integral = self.law(W, trial)
+                new = self.dual(trial, log_integral)
+                # Below rounding of the dual a full step is taken as it is.
+                if new >= value + 0.1 * size * decrement or decrement < 1e-13 * abs(value):
+                    break
+                size /= 2
+            R, value = trial, new
+        raise RuntimeError(
+            f"Newton's method for R did not converge: after {step + 1} steps "
+            f"max |gamma W^T H - Y - R| = {worst:.1e}, expected less than 1e-9. "
+            "Begin closer, with the limit of a similar beta or gamma as start."
+        )
+
+    def newton(self, S: Tensor, R: Tensor, law: Tensor, kernel: Tensor, miss: Tensor) -> Tensor:
+        """Solve (I + ratio S (x) K + c Cov[S R s s^T]) step = miss."""
+        n, size = len(self.X), self.Y.numel()
+        ratio = self.gamma**2 / (n * self.decay)
+        near = law > 1e-18  # What is left out of the Hessian is below its rounding.
+        s, p = self.hidden[near], law[near]
+        g = ((s @ (S @ R).mT).unsqueeze(2) * s.unsqueeze(1)).reshape(-1, size)
+        g = g - p @ g
+        hessian = torch.eye(size, dtype=torch.float64) + ratio * torch.kron(S, kernel)
+        hessian += self.beta * ratio**2 / n * ((g.mT * p) @ g)
+        return torch.linalg.solve(hessian, miss.reshape(-1)).reshape(miss.shape)
+
+    def limit(self, W, R, law, log_integral, kernel, miss, steps) -> Limit:
+        n, p = len(self.X), len(W)
+        edge = float(law[self.edge].sum())
+        if edge > _EDGE:
+            raise ValueError(
+                f"The law of u has the mass {edge:.1e} at the edge of the grid; expected at most "
+                f"{_EDGE:.0e}. Give a larger reach, and points in proportion."
+            )
+        H = -self.gamma / (n * self.decay) * (W @ R @ kernel)
+        spread = self.gamma**2 / (n * self.decay) ** 2 * (R @ kernel @ R.mT)
+        second = torch.eye(p, dtype=torch.float64) / (self.beta * self.decay) + W @ spread @ W.mT
+        regulariser = self.decay_W / 2 * float(W.square().sum())
+        residual = self.gamma * (W.mT @ H) - self.Y
+        data_loss = float(residual.square().sum()) / (2 * n)
+        theta = float(second.trace() + law @ self.u.square().sum(1))
+        log_gaussian = p / 2 * math.log(2 * math.pi / (self.beta * self.decay))
+        return Limit(
+            W=W,
+            residual=R,
+            H=H,
+            kernel=kernel,
+            second_moment=second,
+            data_loss=data_loss,
+            loss=data_loss + self.decay / 2 * theta + regulariser,
+            free_energy=self.dual(R, log_integral) - log_gaussian / self.beta + regulariser,
+            u=self.u,
+            law=law,
+            beta=self.beta,
+            gamma=self.gamma,
+            decay=self.decay,
+            decay_W=self.decay_W,
+            gap=float(miss.square().sum()) / (2 * n),
+            edge=edge,
+            coarse=float(
+                (self.kernel(law * self.even) / law[self.even].sum() - kernel).abs().max()
+            ),
+            gradient=W @ (self.decay_W * torch.eye(len(R)).to(W) - self.decay * spread),
+            steps=steps,
+        )
+
+
+def one_hot(y: Sequence[int] | Tensor, K: int) -> Tensor:
+    """Return labels as one-hot columns, ``(K, n)``."""
+    return torch.nn.functional.one_hot(torch.as_tensor(y).cpu(), K).double().mT.contiguous()
