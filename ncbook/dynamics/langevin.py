@@ -20,6 +20,7 @@ Source: Wu and Mondelli (2025), the noisy gradient flow and Algorithm 1.
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,6 +38,19 @@ _NOISE = 2**30
 _ROUNDS = 20
 
 
+@dataclass(frozen=True)
+class Path(Trajectory):
+    """A trajectory with the states at the recorded times.
+
+    Attributes
+    ----------
+    states : Tensor or None
+        Shape ``(*batch, T, P)`` where ``keep`` was asked for.
+    """
+
+    states: Tensor | None = None
+
+
 def langevin(
     model: MeanField,
     start: Tensor,
@@ -48,7 +62,8 @@ def langevin(
     trained: str = "both",
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
-) -> Trajectory:
+    keep: bool = False,
+) -> Path:
     """Follow the noisy gradient flow of every run of a batch.
 
     Parameters
@@ -73,10 +88,12 @@ def langevin(
         State ``(*batch, P)`` to a dict of numbers a run, each of shape ``batch``.
     record : sequence of int, optional
         Iterations at which to observe, increasing; without it, the first and the last.
+    keep : bool
+        Keep the states at the recorded iterations.
 
     Returns
     -------
-    Trajectory
+    Path
         ``times`` are iterations times the step. A run whose state ceases to be finite, as one does
         whose step has become too long on the way, is reported as diverged and does not touch the
         others.
@@ -90,7 +107,7 @@ def langevin(
     if trained not in TRAINED:
         raise ValueError(f"trained is {trained!r}; expected one of {', '.join(TRAINED)}.")
     both_from = 0 if trained == "both" else steps
-    return _follow(model, start, step, steps, both_from, temperature, seeds, observe, record)
+    return _follow(model, start, step, steps, both_from, temperature, seeds, observe, record, keep)
 
 
 def two_stage(
@@ -103,7 +120,8 @@ def two_stage(
     seeds: Sequence[int] = (),
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
-) -> Trajectory:
+    keep: bool = False,
+) -> Path:
     """Train in two stages: first the particles with W as it starts, then particles and W.
 
     Source: Wu and Mondelli (2025), Algorithm 1.
@@ -113,14 +131,14 @@ def two_stage(
     steps : pair of int
         Iterations of the first and of the second stage.
     record : sequence of int, optional
-        Iterations at which to observe, counted through both stages; without it, the first, the
-        last of each stage.
-    model, start, step, temperature, seeds, observe
+        Iterations at which to observe, counted through both stages; without it, the first one
+        and the last of each stage.
+    model, start, step, temperature, seeds, observe, keep
         As of :func:`langevin`.
 
     Returns
     -------
-    Trajectory
+    Path
         Of both stages, one after the other. As of :func:`langevin`.
 
     Raises
@@ -132,7 +150,9 @@ def two_stage(
     if first < 1 or second < 1:
         raise ValueError(f"steps is {tuple(steps)}; both stages need at least one iteration.")
     record = [0, first, first + second] if record is None else record
-    return _follow(model, start, step, first + second, first, temperature, seeds, observe, record)
+    return _follow(
+        model, start, step, first + second, first, temperature, seeds, observe, record, keep
+    )
 
 
 def stationary_variance(
@@ -195,7 +215,7 @@ def _length(z: Tensor, weight: Tensor) -> Tensor:
     return (weight * z.square()).sum(-1, keepdim=True).sqrt()
 
 
-def _follow(model, start, step, steps, both_from, temperature, seeds, observe, record):
+def _follow(model, start, step, steps, both_from, temperature, seeds, observe, record, keep):
     """Iterate; W moves from iteration ``both_from`` on."""
     record = [0, steps] if record is None else list(record)
     temperature = torch.as_tensor(temperature, dtype=start.dtype, device=start.device)
@@ -207,6 +227,7 @@ def _follow(model, start, step, steps, both_from, temperature, seeds, observe, r
     drawn = torch.empty(len(draws), z.shape[-1] - cut, dtype=torch.float64)
     amplitude = (2 * step * temperature).sqrt().unsqueeze(-1)
     recorder = Recorder(observe, len(record))
+    states = z.new_full((*z.shape[:-1], len(record), z.shape[-1]), torch.nan) if keep else None
     recorded = 0
     for iteration in range(steps + 1):
         # Where what is trained changes, and at the end.
@@ -214,6 +235,8 @@ def _follow(model, start, step, steps, both_from, temperature, seeds, observe, r
             _check_step(model, z, step, "both" if iteration >= both_from < steps else "particles")
         if recorded < len(record) and iteration == record[recorded]:
             recorder.record(recorded, z)
+            if states is not None:
+                states[..., recorded, :] = z
             recorded += 1
             if not bool(z.isfinite().all(-1).any()):
                 break
@@ -231,7 +254,7 @@ def _follow(model, start, step, steps, both_from, temperature, seeds, observe, r
             particles.addcmul_(noise if start.ndim > 1 else noise[0], amplitude)
     status = np.full(tuple(z.shape[:-1]), FINISHED, dtype=object)
     status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
-    return Trajectory(
+    return Path(
         times=step * torch.tensor(record[:recorded], dtype=torch.float64),
         observables=recorder.truncated(recorded),
         final=z,
@@ -243,6 +266,7 @@ def _follow(model, start, step, steps, both_from, temperature, seeds, observe, r
             "device": str(z.device),
             "dtype": str(z.dtype).removeprefix("torch."),
         },
+        states=None if states is None else states[..., :recorded, :],
     )
 
 

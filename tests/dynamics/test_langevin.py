@@ -55,6 +55,17 @@ def test_one_step_adds_noise_of_the_right_size_to_the_particles_alone():
     assert abs(float((A * A_0).mean() / (A.std() * A_0.std()))) < 5 / (2 * A[0].numel()) ** 0.5
 
 
+def test_states_are_kept_where_asked_for():
+    model = network()
+    start = model.start([0, 1], RUN)
+    kwargs = {"step": 0.1, "temperature": 0.1, "seeds": [0, 1]}
+    path = langevin(model, start, steps=5, record=[0, 2, 5], keep=True, **kwargs)
+    assert path.states.shape == (2, 3, model.size)
+    assert torch.equal(path.states[:, 0], start) and torch.equal(path.states[:, 2], path.final)
+    assert torch.equal(path.states[:, 1], langevin(model, start, steps=2, **kwargs).final)
+    assert langevin(model, start, steps=5, **kwargs).states is None
+
+
 def test_a_seeds_noise_depends_on_nothing_else():
     model = network(decay=torch.tensor([[0.1], [0.2]], dtype=torch.float64))
     start = model.start([5, 7], RUN).expand(2, 2, -1)
