@@ -28,6 +28,7 @@ Source: derived here, for the free energy of Wu and Mondelli (2025).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -95,6 +96,39 @@ class Limit:
     coarse: float
     gradient: Tensor
     steps: int
+
+    def share_below(self, values: Tensor, axis: int) -> Tensor:
+        """Return the share of the law with the coordinate ``axis`` of u below each value.
+
+        Parameters
+        ----------
+        values : Tensor
+            Any shape.
+        axis : int
+            0 or 1.
+        """
+        points = round(len(self.law) ** 0.5)
+        lines = self.u.reshape(points, points, 2)[:, 0, 0]
+        masses = self.law.reshape(points, points).sum(1 - axis)
+        # Half of a line's mass lies on either side of it.
+        cumulated = masses.cumsum(0) - masses / 2
+        found = np.interp(values.cpu().double().numpy(), lines.numpy(), cumulated.numpy())
+        return torch.from_numpy(np.asarray(found)).to(values)
+
+
+class Bounds(NamedTuple):
+    """What any residual R says of the least free energy for a W: it lies between the two.
+
+    Attributes
+    ----------
+    lower : float
+        The dual D(R), with W's regulariser.
+    upper : float
+        The free energy of the Gibbs law of R.
+    """
+
+    lower: float
+    upper: float
 
 
 def fixed_limit(
@@ -225,6 +259,112 @@ def stationary_limit(
     return found
 
 
+def free_energy_bounds(
+    X: Tensor, Y: Tensor, W: Tensor, residual: Tensor, *, activation: str, beta: float,
+    gamma: float = 1.0, decay: float, decay_W: float | None = None, points: int = 121,
+    reach: float = 10.0,
+) -> Bounds:  # fmt: skip
+    """Return bounds of the least free energy for a fixed W from any residual R.
+
+    The residual of particles, for example: how far the Gibbs law that they feel is from the best.
+
+    Source: derived here; the difference of the two is ``|gamma W^T H(R) - Y - R|^2 / (2n)``.
+
+    Parameters
+    ----------
+    residual : Tensor
+        R, ``(K, n)``.
+    X, Y, W, activation, beta, gamma, decay, decay_W, points, reach
+        As for :func:`fixed_limit`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`fixed_limit`, or the residual has not the shape of Y.
+    """
+    problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
+    problem.check_weights(W)
+    if residual.shape != Y.shape:
+        raise ValueError(
+            f"The residual has shape {tuple(residual.shape)}; expected {tuple(Y.shape)}, as Y."
+        )
+    W, R = W.detach().double().cpu(), residual.detach().double().cpu()
+    law, log_integral = problem.law(W, R)
+    kernel = problem.kernel(law)
+    found = problem.limit(W, R, law, log_integral, kernel, problem.miss(W, R, kernel), 0)
+    return Bounds(found.free_energy, found.free_energy + found.gap)
+
+
+def mixture_free_energy(
+    X: Tensor, Y: Tensor, one: Limit, two: Limit, shares: Sequence[float], *, activation: str
+) -> Tensor:
+    """Return the free energy of (1 - t) rho_1 + t rho_2 for two laws of one W and one setting.
+
+    H and the regulariser are linear in the law. In the entropy only the direction from one mean
+    of a given u to the other does not factor: one integral for each u, by Gauss and Hermite.
+
+    Source: derived here; Proposition 5.1 of Wu and Mondelli (2025) says that it is convex in t.
+
+    Parameters
+    ----------
+    X : Tensor
+        ``(n, 2)``.
+    Y : Tensor
+        One-hot labels of the free energy, ``(K, n)``; those behind the laws may be others.
+    one, two : Limit
+        Of the same W, beta, gamma, decays and grid.
+    shares : sequence of float
+        t, within [0, 1].
+    activation : {"tanh", "sigmoid"}
+        That of both laws.
+
+    Returns
+    -------
+    Tensor
+        ``(len(shares),)``.
+
+    Raises
+    ------
+    ValueError
+        The two laws are of different settings.
+    """
+    same = all(
+        getattr(one, name) == getattr(two, name) for name in ("beta", "gamma", "decay", "decay_W")
+    )
+    if not same or not torch.equal(one.W, two.W) or not torch.equal(one.u, two.u):
+        raise ValueError(
+            "The two laws differ in W, beta, gamma, the decays or the grid; mix two laws of one "
+            "setting, such as the limits for two sets of labels."
+        )
+    beta, n, p = one.beta, len(X), len(one.W)
+    hidden = ACTIVATIONS[activation](one.u @ X.double().cpu().mT).mT
+    forms = [Gibbs(law.W, law.residual, beta, law.gamma, law.decay) for law in (one, two)]
+    apart = torch.linalg.vector_norm(forms[1].whitened(forms[0].mean(hidden), hidden), dim=0)
+    nodes, weights = (torch.from_numpy(x) for x in np.polynomial.hermite_e.hermegauss(64))
+    weights = weights / weights.sum()
+    cell = math.log(float(one.u[1, 1] - one.u[0, 1]) ** 2)
+    gaussian = p / 2 * math.log(2 * math.pi / (beta * one.decay))
+    theta = [law.second_moment.trace() + law.law @ law.u.square().sum(1) for law in (one, two)]
+    regulariser = one.decay_W / 2 * one.W.square().sum()
+    values = []
+    for t in shares:
+        H = (1 - t) * one.H + t * two.H
+        data = (one.gamma * (one.W.mT @ H) - Y.double().cpu()).square().sum() / (2 * n)
+        spread = one.decay / 2 * ((1 - t) * theta[0] + t * theta[1])
+        logs = [((1 - t) * one.law).log(), (t * two.law).log()]
+        entropy = 0.0
+        for this, other in ((0, 1), (1, 0)):
+            # From the mean of this law, in standard deviations towards the other's.
+            shift = nodes.unsqueeze(1) - apart
+            here = logs[this] - nodes.unsqueeze(1).square() / 2
+            there = logs[other] - shift.square() / 2
+            # Across that direction the mixture is one Gaussian.
+            inside = weights @ torch.logaddexp(here, there) - cell - gaussian - (p - 1) / 2
+            entropy = entropy + torch.where(logs[this] > -700, logs[this].exp() * inside, 0).sum()
+        values.append(data + spread + regulariser + entropy / beta)
+    return torch.stack(values)
+
+
 class _Problem:
     """Data and setting, with the grid; solves for R given W."""
 
@@ -284,13 +424,17 @@ class _Problem:
         inner = (R * self.Y).sum() / n + R.square().sum() / (2 * n)
         return -float(inner) - log_integral / self.beta
 
+    def miss(self, W: Tensor, R: Tensor, kernel: Tensor) -> Tensor:
+        """gamma W^T H(R) - Y - R: n times the gradient of the dual."""
+        ratio = self.gamma**2 / (len(self.X) * self.decay)
+        return -(self.Y + R + ratio * (W.mT @ W @ R @ kernel))
+
     def kernel(self, law: Tensor) -> Tensor:
         return (self.hidden.mT * law) @ self.hidden
 
     def solve(self, W: Tensor, R: Tensor | None) -> Limit:
         W = W.detach().double().cpu()
         S, n = W.mT @ W, len(self.X)
-        ratio = self.gamma**2 / (n * self.decay)
         # From 0 Newton's method always came through; from a guess it is quicker, if that is good.
         starts = [torch.zeros_like(self.Y)] + ([] if R is None else [R])
         tried = [(R, *self.law(W, R)) for R in starts]
@@ -299,8 +443,7 @@ class _Problem:
         best = math.inf
         for step in range(100):
             kernel = self.kernel(law)
-            # n times the gradient of the dual: the residual of H(R) less R.
-            miss = -(self.Y + R + ratio * (S @ R @ kernel))
+            miss = self.miss(W, R, kernel)
             worst = float(miss.abs().max())
             # Near the end each step squares the error: stop where only rounding is left.
             if worst < 1e-9 and not worst < best / 2:

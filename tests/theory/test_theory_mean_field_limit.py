@@ -8,7 +8,13 @@ import torch
 from theory_cases import RUN, normal
 
 from ncbook.models.mean_field import MeanField
-from ncbook.theory.mean_field_limit import fixed_limit, one_hot, stationary_limit
+from ncbook.theory.mean_field_limit import (
+    fixed_limit,
+    free_energy_bounds,
+    mixture_free_energy,
+    one_hot,
+    stationary_limit,
+)
 from ncbook.theory.particles import expected_loss
 
 LABELS = torch.arange(3).repeat_interleave(2)
@@ -30,7 +36,14 @@ def test_a_law_on_a_grid_of_a_and_u_gives_every_number():
     X = plane()[:3]
     target = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)
     W = torch.tensor([[0.8]], dtype=torch.float64)
-    setting = {"activation": "tanh", "beta": 30.0, "gamma": 1.5, "decay": 0.05, "decay_W": 0.1}
+    setting = {
+        "activation": "tanh",
+        "beta": 30.0,
+        "gamma": 1.5,
+        "decay": 0.05,
+        "decay_W": 0.1,
+        "reach": 14.0,
+    }
     found = fixed_limit(X, target, W, **setting)
     beta, gamma, decay, n = 30.0, 1.5, 0.05, 3
     axis = torch.linspace(-10, 10, 91, dtype=torch.float64)
@@ -60,11 +73,21 @@ def test_a_law_on_a_grid_of_a_and_u_gives_every_number():
     assert float(found.second_moment) == pytest.approx(float((rho * a**2).sum()), abs=1e-9)
     kernel = torch.einsum("abc,abci,abcj->ij", rho, s, s)
     assert torch.allclose(kernel, found.kernel, atol=1e-10)
-    # It is the least: towards any other law the free energy rises. Control: from another, it falls.
-    other = density(found.residual + 0.3)
+    # It is the least: towards another law the free energy rises, and back it falls.
+    other = density(found.residual + 0.05)
     rises = [float(free_energy(rho + t * (other - rho))[3] - energy) for t in (1e-3, 0.1, 1)]
     assert 0 < rises[0] < rises[1] < rises[2]
     assert float(free_energy(other + 0.1 * (rho - other))[3]) < float(free_energy(other)[3])
+    # Mixtures with the minimum for other labels, and the law of any residual.
+    second = fixed_limit(X, 1 - target, W, **setting)
+    shares = [0.0, 0.3, 1.0]
+    mixed = mixture_free_energy(X, target, found, second, shares, activation="tanh")
+    rho_2 = density(second.residual)
+    direct = [float(free_energy((1 - t) * rho + t * rho_2)[3]) for t in shares]
+    assert mixed.tolist() == pytest.approx(direct, abs=1e-6)
+    bounds = free_energy_bounds(X, target, W, found.residual + 0.05, **setting)
+    assert bounds.upper == pytest.approx(float(free_energy(other)[3]), abs=1e-9)
+    assert bounds.lower < found.free_energy < bounds.upper
 
 
 def test_the_grid_does_not_matter():
@@ -90,6 +113,45 @@ def test_the_residual_is_that_of_the_features():
     turned = fixed_limit(plane(), Y, turn @ weights(), **SETTING)
     assert torch.allclose(turned.H, turn @ found.H, atol=1e-12)
     assert turned.free_energy == pytest.approx(found.free_energy, rel=1e-12)
+
+
+def test_bounds_close_at_the_minimum_and_mixtures_are_convex():
+    X, W = plane(), weights()
+    found = fixed_limit(X, Y, W, **SETTING)
+    near, far = (
+        free_energy_bounds(X, Y, W, found.residual + size * normal(4, 3, 6), **SETTING)
+        for size in (1e-3, 0.1)
+    )
+    at = free_energy_bounds(X, Y, W, found.residual, **SETTING)
+    assert at.upper - at.lower < 1e-15 and at.lower == pytest.approx(found.free_energy)
+    assert far.lower < near.lower < found.free_energy < near.upper < far.upper
+    assert near.upper - near.lower < 1e-3 * (far.upper - far.lower)
+    other = fixed_limit(X, Y.flip(0), W, **SETTING)
+    shares = [k / 8 for k in range(9)]
+    mixed = mixture_free_energy(X, Y, found, other, shares, activation="sigmoid")
+    assert float(mixed[0]) == pytest.approx(found.free_energy, abs=1e-9)
+    assert bool((mixed[1:] > mixed[:-1]).all())
+    assert float((mixed[2:] - 2 * mixed[1:-1] + mixed[:-2]).min()) > 1e-4
+    # Control: for the other's labels the same mixtures fall.
+    turned = mixture_free_energy(X, Y.flip(0), found, other, shares, activation="sigmoid")
+    assert bool((turned[1:] < turned[:-1]).all())
+
+
+def test_shares_of_the_law_below_a_value():
+    found = fixed_limit(plane(), Y, weights(), **SETTING, points=201)
+    for axis in (0, 1):
+        u = found.u[:, axis]
+        for value in (-1.0, 0.3, 2.0):
+            share = found.share_below(torch.tensor([value], dtype=torch.float64), axis)
+            direct = float(found.law[u < value - 1e-9].sum())
+            assert float(share) == pytest.approx(direct, abs=0.02)
+    ends = found.share_below(torch.tensor([-9.0, 9.0], dtype=torch.float64), 0)
+    assert ends.tolist() == pytest.approx([0, 1], abs=1e-8)
+    # A law that is Gaussian: W = 0.
+    prior = fixed_limit(plane(), Y, 0 * weights(), **SETTING, points=201)
+    values = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    expected = torch.special.ndtr(values * math.sqrt(2))
+    assert torch.allclose(prior.share_below(values, 1), expected, atol=5e-4)
 
 
 def test_the_gradient_in_W_is_that_of_the_free_energy():
@@ -185,6 +247,11 @@ def test_what_does_not_fit_is_refused():
         stationary_limit(X, Y, deficient, **SETTING)
     with pytest.raises(RuntimeError, match=r"The descent in W ended with a gradient of"):
         stationary_limit(X, Y, W, **SETTING, tolerance=0.0, points=41)
+    with pytest.raises(ValueError, match=r"residual has shape \(6, 3\); expected \(3, 6\)"):
+        free_energy_bounds(X, Y, W, Y.mT, **SETTING)
+    pair = fixed_limit(X, Y, W, **SETTING), fixed_limit(X, Y, 2 * W, **SETTING)
+    with pytest.raises(ValueError, match=r"two laws differ in W"):
+        mixture_free_energy(X, Y, *pair, [0.5], activation="sigmoid")
     far = dataclasses.replace(fixed_limit(X, Y, W, **SETTING), residual=torch.full_like(Y, 1e4))
     # A useless guess does no harm: the method then begins at 0.
     assert fixed_limit(X, Y, W, **SETTING, start=far).gap < 1e-20
