@@ -223,6 +223,45 @@ def second_error_bounds(
     return Bounds(first.paper + rest, first.derived + misfit / least**2)
 
 
+class Fluctuations(NamedTuple):
+    """Mean squares over the noise for N particles: of Delta and of E_1, each ``(*batch,)``."""
+
+    drift: Tensor
+    error: Tensor
+
+
+def fluctuations(
+    kernel: Tensor, W: Tensor, *, N: int, beta: Number, gamma: Number = 1.0, decay: Number
+) -> Fluctuations:
+    """Return E ``|Delta|^2`` and E ``|E_1|^2`` of N particles in equilibrium with the noise.
+
+    In the limit N to infinity both are 0. For finite N and given U and W, A is Gaussian with the
+    density exp(-beta N L). With w^2 the p eigenvalues of W W^T, p - q of which are 0, and k those
+    of K, E_1 has the variance k / (beta N (gamma^2 w^2 k/n + lambda)) in each pair, and T turns E_1
+    into Delta. The p - q directions that W does not see give (p - q) Tr K / (beta N lambda).
+
+    Source: derived here.
+
+    Parameters
+    ----------
+    kernel, W : Tensor
+        K of the particles, ``(*batch, n, n)``, and W.
+    N : int
+        Particles.
+    beta, gamma, decay : float or Tensor
+        1/temperature, the factor, lambda of the particles.
+    """
+    beta, gamma, decay = (_like(value, kernel) for value in (beta, gamma, decay))
+    n, (p, q) = kernel.shape[-1], W.shape[-2:]
+    scale = (gamma.square() / n)[..., None, None] * _eigenvalues(W.mT @ W).unsqueeze(-1)
+    k = _eigenvalues(kernel).unsqueeze(-2)
+    stiffness = scale * k + decay[..., None, None]
+    unseen = (p - q) * _trace(kernel)
+    error = (k / stiffness).sum((-2, -1)) + unseen / decay
+    of_drift = (k * stiffness).sum((-2, -1)) + unseen * decay
+    return Fluctuations(of_drift / (beta * N), error / (beta * N))
+
+
 # --- Corollary 4.4 ------------------------------------------------------------------------------
 
 
@@ -362,6 +401,10 @@ def _squares(M: Tensor) -> Tensor:
 
 def _trace(kernel: Tensor) -> Tensor:
     return kernel.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _eigenvalues(M: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(M).clamp_min(0)
 
 
 def _extremes(W: Tensor) -> tuple[Tensor, Tensor]:

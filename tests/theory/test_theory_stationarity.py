@@ -217,6 +217,34 @@ def test_the_second_form_is_collapsed_and_fits():
     )
 
 
+def test_what_the_noise_adds_for_n_particles():
+    """A drawn from its Gaussian density, a precision matrix of all its entries."""
+    N, beta = 8, 3.0
+    S = normal(40, n, D) @ normal(41, D, N)
+    S, W = S.tanh(), normal(42, P, Q)
+    K = S @ S.T / N
+    gamma, decay = SETTINGS["gamma"], SETTINGS["decay"]
+    # beta N times the Hessian of L in vec(A), A (P, N); its mean is where the gradient is zero.
+    precision = beta * gamma**2 / (n * N) * torch.kron(S.T @ S, W @ W.T)
+    precision += beta * decay * torch.eye(N * P, dtype=K.dtype)
+    mean = torch.linalg.solve(precision, beta * gamma / n * vec(W @ Y @ S))
+    draws = torch.linalg.solve_triangular(
+        torch.linalg.cholesky(precision).T, normal(43, N * P, 20_000), upper=True
+    )
+    A = (mean[:, None] + draws).T.reshape(-1, N, P).mT
+    H = A @ S.T / N
+    delta = theory.drift(H, K, W, Y, **SETTINGS)
+    error = H - theory.stationary_features(K, W, Y, **SETTINGS)
+    expected = theory.fluctuations(K, W, N=N, beta=beta, **SETTINGS)
+    for measured, value in ((delta, expected.drift), (error, expected.error)):
+        spread = squares(measured)
+        deviation = (spread.mean() - value) / spread.std() * len(spread) ** 0.5
+        assert abs(float(deviation)) < 4
+        assert abs(float((spread.mean() - 1.1 * value) / spread.std() * len(spread) ** 0.5)) > 5
+    unseen = (P - Q) * K.trace() / (beta * N * decay)
+    assert unseen < expected.error < 1.5 * unseen
+
+
 # --- Corollary 4.4 ------------------------------------------------------------------------------
 
 
