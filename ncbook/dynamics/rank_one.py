@@ -163,6 +163,45 @@ def class_flow(
     )
 
 
+def class_paths(
+    model: ShallowReLU, w: Tensor, levels: Sequence[float], rtol: float = 1e-10
+) -> Tensor:
+    """Return where class_flow takes the vectors of all classes, each by itself.
+
+    Parameters
+    ----------
+    model, rtol
+        As in class_flow.
+    w : Tensor
+        One vector for each class, as rows, ``(*batch, K, D)``.
+    levels : sequence of float
+        T levels of R_k = log(1/L_k), for every class its own; as in class_flow.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(T, *batch, K, D)``; NaN from where the solver gave a run up.
+
+    Raises
+    ------
+    ValueError
+        As in class_flow.
+    """
+    names = [f"entry {d}" for d in range(w.shape[-1])]
+    paths = []
+    for k in range(model.K):
+        seen = class_flow(
+            model,
+            k,
+            w[..., k, :],
+            levels,
+            lambda w: dict(zip(names, w.unbind(-1), strict=True)),
+            rtol=rtol,
+        ).observables
+        paths.append(torch.stack([seen[name] for name in names], -1))
+    return torch.stack(paths, -2).movedim(-3, 0)
+
+
 @dataclass(frozen=True)
 class _ClassFlow:
     """The right-hand side of (w, e, p) along R for one run.

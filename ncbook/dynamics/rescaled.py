@@ -157,6 +157,40 @@ def timed_flow(
     return flow.trajectory()
 
 
+def rescaled_states(
+    model: ShallowReLU, start: Tensor, levels: Sequence[float], rtol: float = 1e-7
+) -> Tensor:
+    """Return the states of a batch of runs at given levels of R = log(1/L).
+
+    A rescaled_flow for each level, from where the one before ended.
+
+    Parameters
+    ----------
+    model, start, rtol
+        As in rescaled_flow.
+    levels : sequence of float
+        T levels of R, increasing.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(T, *batch, P)``. A run that stands still before it comes to a level has the state
+        in which it stands.
+
+    Raises
+    ------
+    ValueError
+        As in rescaled_flow; or the levels are none.
+    """
+    if not len(levels):
+        raise ValueError("There are no levels of R; give at least one.")
+    states = []
+    for level in levels:
+        start = rescaled_flow(model, start, [level], rtol=rtol).final
+        states.append(start)
+    return torch.stack(states)
+
+
 # --- The methods --------------------------------------------------------------------------------
 
 Field = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]

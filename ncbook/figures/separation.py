@@ -1,7 +1,5 @@
 """Figures of the separation of classes: when, from which starts, how often."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -174,25 +172,20 @@ def frozen(table: pd.DataFrame, layout: str, *, deeper: pd.DataFrame) -> Figure:
     return fig
 
 
-def rate_rows(counts: Mapping[str, object], intervals, trials: int) -> pd.DataFrame:
+def rate_rows(successes, trials: int, intervals, **names: object) -> pd.DataFrame:
     """Return rows of shares with their intervals.
 
     Parameters
     ----------
-    counts : mapping
-        Columns that name the rows, and ``successes``: a Tensor of shape ``(m,)``.
-    intervals : Tensor
-        Shape ``(m, 2)``.
+    successes : Tensor
+        Counts, shape ``(m,)``.
     trials : int
         Runs behind each count.
+    intervals : Tensor
+        Ends of each share's confidence interval, shape ``(m, 2)``.
+    **names : object
+        Columns that name the rows: one value for all, or m of them.
     """
-    names = {key: value for key, value in counts.items() if key != "successes"}
     ends = intervals.cpu().numpy()
-    return pd.DataFrame(
-        {
-            **names,
-            "low": ends[:, 0],
-            "share": counts["successes"].cpu().numpy() / trials,
-            "high": ends[:, 1],
-        }
-    )
+    shares = {"low": ends[:, 0], "share": successes.cpu().numpy() / trials, "high": ends[:, 1]}
+    return pd.DataFrame({**names, **shares})

@@ -39,6 +39,11 @@ def log_sample_slope(excess: Tensor, loss: str) -> Tensor:
     return logsigmoid(excess) + (math.log(2) if loss == LOGISTIC else 0.0)
 
 
+def _unit(columns: Tensor) -> Tensor:
+    """Return the columns divided by their norms."""
+    return columns / columns.norm(dim=-2, keepdim=True)
+
+
 class ShallowReLU:
     """The network f(x) = V relu(W^T x) = sum_j v_j relu(<w_j, x>) on its data, for a batch of runs.
 
@@ -127,6 +132,28 @@ class ShallowReLU:
         """Return the flat state of W and V, shape ``(*batch, P)``."""
         return torch.cat([W.flatten(-2), V.flatten(-2)], dim=-1)
 
+    def on_rays(self, w: Tensor, phi: Tensor) -> Tensor:
+        """Return the network that Theorem 1 ends at, of one vector w_k for each class.
+
+        W = sum_k w_k phi_k^T and V = sum_k s_k e~_k phi_k^T with s_k = ``|w_k|``: rank one a class,
+        balanced, and f(x) = s_k <w_k, x> e~_k on class k once the classes are separated.
+
+        Source: Min, Zhu and Vidal (2025), Theorem 1.
+
+        Parameters
+        ----------
+        w : Tensor
+            As rows, ``(*batch, K, D)``.
+        phi : Tensor
+            Unit rows, orthogonal and not negative, ``(*batch, K, h)``.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(*batch, P)``.
+        """
+        return self.pack(w.mT @ phi, self.pseudo_labels @ (w.norm(dim=-1, keepdim=True) * phi))
+
     def for_runs(self, batch: Sequence[int], index: Tensor) -> "ShallowReLU":
         """Return the network on the data of some runs of a batch: itself if all share the data.
 
@@ -182,6 +209,14 @@ class ShallowReLU:
         """Return the logarithm of each class's share of the loss, shape ``(*batch, K)``."""
         samples = self.sample_log_losses(theta).unsqueeze(-1)
         return samples.masked_fill(~self._own, -torch.inf).logsumexp(-2)
+
+    def sample_shares(self, theta: Tensor) -> Tensor:
+        """Return each sample's share of its own class's loss, shape ``(*batch, n)``.
+
+        Late in training it is the weight with which the sample pulls its class's neurons.
+        """
+        own = self.class_log_losses(theta)[..., self.y]
+        return (self.sample_log_losses(theta) - own).exp()
 
     def log_loss(self, theta: Tensor) -> Tensor:
         """Return log L, shape ``batch``, right at any size of L."""
@@ -370,6 +405,73 @@ class ShallowReLU:
         W = W / W.norm(dim=-2, keepdim=True)
         V = self.pseudo_labels[:, self.y[index]].movedim(0, -2)
         return run.tensor(eps)[:, None, None] * self.pack(W, V)
+
+    def edge_start(self, eps: Tensor, seeds: Sequence[int], run: Runtime, cosine: float) -> Tensor:
+        """Return starts at the edge of Assumption 4, on the way between two others, scaled to eps.
+
+        From semi_local_start each neuron turns towards balanced_start of the same seed: w_j for as
+        long as A_k, the sum of <x_i, w_j> over its own class's samples that it is active on,
+        exceeds twice that over all others; v_j for as long as its cosine to e~_k exceeds
+        ``cosine`` and its group stays k; both to 1e-12 of the way. A seed has the same directions
+        at every eps.
+
+        Source: Min, Zhu and Vidal (2025), Assumption 4; starts at its edge are made for this book.
+
+        Parameters
+        ----------
+        eps : Tensor
+            Shape ``(A,)``.
+        seeds : sequence of int
+            S seeds. With one data set a run, the last batch dimension of X must fit them.
+        run : Runtime
+            Draws the numbers.
+        cosine : float
+            The threshold of B_k, below 1.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(A, S, P)``.
+
+        Raises
+        ------
+        ValueError
+            The output is a scalar, or a pair (x_i, e~ of its label) itself does not satisfy the
+            assumption; and as in semi_local_start.
+        """
+        if self.outputs_size == 1:
+            raise ValueError(
+                "Assumption 4 is for K outputs, and this network has one; choose the cross-entropy "
+                "loss, or another start."
+            )
+        one = run.tensor([1.0])
+        W, V = map(_unit, self.unpack(self.semi_local_start(one, seeds, run)[0]))
+        far_W, far_V = map(_unit, self.unpack(self.balanced_start(one, seeds, run)[0]))
+        group = self.groups(self.pack(W, V)).unsqueeze(-2)
+
+        def inside(W: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+            """Return which w_j and which v_j satisfy the assumption, ``(S, 1, h)`` each."""
+            A = self._own.T.to(W) @ (self.X @ W).relu()  # (S, K, h)
+            own = A.gather(-2, group)
+            top, nearest = (self.pseudo_labels.T @ V).max(-2, keepdim=True)
+            return own > 2 * (A.sum(-2, keepdim=True) - own), (top > cosine) & (nearest == group)
+
+        if not all(bool(fine.all()) for fine in inside(W, V)):
+            raise ValueError(
+                f"Some pairs (x_i, e~ of its label) do not satisfy Assumption 4 with the cosine "
+                f"{cosine:g}; expected orthogonally separable data and a cosine below 1."
+            )
+        share_w, share_v = W.new_zeros(2, *group.shape)
+        for halving in range(1, 41):
+            step = 0.5**halving
+            w = _unit(torch.lerp(W, far_W, share_w + step))
+            v = _unit(torch.lerp(V, far_V, share_v + step))
+            fine_w, fine_v = inside(w, v)
+            share_w, share_v = share_w + step * fine_w, share_v + step * fine_v
+        theta = self.pack(
+            _unit(torch.lerp(W, far_W, share_w)), _unit(torch.lerp(V, far_V, share_v))
+        )
+        return run.tensor(eps)[:, None, None] * theta
 
     def random_start(self, sigma: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:
         """Return starts with i.i.d. N(0, sigma^2) weights, which are not balanced.

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 from scipy.special import expi
 
 from ncbook.dynamics import rank_one as module
-from ncbook.dynamics.rank_one import class_flow, class_weights
+from ncbook.dynamics.rank_one import class_flow, class_paths, class_weights
 from ncbook.dynamics.rescaled import rescaled_flow
 from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.runtime import Runtime, generator
@@ -243,6 +243,20 @@ def test_a_batch_is_its_runs():
         assert torch.allclose(alone.final[0], run.final[1, 1], 1e-12)
         assert run.observables["size"][1, 1, 1] == run.final[1, 1].norm()
         assert not torch.allclose(run.final[1, 1], run.final[1, 2], 1e-3)
+
+
+def test_paths_are_the_flows_of_all_classes():
+    model, levels = network(3, "cross-entropy"), [5.0, 50.0, 100.0]
+    means = torch.stack([model.X[model.y == k].mean(0) for k in range(3)])
+    w = unit(means) * vector(1.0, 2.0)[:, None, None]  # two runs
+    paths = class_paths(model, w, levels)
+    assert paths.shape == (3, 2, 3, 5)
+    for k in range(3):
+        assert torch.equal(paths[-1, :, k], class_flow(model, k, w[:, k], levels).final)
+        assert torch.allclose(paths[0, :, k], class_flow(model, k, w[:, k], [5.0]).final, 1e-8)
+        # Each vector grows, like the root of R, and no class is another's.
+        assert (paths[:, :, k].norm(dim=-1).diff(dim=0) > 0).all()
+        assert float((unit(paths[-1, :, k]) - unit(paths[-1, :, k - 1])).norm()) > 0.1
 
 
 def test_a_run_that_the_solver_gives_up_is_reported(monkeypatch):

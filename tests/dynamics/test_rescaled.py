@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from scipy.special import expi
 
 from ncbook.dynamics import rescaled as module
-from ncbook.dynamics.rescaled import rescaled_flow, timed_flow
+from ncbook.dynamics.rescaled import rescaled_flow, rescaled_states, timed_flow
 from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.runtime import Runtime, available_devices, generator, start
 
@@ -243,6 +243,20 @@ def test_records_are_at_their_levels():
     assert (again.status == "finished").all()
     few = rescaled_flow(model, theta, levels[-1:])
     assert float((unit(few.final) - unit(run.final)).norm(dim=-1).max()) < 1e-6
+
+
+def test_states_are_kept_at_their_levels():
+    model, levels = network(3, "cross-entropy", 6), [0.0, 3.0, 20.0]
+    theta = model.semi_local_start(vector(1e-2), [0, 1], RUN)
+    states = rescaled_states(model, theta, levels)
+    assert states.shape == (3, 1, 2, model.size)
+    for level, state in zip(levels, states, strict=True):
+        assert torch.allclose(-model.log_loss(state), vector(level), 0, 1e-10)
+        whole = rescaled_flow(model, theta, [level]).final
+        assert float((unit(state) - unit(whole)).norm(dim=-1).max()) < 1e-6
+    assert float((unit(states[1]) - unit(states[2])).norm(dim=-1).min()) > 1e-3
+    with pytest.raises(ValueError, match="at least one"):
+        rescaled_states(model, theta, [])
 
 
 def test_the_start_is_recorded_at_time_zero():

@@ -128,10 +128,12 @@ def test_separation_figures_draw_their_rates(layout):
     (ax,) = fig.axes
     assert list(ax.lines[0].get_ydata()) == [1.5, 3.0]  # a run that was not seen is left out
 
-    counts = {"K": [3, 3], "width": [2, 4], "successes": torch.tensor([3.0, 6.0])}
-    ends = torch.tensor([[0.2, 0.8], [0.6, 1.0]])
-    table = separation.rate_rows({"success": ["covered"] * 2, **counts}, ends, 6)
+    counts, ends = torch.tensor([3.0, 6.0]), torch.tensor([[0.2, 0.8], [0.6, 1.0]])
+    table = separation.rate_rows(counts, 6, ends, success="covered", K=3, width=[2, 4])
     assert table["share"].tolist() == [0.5, 1.0]
+    assert table["width"].tolist() == [2, 4] and table["K"].tolist() == [3, 3]
+    assert table["low"].tolist() == pytest.approx([0.2, 0.6])
+    assert table["high"].tolist() == pytest.approx([0.8, 1.0])
     curve = table[["success", "K", "width", "share"]]
     fig = separation.success(table, layout, expected=curve)
     assert list(fig.axes[0].lines[0].get_ydata()) == [0.5, 1.0]

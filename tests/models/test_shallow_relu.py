@@ -56,6 +56,19 @@ def test_the_loss_is_the_papers(K, loss):
     assert not torch.allclose(model.log_loss(1.01 * theta).exp(), exact, 1e-3)
 
 
+@pytest.mark.parametrize(("K", "loss"), CASES)
+def test_the_shares_are_of_the_own_classs_loss(K, loss):
+    model = network(K, loss)
+    theta = normal(4, model.size, seed=1)
+    losses = model.sample_log_losses(theta).exp().unflatten(-1, (K, -1))
+    shares = model.sample_shares(theta).unflatten(-1, (K, -1))
+    assert torch.allclose(shares, losses / losses.sum(-1, keepdim=True), 1e-12)
+    # Not of the whole loss; and far out, where no loss is left, they are there all the same.
+    assert not torch.allclose(shares, losses / losses.sum((-2, -1), keepdim=True), 1e-2)
+    far = model.sample_shares(1e4 * theta).unflatten(-1, (K, -1))
+    assert torch.allclose(far.sum(-1), torch.ones(4, K, dtype=far.dtype), 1e-9)
+
+
 def worst(measured: torch.Tensor, expected: torch.Tensor) -> float:
     return float((measured - expected).norm() / expected.norm())
 
@@ -273,6 +286,25 @@ def test_separated_covered_and_dead():
     assert W[:, :2].abs().max() == 0 and V[:, :2].abs().max() == 0 and W[:, 2].norm() > 0
 
 
+@pytest.mark.parametrize(("K", "loss"), CASES)
+def test_on_rays_each_class_has_one_vector(K, loss):
+    labels = torch.arange(K).repeat_interleave(3)
+    # Class k along axis k, more or less, so that w_k is positive on class k alone.
+    X = 2 * torch.eye(K, 5, dtype=torch.float64)[labels] - 1 / K + 0.05 * normal(3 * K, 5)
+    model = ShallowReLU(X, labels, K, 7, loss)
+    w = torch.eye(K, 5, dtype=torch.float64) * torch.tensor([2.0, 1.0, 3.0])[:K, None]
+    phi = torch.eye(K, 7, dtype=torch.float64)
+    phi[0, [0, 5, 6]] = torch.tensor([0.6, 0.64, 0.48], dtype=torch.float64)
+    theta = model.on_rays(w, phi)
+    assert model.separated(theta)
+    along = (w.norm(dim=-1, keepdim=True) * (w @ X.T)).T.gather(1, labels[:, None])
+    assert torch.allclose(model.outputs(theta), along * model.pseudo_labels.T[labels], 1e-12)
+    W, V = model.unpack(theta)
+    assert torch.allclose(W.norm(dim=0), V.norm(dim=0), 1e-12)
+    assert not torch.allclose(W.norm(dim=0), V.norm(dim=0) * 1.01, 1e-3)
+    assert torch.equal(model.on_rays(torch.stack([w, 2 * w]), phi)[0], theta)
+
+
 # --- Starts -------------------------------------------------------------------------------------
 
 
@@ -331,6 +363,40 @@ def test_a_semi_local_start_stands_at_pairs(K, per_run):
 
 
 # --- Wrong arguments ----------------------------------------------------------------------------
+
+
+def separable(K: int) -> ShallowReLU:
+    """Two samples a class, close to the corners of a simplex."""
+    labels = torch.arange(K).repeat_interleave(2)
+    X = (torch.eye(K, 5, dtype=torch.float64) - torch.eye(5)[:K].sum(0) / K)[labels]
+    return ShallowReLU(X + 0.01 * normal(2 * K, 5), labels, K, K + 2, "cross-entropy")
+
+
+def test_an_edge_start_is_balanced_and_batched():
+    """What the edge is: see the tests of the theory."""
+    model, eps = separable(3), torch.tensor([1e-2, 1e-8], dtype=torch.float64)
+    theta = model.edge_start(eps, [3, 4], RUN, 0.9)
+    assert theta.shape == (2, 2, model.size) and theta.dtype == torch.float64
+    for norms in pair_norms(model, theta):
+        assert torch.allclose(norms, eps[:, None, None].expand_as(norms), 1e-13)
+    assert torch.allclose(theta[0] * 1e-6, theta[1], 1e-13)
+    assert torch.equal(theta[:, 1:], model.edge_start(eps, [4], RUN, 0.9))
+    assert not torch.allclose(theta[:, 0], theta[:, 1], 0.1)
+    assert not torch.allclose(theta, model.semi_local_start(eps, [3, 4], RUN), 0.1)
+    # One data set a run: each run as by itself.
+    X = torch.stack([model.X, model.X.flip(-1)])
+    both = ShallowReLU(X, model.y, 3, model.width, model.loss)
+    assert torch.allclose(both.edge_start(eps, [3, 4], RUN, 0.9)[:, 0], theta[:, 0], 1e-9)
+
+
+def test_an_edge_start_is_refused_where_there_is_no_edge():
+    one = torch.ones(1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="Assumption 4 is for K outputs"):
+        network(2, "logistic").edge_start(one, [0], RUN, 0.9)
+    with pytest.raises(ValueError, match=r"do not satisfy Assumption 4 with the cosine 0\.9"):
+        network(3, "cross-entropy").edge_start(one, [0], RUN, 0.9)  # not separable
+    with pytest.raises(ValueError, match="and a cosine below 1"):
+        separable(3).edge_start(one, [0], RUN, 1.0 + 1e-9)
 
 
 @pytest.mark.parametrize(

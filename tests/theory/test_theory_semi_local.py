@@ -5,21 +5,28 @@ import math
 
 import pytest
 import torch
-from relu_cases import cone_data, random_start
+from relu_cases import cone_data
 
 from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.runtime import start
 from ncbook.theory.alignment import pseudo_labels
 from ncbook.theory.assumptions import semi_local
-from ncbook.theory.semi_local import coverage, edge, safe_cosine
+from ncbook.theory.semi_local import coverage, safe_cosine
+
+ONE = torch.ones(1, dtype=torch.float64)
 
 
 def pairs(K, h=12, seed=0):
-    """A start at pairs (x_i, e~), and a random one."""
-    X, y = cone_data(seed, K, 4)
-    model = ShallowReLU(X, y, K, h, "cross-entropy")
-    theta = model.semi_local_start(torch.ones(1, dtype=X.dtype), [seed], start("cpu"))[0, 0]
-    return X, y, model.unpack(theta), random_start(seed + 7, X.shape[-1], h, K)
+    """A network, its start at pairs (x_i, e~), and its random one."""
+    model = ShallowReLU(*cone_data(seed, K, 4), K, h, "cross-entropy")
+    near = model.semi_local_start(ONE, [seed], start("cpu"))[0, 0]
+    far = model.balanced_start(ONE, [seed], start("cpu"))[0, 0]
+    return model, model.unpack(near), model.unpack(far)
+
+
+def edge(model, cosine, seed=0):
+    """The directions at the edge, as the network makes them."""
+    return model.unpack(model.edge_start(ONE, [seed], start("cpu"), cosine)[0, 0])
 
 
 @pytest.mark.parametrize("K", [3, 4, 6])
@@ -44,45 +51,32 @@ def test_two_classes_at_least():
 
 @pytest.mark.parametrize("K", [3, 4, 5])
 def test_the_edge_is_inside_and_a_little_further_is_not(K):
-    X, y, (W, V), (far_W, far_V) = pairs(K)
+    model, (W, V), (far_W, far_V) = pairs(K)
     cosine = safe_cosine(K)
-    w, v = edge(W, V, far_W, far_V, X, y, cosine)
-    found, before = semi_local(w, v, X, y), semi_local(W, V, X, y)
-    assert (found.group == before.group).all()
+    w, v = edge(model, cosine)
+    found = semi_local(w, v, model.X, model.y)
+    assert (found.group == semi_local(W, V, model.X, model.y).group).all()
     assert (found.cosine > cosine).all()
     assert (found.own > 2 * found.others).all()
-    turned = (w - W / W.norm(dim=0)).norm(dim=0) > 1e-3
-    assert turned.all()
+    assert ((w - W).norm(dim=0) > 1e-3).all()
     # Negative control: a hundredth of the way further every neuron that did not arrive is outside.
     further_v = torch.lerp(v, far_V, 0.01)
     further_w = torch.lerp(w, far_W, 0.01)
-    beyond = semi_local(further_w, further_v, X, y)
+    beyond = semi_local(further_w, further_v, model.X, model.y)
     arrived_v = (v - far_V).norm(dim=0) < 1e-9
     arrived_w = (w - far_W).norm(dim=0) < 1e-9
     assert ((beyond.cosine < cosine) | arrived_v).all()
     assert ((beyond.own < 2 * beyond.others) | arrived_w).all()
 
 
-def test_a_start_outside_is_refused():
-    X, y, (W, V), (far_W, far_V) = pairs(3)
-    with pytest.raises(ValueError, match="do not satisfy Assumption 4"):
-        edge(far_W, far_V, W, V, X, y, safe_cosine(3))
-
-
-def test_runs_do_not_touch_each_other():
-    X, y, (W, V), (far_W, far_V) = pairs(3)
-    _, _, (W1, V1), far1 = pairs(3, seed=0)
-    both = edge(
-        torch.stack([W, W1.flip(-1)]),
-        torch.stack([V, V1.flip(-1)]),
-        torch.stack([far_W, far1[0]]),
-        torch.stack([far_V, far1[1]]),
-        X,
-        y,
-        0.9,
-    )
-    alone = edge(W, V, far_W, far_V, X, y, 0.9)
-    assert torch.equal(both[0][0], alone[0]) and torch.equal(both[1][0], alone[1])
+def test_another_threshold_is_another_edge():
+    model, _, _ = pairs(4)
+    cosines = []
+    for cosine in (safe_cosine(4), 1 - 1 / (2 * 3)):
+        found = semi_local(*edge(model, cosine), model.X, model.y)
+        cosines.append(found.cosine)
+        assert float((found.cosine - cosine).min()) == pytest.approx(0, abs=1e-9)
+    assert (cosines[1] < cosines[0]).any()
 
 
 @pytest.mark.parametrize("K, share", [(2, 0.5), (2, 0.4), (3, 0.25), (4, 0.25)])
