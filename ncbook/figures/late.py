@@ -176,6 +176,27 @@ def _frame(rows: pd.DataFrame, classes: Sequence[int]) -> dict[str, list]:
     return frame
 
 
+def approach_rows(cases: Mapping[str, tuple[int, int]], R, degrees, predicted) -> pd.DataFrame:
+    """Return the rows that :func:`approach` draws, for some classes of some data sets.
+
+    Parameters
+    ----------
+    cases : mapping
+        A class in words to its data set and its number.
+    R : Tensor
+        log(1/L) of each class, ``(T, data sets, K)``.
+    degrees, predicted : Tensor
+        The angle to the max-margin direction, signed, and the size predicted; shapes as R.
+    """
+    columns = {"R": R, "degrees": degrees, "predicted": predicted}
+    columns = {name: values.cpu().numpy() for name, values in columns.items()}
+    parts = [
+        pd.DataFrame({"class": case, **{name: x[:, i, k] for name, x in columns.items()}})
+        for case, (i, k) in cases.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
 def approach(table: pd.DataFrame, layout: str, *, levels: Sequence[float]) -> Figure:
     """Draw a plane's neurons' angle to the max-margin direction along R: signed, and in size.
 

@@ -93,6 +93,14 @@ def test_the_slider_moves_neurons_and_shares_and_nothing_else():
             assert list(fig.data[number][axis]) == list(first[axis][place])
 
 
+def test_approach_rows_pick_the_class_of_the_data_set():
+    R = torch.arange(12.0).reshape(3, 2, 2)  # levels, data sets, classes
+    table = late.approach_rows({"b": (1, 0), "a": (0, 1)}, R, -R, 2 * R)
+    assert table["class"].tolist() == ["b"] * 3 + ["a"] * 3
+    assert table["R"].tolist() == [2, 6, 10, 1, 5, 9]
+    assert (table["degrees"] == -table["R"]).all() and (table["predicted"] == 2 * table["R"]).all()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_approach_is_drawn_signed_and_in_size(layout):
     R = np.geomspace(1, 1e4, 20)
