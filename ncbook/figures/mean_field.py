@@ -1,0 +1,183 @@
+"""Figures of the mean-field network: its limit of many particles, and why it is not balanced."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ncbook.figures.style import (
+    COLOURS,
+    DIVERGING,
+    GREY,
+    INK,
+    LINES,
+    MARKERS,
+    looks,
+    median_band,
+    new_figure,
+    shared_legend,
+)
+
+# --- The limit of many particles ----------------------------------------------------------------
+
+
+def two_scalings(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the loss over time for each width, and how far particles move, in two scalings.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a run and time: ``scaling`` (in words; a panel each), ``N``, ``t``, ``loss`` and
+        ``moved``.
+    layout : "wide" or "narrow"
+    """
+    scalings = list(table["scaling"].unique())
+    fig, axes = new_figure(layout, len(scalings) + 1, ratio=(1.0, 0.72))
+    for ax, name in zip(axes, scalings, strict=False):
+        part = table[table["scaling"] == name]
+        median_band(ax, part, "t", "loss", "N", label="N = {}")
+        ax.set(xlabel="time $t$", ylabel="loss $L_n$", title=name, ylim=(0, None))
+    last = axes[-1]
+    end = table[table["t"] == table["t"].max()]
+    for (name, part), look in zip(
+        end.groupby("scaling", sort=False), list(looks(range(6)).values())[4:], strict=False
+    ):
+        middle = part.groupby("N")["moved"].median()
+        last.loglog(middle.index, middle, label=name, **look)
+    last.set(xlabel="particles $N$", title="how far a particle moves")
+    shared_legend(fig, layout)
+    return fig
+
+
+def distance(
+    table: pd.DataFrame, layout: str, *, times: Sequence[float], predicted: float
+) -> Figure:
+    """Draw how far N particles' features are from the limit, against N, without and with noise.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a run and time: ``noise`` (in words; a panel each), ``N``, ``t``, ``features``.
+    layout : "wide" or "narrow"
+    times : sequence of float
+        The times to draw.
+    predicted : float
+        Root mean square of the distance at time 0 is predicted / sqrt(N).
+    """
+    kinds = list(table["noise"].unique())
+    fig, axes = new_figure(layout, len(kinds), ratio=(0.8, 0.72), sharey=True)
+    for ax, kind in zip(axes, kinds, strict=True):
+        part = table[(table["noise"] == kind) & table["t"].isin(times)]
+        median_band(ax, part, "N", "features", "t", label="t = {:g}", markers=True)
+        N = np.array([part["N"].min(), part["N"].max()])
+        ax.plot(N, predicted / np.sqrt(N), color=INK, linestyle=":", lw=1.4,
+                label="predicted at $t=0$, slope -1/2")  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel="particles $N$", title=kind)
+    axes[0].set_ylabel(r"$\Vert H_N-H_\rho\Vert_F$")
+    shared_legend(fig, layout, axes[:1])
+    return fig
+
+
+def along(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw sqrt(N) times the distance to the limit along training, of features and of outputs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As of :func:`distance`, with ``outputs``, too.
+    layout : "wide" or "narrow"
+    """
+    kinds = list(table["noise"].unique())
+    fig, axes = new_figure(layout, 2 * len(kinds), columns=2, ratio=(0.6, 0.66), sharex=True)
+    panels = [(kind, what) for what in ("features", "outputs") for kind in kinds]
+    for index, (ax, (kind, what)) in enumerate(zip(axes, panels, strict=True)):
+        part = table[table["noise"] == kind]
+        part = part.assign(scaled=part[what] * np.sqrt(part["N"]))
+        median_band(ax, part, "t", "scaled", "N", label="N = {}", band=(0.25, 0.75))
+        ax.set(ylim=(0, None), title=f"{what}, {kind}", ylabel=r"$\sqrt{N}$ distance")
+        ax.set_xscale("symlog", linthresh=1)
+        ax.tick_params(labelbottom=True)
+        if layout == "narrow" or index >= len(axes) - 2:
+            ax.set_xlabel("time $t$")
+    shared_legend(fig, layout, axes[:1])
+    return fig
+
+
+def parts(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the parts of the least free energy against the temperature; marks are particles.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a temperature and part: ``kind`` ("limit" or "particles"), ``temperature``,
+        ``part`` (in words) and ``value``.
+    layout : "wide" or "narrow"
+    """
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.8))
+    style = looks(table["part"].unique())
+    for name, part in table.groupby("part", sort=False):
+        exact = part[part["kind"] == "limit"]
+        ax.plot(exact["temperature"], exact["value"], label=name,
+                **{**style[name], "marker": None})  # fmt: skip
+        found = part[part["kind"] == "particles"]
+        ax.plot(found["temperature"], found["value"], linestyle="none", markerfacecolor="none",
+                markersize=7, color=style[name]["color"], marker=style[name]["marker"])  # fmt: skip
+    ax.axhline(0, color=INK, lw=0.6, alpha=0.5)
+    ax.set(xscale="log", xlabel=r"temperature $1/\beta$")
+    shared_legend(fig, layout, title="lines: the limit; marks: particles")
+    return fig
+
+
+def particles(table: pd.DataFrame, layout: str, *, reach: float) -> Figure:
+    """Draw the particles' u in the plane, with the class that each speaks for, and the samples.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``panel`` (in words), ``kind`` ("particle", "sample" or "law"), ``class``, ``x``, ``y`` and,
+        for the points of a square grid that hold the limit's law, ``value``.
+    layout : "wide" or "narrow"
+    reach : float
+        Half-width of the panels.
+    """
+    panels = list(table["panel"].unique())
+    fig, axes = new_figure(layout, len(panels), ratio=(1.05, 1.0))
+    for ax, name in zip(axes, panels, strict=True):
+        kinds = dict(list(table[table["panel"] == name].groupby("kind")))
+        for k, rows in kinds["particle"].groupby("class"):
+            ax.scatter(rows["x"], rows["y"], s=9, marker=MARKERS[int(k)], linewidths=0, alpha=0.6,
+                       color=COLOURS[int(k)], label=f"speaks for class {int(k)}")  # fmt: skip
+        samples = kinds["sample"]
+        ax.scatter(samples["x"], samples["y"], s=14, marker="+", linewidths=0.8, color=INK,
+                   label="samples $x_i$")  # fmt: skip
+        if "law" in kinds:
+            law = kinds["law"].pivot(index="y", columns="x", values="value")
+            levels = law.to_numpy().max() * np.array([0.05, 0.3, 0.7])
+            ax.contour(law.columns, law.index, law, levels=levels, colors=GREY, linewidths=1)
+            ax.plot([], [], color=GREY, lw=1, label="law of $u$ in the limit")
+        ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), title=name)
+    shared_legend(fig, layout)
+    return fig
+
+
+def unseen(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the variance of what W does not see over time: lines measured, marks predicted.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``temperature``, ``t``, ``variance`` and ``predicted``.
+    layout : "wide" or "narrow"
+    """
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.75))
+    style = looks(table["temperature"].unique())
+    for T, rows in table.groupby("temperature", sort=False):
+        ax.plot(rows["t"], rows["variance"], label=rf"$1/\beta={T:g}$",
+                **{**style[T], "marker": None})  # fmt: skip
+        few = rows.iloc[::3]
+        ax.plot(few["t"], few["predicted"], linestyle="none", markerfacecolor="none",
+                color=style[T]["color"], marker=style[T]["marker"])  # fmt: skip
+    ax.set(yscale="log", xlabel="time $t$", ylabel="variance")
+    shared_legend(fig, layout, title="lines: 1024 particles; marks: predicted")
+    return fig
