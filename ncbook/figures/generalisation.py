@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from ncbook.figures.style import (
     COLOURS,
@@ -156,9 +156,46 @@ def course(table: pd.DataFrame, layout: str) -> Figure:
                     linestyle=look["linestyle"],
                     label=f"$W$ {kind}" if run == 0 else None)  # fmt: skip
         ax.set(title=title, xlabel="time (sum of the rates)")
-        if column != "nb":
-            ax.set_yscale("log")
-        else:
+        if column == "nb":
             ax.set_ylim(0, 1)
+        else:
+            ax.set_yscale("log")
+            _plain(ax.yaxis)
     shared_legend(fig, layout, axes[:1])
     return fig
+
+
+def together(table: pd.DataFrame, layout: str, *, classes: int) -> Figure:
+    """Draw NC1 against the loss and against the norm of the gradient, a line a run.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As of :func:`course`.
+    layout : "wide" or "narrow"
+    classes : int
+        K: for orthonormal W and small loss NC1 is 2K/(K-1) times the loss, the dotted line.
+    """
+    fig, axes = new_figure(layout, 2, ratio=(0.72, 0.72))
+    style = looks(table["W"])
+    for ax, column in zip(axes, ("loss", "gradient"), strict=True):
+        for (kind, run), rows in table.groupby(["W", "run"], sort=False):
+            look = style[kind]
+            ax.loglog(rows[column], rows["nc1"], color=look["color"], lw=1.1, alpha=0.85,
+                      linestyle=look["linestyle"],
+                      label=f"$W$ {kind}" if run == 0 else None)  # fmt: skip
+        ax.set(xlabel=COURSE[column], ylabel="NC1")
+        _plain(ax.xaxis)
+        _plain(ax.yaxis)
+    ends = np.array([table["loss"].min(), table["nc1"].max() * (classes - 1) / (2 * classes)])
+    axes[0].plot(ends, 2 * classes / (classes - 1) * ends, color=INK, linestyle=":", lw=1.2,
+                 label=rf"${2 * classes / (classes - 1):g}\,L_n$")  # fmt: skip
+    shared_legend(fig, layout, axes[:1])
+    return fig
+
+
+def _plain(axis) -> None:
+    """Mark 1, 2 and 5 of each power of ten on a logarithmic axis, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

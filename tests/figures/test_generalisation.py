@@ -123,3 +123,23 @@ def test_course_draws_every_run_once_a_panel(layout):
         "$W$ trained",
     ]
     svg(fig, prefix="f", alt="a b c", layout=layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_together_draws_nc1_against_both_and_what_orthonormal_weights_give(layout):
+    rows = [
+        {"W": kind, "run": r, "time": t, "nc1": 0.8 / (1 + t), "loss": 0.4 / (1 + t),
+         "gradient": 0.1 / (1 + r + t)}
+        for kind in ("kept fixed", "trained")
+        for r in range(2)
+        for t in (0.0, 1.0, 10.0)
+    ]  # fmt: skip
+    fig = generalisation.together(pd.DataFrame(rows), layout, classes=3)
+    left, right = fig.axes
+    assert len(left.lines) == 5 and len(right.lines) == 4
+    assert left.lines[0].get_xydata()[1] == pytest.approx([0.2, 0.4])
+    assert right.lines[3].get_xydata()[2] == pytest.approx([0.1 / 12, 0.8 / 11])
+    x, y = left.lines[4].get_data()
+    assert y == pytest.approx(3 * np.array(x)) and max(y) == pytest.approx(0.8)
+    assert left.lines[4].get_label() == r"$3\,L_n$"
+    svg(fig, prefix="f", alt="a b c", layout=layout)
