@@ -130,6 +130,7 @@ def minibatch_sgd(
         Test examples, ``(m, d)``, whose features to keep, too.
     record : sequence of int, optional
         Numbers of steps, increasing, after which to measure; without it, the first and the last.
+        A measurement passes over all examples. An empty list asks for the final state alone.
 
     Returns
     -------
@@ -179,12 +180,12 @@ def minibatch_sgd(
     status[~final.isfinite().all(-1).cpu().numpy()] = DIVERGED
     kept = {
         name: torch.stack([torch.stack([run[name] for run in every]) for every in measured], 1)
-        for name in measured[0][0]
+        for name in (measured[0][0] if measured else ())
     }
     times = torch.cat([rates.new_zeros(1), rates.cumsum(0)])
     return FeatureTrajectory(
         times=times[record[: len(measured)]],
-        observables={name: kept.pop(name) for name in ("loss", "gradient")},
+        observables={name: kept.pop(name) for name in ("loss", "gradient") if measured},
         final=final,
         status=status,
         statistics={
@@ -313,5 +314,5 @@ def _check(
             f"unseen has shape {tuple(unseen.shape)}; expected test examples, (m, {model.d})."
         )
     steps = rates.numel()
-    if not record or record != sorted(set(record)) or record[0] < 0 or record[-1] > steps:
+    if record != sorted(set(record)) or any(not 0 <= step <= steps for step in record):
         raise ValueError(f"The recorded steps must increase within 0..{steps}; got {record[:8]}.")

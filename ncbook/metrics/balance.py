@@ -28,7 +28,7 @@ def balance(second_moment: Tensor, W: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        (...), at least 0; NaN where W or the second moment is 0.
+        (...), at least 0; NaN where W or the second moment is 0 or not finite.
 
     Raises
     ------
@@ -83,5 +83,8 @@ def _matrix(value: Tensor) -> Tensor:
 
 
 def _norm(symmetric: Tensor) -> Tensor:
-    """Return the operator norm of each symmetric matrix."""
-    return torch.linalg.eigvalsh(symmetric).abs().amax(-1)
+    """Return the operator norm of each symmetric matrix; NaN where it is not finite."""
+    finite = _checks.finite(symmetric)
+    # LAPACK would raise, and take the other runs with it.
+    clean = torch.where(_matrix(finite), symmetric, 0)
+    return torch.where(finite, torch.linalg.eigvalsh(clean).abs().amax(-1), torch.nan)

@@ -135,6 +135,18 @@ def test_measures_are_the_models_own(monkeypatch):
     assert list(table.columns) == ["seed", "t", "loss", "gradient"] and len(table) == 6
 
 
+def test_nothing_is_measured_where_nothing_is_asked_for(monkeypatch):
+    from ncbook.dynamics import minibatch
+
+    expected = train(network(), RATES).final
+    monkeypatch.setattr(minibatch._Run, "measure", None)
+    course = train(network(), RATES, record=[])
+    assert torch.equal(course.final, expected) and course.status.tolist() == [FINISHED] * 2
+    assert course.times.numel() == 0 and course.observables == {} and course.features is None
+    with pytest.raises(TypeError):  # control: a record does call it
+        train(network(), RATES, record=[8])
+
+
 def test_a_run_does_not_depend_on_those_beside_it():
     model = network()
     together = train(model, RATES, seeds=(0, 1, 5))

@@ -74,6 +74,9 @@ def test_nothing_to_compare_is_nan_and_wrong_shapes_are_refused():
     M, W = moment(4, 9), normal(4, 3)
     assert bool(balance(M, 0 * W).isnan()) and bool(balance_factor(M, 0 * W).isnan())
     assert bool(balance(0 * M, W).isnan())
+    mixed = torch.stack([M, torch.full_like(M, torch.nan), M])
+    found = balance(mixed, W)
+    assert found.isnan().tolist() == [False, True, False] and found[0] == balance(M, W)
     for bad in (normal(3, 4), normal(4)):
         with pytest.raises(ValueError, match="W's columns are the classes"):
             balance(M, bad)
