@@ -11,7 +11,6 @@ from ncbook.figures.style import (
     DIVERGING,
     GREY,
     INK,
-    LINES,
     MARKERS,
     looks,
     median_band,
@@ -180,4 +179,142 @@ def unseen(table: pd.DataFrame, layout: str) -> Figure:
                 color=style[T]["color"], marker=style[T]["marker"])  # fmt: skip
     ax.set(yscale="log", xlabel="time $t$", ylabel="variance")
     shared_legend(fig, layout, title="lines: 1024 particles; marks: predicted")
+    return fig
+
+
+# --- Balance ------------------------------------------------------------------------------------
+
+
+def matrices(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw square matrices as images with one scale of colours, and their numbers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``matrix`` (in words; a panel each), ``row``, ``column`` and ``value``.
+    layout : "wide" or "narrow"
+    """
+    names = list(table["matrix"].unique())
+    fig, axes = new_figure(layout, len(names), ratio=(1.0, 0.9))
+    top = table["value"].abs().max()
+    for ax, name in zip(axes, names, strict=True):
+        part = table[table["matrix"] == name]
+        image = part.pivot(index="row", columns="column", values="value").to_numpy()
+        ax.imshow(image, cmap=DIVERGING, vmin=-top, vmax=top)
+        for (i, j), value in np.ndenumerate(image):
+            # Dark ink on the pale middle of the colours, white at their ends; in either theme.
+            ink = "#fefefe" if abs(value) > 0.6 * top else "#101010"
+            ax.text(
+                j,
+                i,
+                f"{round(value, 2) + 0.0:.2f}",
+                ha="center",
+                va="center",
+                fontsize=6,
+                color=ink,
+            )
+        ax.set(xticks=[], yticks=[], title=name)
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+    return fig
+
+
+def relaxation(table: pd.DataFrame, layout: str, *, decay: float) -> Figure:
+    """Draw how the imbalance of the layers relaxes, against exp(-2 lambda t) and its noise.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a run and time: ``noise`` (in words; a panel each), ``N``, ``t``, ``D`` (over its
+        value at the start) and ``floor`` (the predicted size of its noise, 0 without).
+    layout : "wide" or "narrow"
+    decay : float
+        lambda.
+    """
+    kinds = list(table["noise"].unique())
+    fig, axes = new_figure(layout, len(kinds), ratio=(0.8, 0.75), sharey=True)
+    style = looks(table["N"].unique())
+    for ax, kind in zip(axes, kinds, strict=True):
+        part = table[table["noise"] == kind]
+        median_band(ax, part, "t", "D", "N", label="N = {}", band=(0, 1))
+        t = np.linspace(0, part["t"].max(), 50)
+        ax.plot(t, np.exp(-2 * decay * t), color=INK, linestyle=":", lw=1.6,
+                label=r"$e^{-2\lambda t}$")  # fmt: skip
+        # The noise is at its size once the start is forgotten.
+        for N, rows in part[part["t"] > part["t"].max() / 2].groupby("N"):
+            floor = rows.groupby("t")["floor"].median()
+            if floor.max() > 0:
+                ax.plot(floor.index, floor, linestyle="none", color=style[N]["color"],
+                        marker=style[N]["marker"], markersize=4, markerfacecolor="none",
+                        label=f"predicted, N = {N}")  # fmt: skip
+        ax.set(yscale="log", xlabel="time $t$", title=kind)
+    axes[0].set_ylabel(r"$\Vert D(t)\Vert_F\,/\,\Vert D(0)\Vert_F$")
+    shared_legend(fig, layout)
+    return fig
+
+
+def residual(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) -> Figure:
+    """Draw the residual of the identity over a sweep: mean and spread of runs, and predicted.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a run: ``sweep`` (a key of ``panels``), ``value`` (of what is swept), ``residual``
+        and ``predicted``.
+    layout : "wide" or "narrow"
+    panels : mapping
+        The sweeps, and how each is named on its axis.
+    """
+    fig, axes = new_figure(layout, len(panels), ratio=(0.75, 0.72), sharey=True)
+    for ax, (sweep, name) in zip(axes, panels.items(), strict=True):
+        part = table[table["sweep"] == sweep]
+        runs = part.groupby("value")["residual"]
+        middle = runs.median()
+        around = [middle - runs.min(), runs.max() - middle]
+        ax.errorbar(middle.index, middle, yerr=around, color=COLOURS[0], linestyle="none",
+                    marker="o", capsize=3, label="median and range of the runs")  # fmt: skip
+        expected = part.groupby("value")["predicted"].median()
+        ax.plot(expected.index, expected, color=INK, linestyle=":", label="predicted")
+        ax.set(xscale="log", yscale="log", xlabel=name)
+    axes[0].set_ylabel("residual, relative")
+    shared_legend(fig, layout, axes[:1])
+    return fig
+
+
+def unequal(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the identity's residual over time for pairs of weight decays, and with W fixed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a run and time: ``setting`` (in words), ``t``, ``residual``.
+    layout : "wide" or "narrow"
+    """
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.75))
+    median_band(ax, table, "t", "residual", "setting", band=(0, 1))
+    ax.set(yscale="log", xlabel="time $t$", ylabel="residual, relative")
+    shared_legend(fig, layout, title=r"$\lambda_\rho$, $\lambda_W$")
+    return fig
+
+
+def balance(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw NB over time, and what it ends at against beta.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``kind`` ("run", "limit" or "particles"), ``setting`` (in words), ``t`` or ``beta`` and
+        ``NB``.
+    layout : "wide" or "narrow"
+    """
+    fig, (left, right) = new_figure(layout, 2, ratio=(0.8, 0.75))
+    kinds = dict(list(table.groupby("kind")))
+    median_band(left, kinds["run"], "t", "NB", "setting", band=(0, 1))
+    left.set(yscale="log", xlabel="time $t$", ylabel="NB")
+    limit, ends = kinds["limit"], kinds["particles"]
+    right.loglog(limit["beta"], limit["NB"], color=INK, linestyle=":", label="stationary law")
+    right.loglog(ends["beta"], ends["NB"], linestyle="none", marker="o", color=COLOURS[4],
+                 markerfacecolor="none", label="particles")  # fmt: skip
+    right.set(xlabel=r"inverse temperature $\beta$", ylabel="NB at the end")
+    shared_legend(fig, layout)
     return fig
