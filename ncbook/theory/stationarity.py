@@ -373,6 +373,8 @@ def _resolve(B: Tensor, kernel: Tensor, W: Tensor, gamma: Number, decay: Number)
             f"decay is {decay.tolist()}; Theorem 4.2 needs a positive weight decay: without it "
             "the part of the features that W does not see is free."
         )
+    # So that each system has the batch of both.
+    gamma, decay = torch.broadcast_tensors(gamma, decay)
     s, V = torch.linalg.eigh(W.mT @ W)
     B = V.mT @ B
     scale = (gamma.square() / kernel.shape[-1]).unsqueeze(-1) * s.clamp_min(0)
