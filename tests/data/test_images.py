@@ -15,6 +15,11 @@ def digits() -> images.Images:
 
 
 @pytest.fixture(scope="module")
+def sample() -> images.Images:
+    return images.mnist(RUN)
+
+
+@pytest.fixture(scope="module")
 def modulo() -> images.Images:
     return images.mnist_modulo(RUN, q=3, per_class=500, seed=1)
 
@@ -78,24 +83,24 @@ def test_what_is_available_has_source_and_licence():
 # --- MNIST with labels modulo q -----------------------------------------------------------------
 
 
-def test_labels_are_remainders_of_the_digits(modulo):
-    whole = images.mnist(RUN)
-    digit_of = dict(zip(map(tuple, whole.train.tolist()), whole.train_labels.tolist(), strict=True))
-    assert len(digit_of) == len(whole.train)  # no image twice, so an image has one digit
-    digits = torch.tensor([digit_of[tuple(row)] for row in modulo.train.tolist()])
+def test_labels_are_remainders_of_the_digits(modulo, sample):
+    pictures = [row.tobytes() for row in sample.train.numpy()]
+    digit_of = dict(zip(pictures, sample.train_labels.tolist(), strict=True))
+    assert len(digit_of) == len(sample.train)  # no image twice, so an image has one digit
+    digits = torch.tensor([digit_of[row.tobytes()] for row in modulo.train.numpy()])
     assert torch.equal(digits % 3, modulo.train_labels)
     assert not torch.equal(digits % 4, modulo.train_labels)  # control
-    # Drawn from all digits of a class in their share: 12 of 500 is about 4 standard deviations.
-    shares = whole.train_labels.bincount().double()
+    # Drawn from all digits of a class in their share: 45 of 500 is four standard deviations.
+    shares = sample.train_labels.bincount().double()
     for k in range(3):
         expected = 500 * shares[k::3] / shares[k::3].sum()
         assert (digits[digits % 3 == k].bincount(minlength=10)[k::3] - expected).abs().max() < 45
     assert digits.unique().numel() == 10
 
 
-def test_both_parts_are_balanced_and_mixed(modulo):
+def test_both_parts_are_balanced_and_mixed(modulo, sample):
     assert modulo.train_labels.bincount().tolist() == [500] * 3 and modulo.K == 3
-    smallest = int((images.mnist(RUN).test_labels % 3).bincount().min())
+    smallest = int((sample.test_labels % 3).bincount().min())
     assert modulo.test_labels.bincount().tolist() == [smallest] * 3
     assert not rows(modulo.train) & rows(modulo.test)
     # Every class is in every part of the order: 300 of the 1500 have about 100 of each.
