@@ -178,7 +178,7 @@ def unseen(table: pd.DataFrame, layout: str) -> Figure:
         ax.plot(few["t"], few["predicted"], linestyle="none", markerfacecolor="none",
                 color=style[T]["color"], marker=style[T]["marker"])  # fmt: skip
     ax.set(yscale="log", xlabel="time $t$", ylabel="variance")
-    shared_legend(fig, layout, title="lines: 1024 particles; marks: predicted")
+    shared_legend(fig, layout, title="lines: particles; marks: predicted")
     return fig
 
 
