@@ -97,6 +97,9 @@ def floors(
     fig, axes = new_figure(layout, len(panels), ratio=(1.1, 0.8))
     style = looks(table["kind"].unique())
     cold = table["temperature"].min()
+    lines = dict(
+        zip(sorted({k for some in slopes.values() for k in some}), LINES[2:], strict=False)
+    )
     for ax, (name, heading) in zip(axes, panels.items(), strict=True):
         for kind, rows in table.groupby("kind", sort=False):
             look = style[kind]
@@ -109,10 +112,11 @@ def floors(
                 ax.plot(line["temperature"], line[name], label=kind, color=look["color"],
                         linestyle=look["linestyle"])  # fmt: skip
         ends = np.array([cold, 30 * cold])
-        first = table.loc[table["temperature"] == cold, name].max()
-        for slope, line in zip(slopes[name], (LINES[2], LINES[4]), strict=False):
-            ax.plot(ends, 2 * first * (ends / cold) ** slope, color=INK, lw=1, linestyle=line,
-                    label=f"slope {slope:g}")  # fmt: skip
+        coldest = table[table["temperature"] == cold]
+        first = coldest.groupby("kind", sort=False)[name].max().iloc[0]
+        for slope in slopes[name]:
+            ax.plot(ends, 2 * first * (ends / cold) ** slope, color=INK, lw=1,
+                    linestyle=lines[slope], label=f"slope {slope:g}")  # fmt: skip
         ax.set(xscale="log", yscale="log", xlabel=r"$1/\beta$", title=heading)
     shared_legend(fig, layout)
     return fig
@@ -137,8 +141,6 @@ def threshold(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) ->
             look = dict(style[kind])
             if "particles" in kind:
                 look |= {"linestyle": "none", "markerfacecolor": "none", "markersize": 4}
-            else:
-                look["marker"] = None
             ax.plot(rows["share"], rows[name], label=kind, **look)
         ax.axvline(1, color=INK, lw=0.9, linestyle=":", label=r"$\gamma_c$")
         ax.set(xscale="log", xlabel=r"$\gamma/\gamma_c$", title=heading)

@@ -246,14 +246,16 @@ def stationary_limit(
     near = minimize(
         value, factor.numpy().ravel(), jac=True, method="BFGS", options={"gtol": tolerance}
     )
-    # Values show a gradient down to the root of their rounding; the gradient itself shows it all.
-    best = root(lambda flat: value(flat)[1], near.x, method="lm", options={"xtol": 1e-14})
-    found = problem.solve(weights(best.x), R)
+    flat = near.x
+    if np.abs(near.jac).max() > tolerance:
+        # Values show a gradient down to the root of their rounding; itself it shows it all.
+        flat = root(lambda z: value(z)[1], flat, method="lm", options={"xtol": 1e-14}).x
+    found = problem.solve(weights(flat), R)
     worst = float(found.gradient.abs().max()) / problem.decay_W
     if not worst <= tolerance:
         raise RuntimeError(
             f"The descent in W ended with a gradient of {worst:.1e} lambda_W; expected at most "
-            f"{tolerance:.1e} ({best.message}). Begin closer, with the limit of a similar beta "
+            f"{tolerance:.1e} ({near.message}). Begin closer, with the limit of a similar beta "
             "or gamma as start, or allow a larger tolerance."
         )
     return found

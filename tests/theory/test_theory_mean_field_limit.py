@@ -175,7 +175,7 @@ def test_stationary_points_obey_lemma_4_5(beta, gamma):
     )
     W, I = found.W, torch.eye(4, dtype=torch.float64)
     identity = decay * found.second_moment - decay * W @ W.mT - I / beta
-    assert float(identity.abs().max()) < 1e-10 * decay
+    assert float(identity.abs().max()) < 1e-7 * decay
     assert float(found.gradient.abs().max()) < 1e-8 * decay
     assert float(torch.linalg.svdvals(W).min()) > 0.3
     # Control: a fixed W gives no such identity.
