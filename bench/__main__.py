@@ -7,45 +7,75 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench import figure_1, metrics, mnist, part_3
+from bench import figure_1, metrics, mnist, part_2, part_3, stationarity
+from bench.figure_1 import Report
 from ncbook import files
 
-MEASURED = ("bench", "ncbook/dynamics", "ncbook/models", "ncbook/metrics")
+MEASURED = ("bench", "ncbook/dynamics", "ncbook/models", "ncbook/metrics", "ncbook/theory")
+
+Say = Callable[[str], None]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmarks; return 1 if two methods that must agree do not, else 0."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: its times mean nothing")
-    parser.add_argument(
-        "--save", metavar="NAME", help="also write results/bench/NAME.json, with its provenance"
-    )
-    options = parser.parse_args(arguments)
-    if options.save is not None and not options.save.replace("-", "").replace(".", "").isalnum():
-        parser.error(f"--save {options.save!r}: give a name of letters, digits, '-' and '.'.")
-    if importlib.util.find_spec("torchdiffeq") is None:
-        parser.error("torchdiffeq is not installed; make bench installs it, or pip install it.")
-    load = _load()
-    report = figure_1.run(options.quick, say=_say)
+def part_i(quick: bool, say: Say) -> Report:
+    """Figure 1 of Part I, and the metrics."""
+    report = figure_1.run(quick, say=say)
     with figure_1.one_thread():
-        nc1 = metrics.rows((64,), 500) if options.quick else metrics.rows()
+        nc1 = metrics.rows((64,), 500) if quick else metrics.rows()
         metrics.show(nc1)
-        training = mnist.Problem.at_hand(options.quick)
-        _say(f"\n{mnist.head(training)}")
-        digits = mnist.rows(training, say=_say)
-        _say(f"\n{part_3.HEAD}")
-        problems = (part_3.SMALL,) if options.quick else part_3.PROBLEMS
-        late = [row for p in problems for row in part_3.rows(p, options.quick, _say)]
-    wrong = report.wrong + [
+    wrong = [
         f"NC1, {row['method']} at D = {row['D']}: differs from ours by {row['error']:.1e}, "
         f"relative; expected at most {metrics.TOLERANCE:g}."
         for row in nc1
         if not row["agrees"]
     ]
+    return Report(report.tables | {"metrics": nc1}, report.wrong + wrong)
+
+
+def part_ii(quick: bool, say: Say) -> Report:
+    """Figure 1 (a) of Part II, and Theorem 4.2's right-hand side."""
+    problem = part_2.Problem.at_hand(quick)
+    with figure_1.one_thread():
+        say(part_2.head(problem))
+        steps = part_2.rows(problem, repeats=1 if quick else 5, say=say)
+        say(f"\n{part_2.schedules_head(problem)}")
+        schedules = part_2.schedules(problem, say=say)
+        say("")
+        systems = stationarity.stationarity_rows(quick, say)
+    wrong = [
+        f"Part II, {row['method']}, {row['dtype']}: {row['apart']:.1e} from ours after the same "
+        "steps; expected equal states."
+        for row in steps
+        if not row["agrees"]
+    ]
     wrong += [
+        f"Part II, {row['schedule']}: {row['apart']:.1f} standard deviations from the constant "
+        f"rate's end; expected at most {part_2.SPREADS:g}."
+        for row in schedules
+        if not row["agrees"]
+    ]
+    wrong += [
+        f"Theorem 4.2, {row['method']} at n = {row['n']}: differs from ours by "
+        f"{row['error']:.1e}; expected at most {stationarity.TOLERANCE:g}."
+        for row in systems
+        if not row["agrees"]
+    ]
+    return Report({"steps": steps, "schedules": schedules, "systems": systems}, wrong)
+
+
+def part_iii(quick: bool, say: Say) -> Report:
+    """Figure 3 of Part III, and the flow of the ReLU network."""
+    training = mnist.Problem.at_hand(quick)
+    problems = (part_3.SMALL,) if quick else part_3.PROBLEMS
+    with figure_1.one_thread():
+        say(mnist.head(training))
+        digits = mnist.rows(training, say=say)
+        say(f"\n{part_3.HEAD}")
+        late = [row for problem in problems for row in part_3.rows(problem, quick, say)]
+    wrong = [
         f"MNIST, {row['method']}, {row['dtype']}: {row['apart']:.1f} standard deviations from "
         f"ours; expected at most {mnist.SPREADS:g}."
         for row in digits
@@ -57,12 +87,38 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in problems
         if problem.name not in reached
     ]
-    if options.save:
-        tables = report.tables | {"metrics": nc1, "mnist": digits, "late": late}
-        content = {"provenance": provenance() | load} | tables
-        path = files.root() / "results" / "bench" / f"{options.save}.json"
-        files.write_atomic(path, json.dumps(content, indent=1) + "\n")
-        _say(f"\nWritten: results/bench/{path.name}")
+    return Report({"mnist": digits, "late": late}, wrong)
+
+
+PARTS = {"part-1": part_i, "part-2": part_ii, "part-3": part_iii}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmarks; return 1 if two methods that must agree do not, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; without it, all"
+    )
+    parser.add_argument("--quick", action="store_true", help="a smoke test: its times mean nothing")
+    parser.add_argument(
+        "--save", action="store_true", help="also write results/bench/PART.json, with provenance"
+    )
+    options = parser.parse_args(arguments)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"unknown part {min(unknown)!r}; known are {', '.join(PARTS)}.")
+    if importlib.util.find_spec("torchdiffeq") is None:
+        parser.error("torchdiffeq is not installed; make bench installs it, or pip install it.")
+    wrong = []
+    for name in options.parts or PARTS:
+        load = _load()
+        report = PARTS[name](options.quick, _say)
+        wrong += report.wrong
+        if options.save:
+            content = {"provenance": provenance() | load} | report.tables
+            path = files.root() / "results" / "bench" / f"{name}.json"
+            files.write_atomic(path, json.dumps(content, indent=1) + "\n")
+            _say(f"\nWritten: results/bench/{path.name}")
+        _say("")
     for sentence in wrong:
         print(sentence, file=sys.stderr)
     return 1 if wrong else 0

@@ -162,7 +162,7 @@ class Landing(SphinxDirective):
 
 
 class Bench(SphinxDirective):
-    """``{bench}`` key: a table of the committed benchmarks, one for each file in results/bench/.
+    """``{bench}`` key: a table of the committed benchmarks, one for each file that has it.
 
     The content names the columns: ``key: title``, one a line.
     """
@@ -175,22 +175,23 @@ class Bench(SphinxDirective):
         """Return a paragraph and a table for each file."""
         folder = Path(self.env.srcdir) / "results" / "bench"
         columns = dict(line.split(": ", 1) for line in self.content)
-        text = []
-        for path in sorted(folder.glob("*.json")):
+        text, paths = [], sorted(folder.glob("*.json"))
+        for path in paths:
             self.env.note_dependency(str(path))
             saved = json.loads(path.read_text(encoding="utf-8"))
             rows = [row for row in saved.get(self.arguments[0], []) if set(columns) <= set(row)]
             if not rows:
-                logger.warning(
-                    "%s has no table %r with the columns %s; save it again with "
-                    "python -m bench --save %s", path, self.arguments[0], ", ".join(columns),
-                    path.stem, location=self.get_location(),
-                )  # fmt: skip
                 continue
             text += [machine(saved["provenance"]), ""]
             text += ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
             text += ["| " + " | ".join(short(row[key]) for key in columns) + " |" for row in rows]
             text += [""]
+        if paths and not text:
+            logger.warning(
+                "No file in results/bench has a table %r with the columns %s; save one with "
+                "python -m bench --save", self.arguments[0], ", ".join(columns),
+                location=self.get_location(),
+            )  # fmt: skip
         text = text or ["*No measurement has been committed yet: `make bench` makes one.*"]
         return self.parse_text_to_nodes("\n".join(text))
 

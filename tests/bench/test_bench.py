@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # bench is not installed with the package
 
 from bench import figure_1, methods, mnist, part_3  # noqa: E402
-from bench.__main__ import main  # noqa: E402
+from bench.__main__ import PARTS, main  # noqa: E402
 
 SMALL = figure_1.SMALL
 
@@ -36,9 +36,11 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "_config.yml").touch()
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
-    assert main(["--quick", "--save", "smoke"]) == 0
+    assert main(["--quick", "--save"]) == 0
     printed = capsys.readouterr().out
-    written = (tmp_path / "results" / "bench" / "smoke.json").read_text()
+    written = {
+        name: (tmp_path / "results" / "bench" / f"{name}.json").read_text() for name in PARTS
+    }
     groups = (
         methods.OURS,
         methods.TORCHDIFFEQ,
@@ -47,29 +49,31 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
         methods.SCIPY,
         methods.SCIPY_RUNS,
     )
-    content = json.loads(written)
-    assert {row["group"] for row in content["flow"]} == set(groups)
-    assert all(row["accuracy"] <= row["level"] for row in content["flow"])
-    assert all(row["difference"] <= figure_1.SAME for row in content["descent"])
-    assert content["metrics"] and content["limit"] and content["threads"]
-    assert [(row["method"], row["dtype"]) for row in content["mnist"]] == [
+    one, two, three = (json.loads(written[name]) for name in PARTS)
+    assert {row["group"] for row in one["flow"]} == set(groups)
+    assert all(row["accuracy"] <= row["level"] for row in one["flow"])
+    assert all(row["difference"] <= figure_1.SAME for row in one["descent"])
+    assert one["metrics"] and one["limit"] and one["threads"]
+    assert two["steps"] and two["systems"] and len(two["schedules"]) == 2
+    assert [(row["method"], row["dtype"]) for row in three["mnist"]] == [
         (method, dtype)
         for dtype in ("float64", "float32")
         for method in (mnist.OURS, mnist.SHARED, mnist.ROWS, mnist.LOADER)
     ]
-    assert all(row["apart"] <= mnist.SPREADS for row in content["mnist"])
-    assert [row["group"] for row in content["late"]] == list(part_3.GROUPS)
-    assert all(row["error"] <= row["level"] for row in content["late"])
-    assert {"date", "processor", "cores", "torch", "sources"} <= set(content["provenance"])
-    for text in (printed, written):
+    assert all(row["apart"] <= mnist.SPREADS for row in three["mnist"])
+    assert [row["group"] for row in three["late"]] == list(part_3.GROUPS)
+    assert all(row["error"] <= row["level"] for row in three["late"])
+    for part in (one, two, three):
+        assert {"date", "processor", "cores", "torch", "sources"} <= set(part["provenance"])
+    for text in (printed, *written.values()):
         assert str(tmp_path) not in text and str(ROOT) not in text
         assert socket.gethostname() not in text
 
 
-def test_name_of_a_result_is_a_plain_name(capsys):
+def test_a_part_that_is_not_there_is_named(capsys):
     with pytest.raises(SystemExit):
-        main(["--quick", "--save", "../elsewhere"])
-    assert "letters, digits" in capsys.readouterr().err
+        main(["--quick", "part-7"])
+    assert "unknown part 'part-7'; known are part-1, part-2, part-3" in capsys.readouterr().err
 
 
 def test_descents_agree(start):
@@ -151,7 +155,7 @@ def test_metrics_that_differ_are_an_error(monkeypatch, capsys):
     monkeypatch.setattr(figure_1, "run", lambda quick, say: figure_1.Report({}, []))
     monkeypatch.setattr(mnist, "rows", lambda problem, say: [])
     monkeypatch.setattr(part_3, "rows", lambda problem, quick, say: [])
-    assert main(["--quick"]) == 1
+    assert main(["--quick", "part-1", "part-3"]) == 1
     printed = capsys.readouterr().err
     assert "differs from ours by 1.0e-03" in printed
     assert "Part III, to log L = -5: no setting of ours reaches an error of 1e-05" in printed
