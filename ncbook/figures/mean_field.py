@@ -145,7 +145,7 @@ def particles(table: pd.DataFrame, layout: str, *, reach: float) -> Figure:
     for ax, name in zip(axes, panels, strict=True):
         kinds = dict(list(table[table["panel"] == name].groupby("kind")))
         for k, rows in kinds["particle"].groupby("class"):
-            ax.scatter(rows["x"], rows["y"], s=9, marker=MARKERS[int(k)], linewidths=0, alpha=0.6,
+            ax.scatter(rows["x"], rows["y"], s=9, marker=MARKERS[int(k)], linewidths=0, alpha=0.85,
                        color=COLOURS[int(k)], label=f"speaks for class {int(k)}")  # fmt: skip
         samples = kinds["sample"]
         ax.scatter(samples["x"], samples["y"], s=14, marker="+", linewidths=0.8, color=INK,
