@@ -79,6 +79,19 @@ def test_another_threshold_is_another_edge():
     assert (cosines[1] < cosines[0]).any()
 
 
+def test_below_a_low_threshold_the_group_ends_the_way():
+    model, (W, V), (far_W, far_V) = pairs(4, h=40)
+    _, v = edge(model, 0.1)
+    group = semi_local(W, V, model.X, model.y).group
+    assert (semi_local(W, v, model.X, model.y).group == group).all()
+    # Negative control: where the way goes, most neurons have another group; these stop at a tie.
+    other = semi_local(far_W, far_V, model.X, model.y).group != group
+    assert other.sum() > 20
+    first, second = (pseudo_labels(4, 4).T @ v).topk(2, dim=0).values
+    assert float((first - second)[other].max()) < 1e-9
+    assert float((first - second)[~other].max()) > 1e-3
+
+
 @pytest.mark.parametrize("K, share", [(2, 0.5), (2, 0.4), (3, 0.25), (4, 0.25)])
 def test_coverage_is_what_counting_all_outcomes_gives(K, share):
     """Each neuron is in class 0, ..., K - 1 or in none: add up the chances of what covers all."""
