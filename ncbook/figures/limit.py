@@ -140,7 +140,7 @@ def threshold(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) ->
         for kind, rows in table.groupby("kind", sort=False):
             look = dict(style[kind])
             if "particles" in kind:
-                look |= {"linestyle": "none", "markerfacecolor": "none", "markersize": 4}
+                look |= {"linestyle": "none", "markerfacecolor": "none", "markersize": 8}
             ax.plot(rows["share"], rows[name], label=kind, **look)
         ax.axvline(1, color=INK, lw=0.9, linestyle=":", label=r"$\gamma_c$")
         ax.set(xscale="log", xlabel=r"$\gamma/\gamma_c$", title=heading)

@@ -28,7 +28,6 @@ Source: derived here, for the free energy of Wu and Mondelli (2025).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -114,21 +113,6 @@ class Limit:
         cumulated = masses.cumsum(0) - masses / 2
         found = np.interp(values.cpu().double().numpy(), lines.numpy(), cumulated.numpy())
         return torch.from_numpy(np.asarray(found)).to(values)
-
-
-class Bounds(NamedTuple):
-    """What any residual R says of the least free energy for a W: it lies between the two.
-
-    Attributes
-    ----------
-    lower : float
-        The dual D(R), with W's regulariser.
-    upper : float
-        The free energy of the Gibbs law of R.
-    """
-
-    lower: float
-    upper: float
 
 
 def fixed_limit(
@@ -259,42 +243,6 @@ def stationary_limit(
             "or gamma as start, or allow a larger tolerance."
         )
     return found
-
-
-def free_energy_bounds(
-    X: Tensor, Y: Tensor, W: Tensor, residual: Tensor, *, activation: str, beta: float,
-    gamma: float = 1.0, decay: float, decay_W: float | None = None, points: int = 121,
-    reach: float = 10.0,
-) -> Bounds:  # fmt: skip
-    """Return bounds of the least free energy for a fixed W from any residual R.
-
-    The residual of particles, for example: how far the Gibbs law that they feel is from the best.
-
-    Source: derived here; the difference of the two is ``|gamma W^T H(R) - Y - R|^2 / (2n)``.
-
-    Parameters
-    ----------
-    residual : Tensor
-        R, ``(K, n)``.
-    X, Y, W, activation, beta, gamma, decay, decay_W, points, reach
-        As for :func:`fixed_limit`.
-
-    Raises
-    ------
-    ValueError
-        As :func:`fixed_limit`, or the residual has not the shape of Y.
-    """
-    problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
-    problem.check_weights(W)
-    if residual.shape != Y.shape:
-        raise ValueError(
-            f"The residual has shape {tuple(residual.shape)}; expected {tuple(Y.shape)}, as Y."
-        )
-    W, R = W.detach().double().cpu(), residual.detach().double().cpu()
-    law, log_integral = problem.law(W, R)
-    kernel = problem.kernel(law)
-    found = problem.limit(W, R, law, log_integral, kernel, problem.miss(W, R, kernel), 0)
-    return Bounds(found.free_energy, found.free_energy + found.gap)
 
 
 def mixture_free_energy(
