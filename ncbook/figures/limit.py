@@ -218,7 +218,7 @@ def quantiles(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) ->
     panels : mapping
         Values of ``what`` and titles.
     """
-    fig, axes = new_figure(layout, len(panels), ratio=(1.0, 0.8), sharey=layout == "wide")
+    fig, axes = new_figure(layout, len(panels), ratio=(1.0, 0.8), sharey=True)
     style = looks(table["start"].unique())
     for ax, (what, heading) in zip(axes, panels.items(), strict=True):
         ax.axhline(0, color=INK, lw=0.9, linestyle=":")
