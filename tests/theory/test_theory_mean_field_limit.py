@@ -8,6 +8,7 @@ import torch
 from theory_cases import RUN, normal
 
 from ncbook.models.mean_field import MeanField
+from ncbook.theory import mean_field_limit
 from ncbook.theory.mean_field_limit import (
     fixed_limit,
     mixture_free_energy,
@@ -241,3 +242,11 @@ def test_what_does_not_fit_is_refused():
     far = dataclasses.replace(fixed_limit(X, Y, W, **SETTING), residual=torch.full_like(Y, 1e4))
     # A useless guess does no harm: the method then begins at 0.
     assert fixed_limit(X, Y, W, **SETTING, start=far).gap < 1e-20
+
+
+def test_a_method_that_does_not_converge_says_so(monkeypatch):
+    monkeypatch.setattr(
+        mean_field_limit._Problem, "newton", lambda self, S, R, law, kernel, miss: 0 * R
+    )
+    with pytest.raises(RuntimeError, match=r"Newton's method for R did not converge: after 100"):
+        fixed_limit(plane(), Y, weights(), **SETTING, points=21)
