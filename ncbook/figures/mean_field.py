@@ -79,22 +79,24 @@ def distance(
 
 
 def along(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw sqrt(N) times the distance to the limit along training, of features and of outputs.
+    """Draw sqrt(N) times the distance to the limit along training, a row a quantity.
 
     Parameters
     ----------
     table : DataFrame
-        As of :func:`distance`, with ``outputs``, too.
+        As of :func:`distance`, with the columns ``features``, ``turned`` (the distance of the
+        features once their space is turned as well as can be) and ``outputs``.
     layout : "wide" or "narrow"
     """
     kinds = list(table["noise"].unique())
-    fig, axes = new_figure(layout, 2 * len(kinds), columns=2, ratio=(0.6, 0.66), sharex=True)
-    panels = [(kind, what) for what in ("features", "outputs") for kind in kinds]
+    rows = {"features": "features", "turned": "features, turned", "outputs": "outputs"}
+    fig, axes = new_figure(layout, 3 * len(kinds), columns=2, ratio=(0.6, 0.66), sharex=True)
+    panels = [(kind, what) for what in rows for kind in kinds]
     for index, (ax, (kind, what)) in enumerate(zip(axes, panels, strict=True)):
         part = table[table["noise"] == kind]
         part = part.assign(scaled=part[what] * np.sqrt(part["N"]))
         median_band(ax, part, "t", "scaled", "N", label="N = {}", band=(0.25, 0.75))
-        ax.set(ylim=(0, None), title=f"{what}, {kind}", ylabel=r"$\sqrt{N}$ distance")
+        ax.set(ylim=(0, None), title=f"{rows[what]}, {kind}", ylabel=r"$\sqrt{N}$ distance")
         ax.set_xscale("symlog", linthresh=1)
         ax.tick_params(labelbottom=True)
         if layout == "narrow" or index >= len(axes) - 2:

@@ -45,6 +45,7 @@ from ncbook.metrics.frames import (
 from ncbook.metrics.rays import largest_angle, largest_overlap, min_zhu_vidal
 from ncbook.metrics.statistics import ClassAccumulator, ClassStatistics, class_statistics
 from ncbook.metrics.strong_collapse import StrongCollapse, strong_collapse, subspace_distance
+from ncbook.metrics.turning import turned_distance
 
 __all__ = [
     "ClassAccumulator",
@@ -78,4 +79,5 @@ __all__ = [
     "simplex_distance",
     "strong_collapse",
     "subspace_distance",
+    "turned_distance",
 ]

@@ -59,18 +59,19 @@ def test_along_takes_the_root_of_the_width_out(layout):
     table = grid(
         {
             "features": lambda n, N, seed, t: (3 + t) * N**-0.5,
+            "turned": lambda n, N, seed, t: 2 * N**-0.5,
             "outputs": lambda n, N, seed, t: N**-0.5 / (1 + t),
         },
         noise=["no noise", "with noise"], N=[16, 64], seed=[0, 1], t=[0.0, 1.0],
     )  # fmt: skip
     fig = drawn(mean_field.along, table, layout=layout)
-    titles = [
-        f"{what}, {n}" for what in ("features", "outputs") for n in ("no noise", "with noise")
-    ]
+    rows, kinds = ("features", "features, turned", "outputs"), ("no noise", "with noise")
+    titles = [f"{what}, {n}" for what in rows for n in kinds]
     assert [ax.get_title() for ax in fig.axes] == titles
     for N in (16, 64):
         assert line(fig.axes[0], f"N = {N}") == pytest.approx(np.array([[0, 3], [1, 4]]))
-        assert line(fig.axes[3], f"N = {N}") == pytest.approx(np.array([[0, 1], [1, 0.5]]))
+        assert line(fig.axes[2], f"N = {N}") == pytest.approx(np.array([[0, 2], [1, 2]]))
+        assert line(fig.axes[5], f"N = {N}") == pytest.approx(np.array([[0, 1], [1, 0.5]]))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
