@@ -27,7 +27,7 @@ Source: derived here, for the free energy of Wu and Mondelli (2025).
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ _EDGE = 1e-12  # The largest mass that the law of u may have in the outermost ce
 @dataclass(frozen=True)
 class Limit:
     """The law rho of least free energy for one W, and what follows from it.
+
+    Tensors are like the inputs X; the search itself is in float64 on the CPU.
 
     Attributes
     ----------
@@ -107,8 +109,8 @@ class Limit:
             0 or 1.
         """
         points = round(len(self.law) ** 0.5)
-        lines = self.u.reshape(points, points, 2)[:, 0, 0]
-        masses = self.law.reshape(points, points).sum(1 - axis)
+        lines = self.u.cpu().reshape(points, points, 2)[:, 0, 0]
+        masses = self.law.cpu().reshape(points, points).sum(1 - axis)
         # Half of a line's mass lies on either side of it.
         cumulated = masses.cumsum(0) - masses / 2
         found = np.interp(values.cpu().double().numpy(), lines.numpy(), cumulated.numpy())
@@ -162,8 +164,8 @@ def fixed_limit(
     """
     problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
     problem.check_weights(W)
-    R = None if start is None else start.residual * (decay / start.decay)
-    return problem.solve(W, R)
+    R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
+    return _like(problem.solve(W, R), X)
 
 
 def stationary_limit(
@@ -215,7 +217,7 @@ def stationary_limit(
             "W has not full rank, and the descent in W could not leave its range. Start from a W "
             "of full rank, such as one with orthonormal columns."
         )
-    R = None if start is None else start.residual * (decay / start.decay)
+    R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
 
     def weights(flat: np.ndarray) -> Tensor:
         return frame @ torch.from_numpy(flat.reshape(K, K).copy())
@@ -242,7 +244,7 @@ def stationary_limit(
             f"{tolerance:.1e} ({near.message}). Begin closer, with the limit of a similar beta "
             "or gamma as start, or allow a larger tolerance."
         )
-    return found
+    return _like(found, X)
 
 
 def mixture_free_energy(
@@ -287,10 +289,10 @@ def mixture_free_energy(
             "setting, such as the limits for two sets of labels."
         )
     beta, n, p = one.beta, len(X), len(one.W)
-    hidden = ACTIVATIONS[activation](one.u @ X.double().cpu().mT).mT
+    hidden = ACTIVATIONS[activation](one.u @ X.mT).mT
     forms = [Gibbs(law.W, law.residual, beta, law.gamma, law.decay) for law in (one, two)]
     apart = torch.linalg.vector_norm(forms[1].whitened(forms[0].mean(hidden), hidden), dim=0)
-    nodes, weights = (torch.from_numpy(x) for x in np.polynomial.hermite_e.hermegauss(64))
+    nodes, weights = (torch.from_numpy(x).to(X) for x in np.polynomial.hermite_e.hermegauss(64))
     weights = weights / weights.sum()
     cell = math.log(float(one.u[1, 1] - one.u[0, 1]) ** 2)
     gaussian = p / 2 * math.log(2 * math.pi / (beta * one.decay))
@@ -299,7 +301,7 @@ def mixture_free_energy(
     values = []
     for t in shares:
         H = (1 - t) * one.H + t * two.H
-        data = (one.gamma * (one.W.mT @ H) - Y.double().cpu()).square().sum() / (2 * n)
+        data = (one.gamma * (one.W.mT @ H) - Y).square().sum() / (2 * n)
         spread = one.decay / 2 * ((1 - t) * theta[0] + t * theta[1])
         logs = [((1 - t) * one.law).log(), (t * two.law).log()]
         entropy = 0.0
@@ -313,6 +315,11 @@ def mixture_free_energy(
             entropy = entropy + torch.where(logs[this] > -700, logs[this].exp() * inside, 0).sum()
         values.append(data + spread + regulariser + entropy / beta)
     return torch.stack(values)
+
+
+def _like(found: Limit, X: Tensor) -> Limit:
+    tensors = {name: value for name, value in vars(found).items() if isinstance(value, Tensor)}
+    return replace(found, **{name: value.to(X) for name, value in tensors.items()})
 
 
 class _Problem:
