@@ -4,7 +4,7 @@ import json
 import pkgutil
 import re
 import shutil
-from collections import Counter
+from collections import Counter, namedtuple
 from html import escape
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from sphinx.util.nodes import make_refnode
 
 logger = logging.getLogger(__name__)
 
+FIELD = type(namedtuple("Any", "one").one)  # of a named tuple, as its class holds it
 API = re.compile(r"<!-- api: ([\w. ]+?) -->")
 
 
@@ -91,6 +92,11 @@ def expand_api(app, docname, source):
         )
 
     source[0] = API.sub(blocks, source[0])
+
+
+def skip_fields(app, what, name, obj, skip, options):
+    """Leave out the fields of a named tuple, which its own documentation lists."""
+    return True if isinstance(obj, FIELD) else None
 
 
 def resolve_short_name(app, env, node, contnode):
@@ -313,4 +319,5 @@ def setup(app):
     app.connect("html-page-context", add_chapter_buttons, priority=900)
     app.add_directive("landing", Landing)
     app.add_directive("bench", Bench)
+    app.connect("autodoc-skip-member", skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

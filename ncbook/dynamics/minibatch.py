@@ -40,8 +40,8 @@ class FeatureTrajectory(Trajectory):
     """A trajectory that keeps what collapse is measured on: the features, not the states.
 
     Its observables are ``loss``, L_n of all examples, and ``gradient``, the root of the mean over
-    the particles of the squared norm of their mean-field gradient of L_{lambda,n} (without noise
-    the paper's eps_S), to which |dL/dW|^2 is added under the root where W is trained.
+    the particles of the squared norm of their mean-field gradient of L (without noise the paper's
+    eps_S), to which ``|dL/dW|^2`` is added under the root where W is trained.
 
     Attributes
     ----------

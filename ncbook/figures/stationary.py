@@ -205,7 +205,8 @@ def against_particles(table: pd.DataFrame, layout: str, *, panels: Mapping[str, 
     Parameters
     ----------
     table : DataFrame
-        One row a run: ``N``, the quantities, and each with ``expected `` before its name.
+        One row a run: ``N``, the quantities, and each once more with ``expected`` and a space
+        before its name.
     layout : "wide" or "narrow"
     panels : mapping
         Columns of the quantities and titles.

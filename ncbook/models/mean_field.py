@@ -69,9 +69,8 @@ class MeanField:
         may be tensors that broadcast against the batch of a state, so that a sweep is a batch.
     truncation : float or Tensor, optional
         R of tau(a) = R tanh(a / R), entry by entry: smooth, odd, bounded by R and equal to a up
-        to a relative (a/R)^2/3. Without it tau(a) = a. The paper needs some smooth truncation
-        tau_R for the existence of the flow; as far as its main text tells, its exact form does
-        not matter, and this one is ours.
+        to a relative (a/R)^2/3. Without it tau(a) = a. The paper truncates a by some tau_R;
+        its main text does not say which, and this one is ours.
 
     Raises
     ------
