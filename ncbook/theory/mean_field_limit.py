@@ -229,11 +229,12 @@ def stationary_limit(
         slope = frame.mT @ found.gradient / problem.decay_W
         return found.free_energy / problem.decay_W, slope.numpy().ravel()
 
-    near = minimize(
-        value, factor.numpy().ravel(), jac=True, method="BFGS", options={"gtol": tolerance}
-    )
+    # An entry in W is at most sqrt(K) times the largest within the frame; and solving again at the
+    # end changes it by rounding.
+    aim = tolerance / (2 * math.sqrt(K))
+    near = minimize(value, factor.numpy().ravel(), jac=True, method="BFGS", options={"gtol": aim})
     flat = near.x
-    if np.abs(near.jac).max() > tolerance:
+    if np.abs(near.jac).max() > aim:
         # Values show a gradient down to the root of their rounding; itself it shows it all.
         flat = root(lambda z: value(z)[1], flat, method="lm", options={"xtol": 1e-14}).x
     found = problem.solve(weights(flat), R)

@@ -188,6 +188,20 @@ def test_a_sweep_may_start_where_the_last_one_ended():
     assert again.free_energy == pytest.approx(cold.free_energy, rel=1e-12)
 
 
+def test_a_descent_that_stops_at_the_tolerance_is_accepted():
+    """Twelve points, where the descent used to end at 0.99 of it and the check at 1.01."""
+    degrees = (torch.tensor([10.0, 130, 250])[:, None] + torch.tensor([-24.0, -8, 8, 24])).double()
+    angles = degrees.ravel().deg2rad()
+    X, target = torch.stack([angles.cos(), angles.sin()], 1), Y.repeat_interleave(2, 1)
+    setting = {"activation": "tanh", "gamma": 2.0, "points": 81, "reach": 20.0}
+    found = None
+    for beta in (300.0, 100.0):
+        found = stationary_limit(
+            X, target, torch.eye(6, 3).double(), beta=beta, decay=1 / beta, start=found, **setting
+        )
+        assert float(found.gradient.abs().max()) <= 1e-8 / beta
+
+
 def test_particles_come_to_the_limit_and_its_fluctuations():
     """Langevin dynamics for a fixed W, averaged over times and runs, N = 50."""
     X, N, beta, decay, gamma = plane(), 50, 100.0, 0.02, 2.0
