@@ -208,7 +208,7 @@ def conditional(table: pd.DataFrame, layout: str, *, variance: float) -> Figure:
 
 
 def quantiles(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) -> Figure:
-    """Draw the share of particles below a value against the law's share: a diagonal if they agree.
+    """Draw the share of particles below a value less the law's, against that: 0 if they agree.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def quantiles(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) ->
             look = {**style[start], "marker": None}
             ax.plot(rows["law"], rows["particles"] - rows["law"], label=start, **look)
         ax.set(xlabel="share of the law below", title=heading)
-    axes[0].set_ylabel("share of particles, less that")
+    axes[0].set_ylabel("particles' share less the law's")
     shared_legend(fig, layout, axes[:1])
     return fig
 
