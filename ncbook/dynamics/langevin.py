@@ -3,8 +3,8 @@ r"""Noisy gradient flow of particles (Langevin dynamics), by the method of Euler
 Time is the mean-field time: model.gradient holds dL/dW for W and N times the parameter gradient
 for the particles, and
 
-.. math:: dW = -\nabla_W L\,dt, \qquad
-    d\theta_j = -N \nabla_{\theta_j} L\,dt + \sqrt{2/\beta}\,dB_j .
+.. math:: dW &= -\nabla_W L\,dt, \\
+    d\theta_j &= -N \nabla_{\theta_j} L\,dt + \sqrt{2/\beta}\,dB_j .
 
 The temperature is 1/beta; only the particles feel noise. At temperature 0 this is gradient
 descent.
