@@ -60,7 +60,8 @@ def test_ids_that_stand_twice_are_mended(extension):
     body = (
         '<div class="proof theorem admonition" id="t">\n<p class="admonition-title" id="t">T</p>'
         '<section class="theorem-content" id="proof-content"></section></div>'
-        '<div class="proof admonition" id="proof"></div><div class="proof admonition" id="proof"></div>'
+        '<div class="proof admonition" id="proof"></div>\n'
+        '<div class="proof admonition" id="proof"></div>'
         '<div role="list" class="citation-list"></div>'
     )
     mended = extension.mend(body)
