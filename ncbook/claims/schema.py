@@ -252,6 +252,8 @@ class _Entry:
             self.wrong(field, "one line of text")
         elif maths and value.count("$") % 2:
             self.wrong(field, "each $ of its mathematics to have its partner")
+        elif not maths and "$" in value:
+            self.wrong(field, "plain words, without mathematics")
 
     def links(self, field: str, chapters: Collection[str] | None) -> list[str]:
         """Examine the links of a text and return their targets."""

@@ -92,6 +92,7 @@ BAD = [
     ("discrepancy", "Because $f[1](x)$ is not a link.", LINK),
     ("discrepancy", "[why](http://example.org)", "an address that begins with https://"),
     ("discrepancy", "[why](a-paper/09-none#x)", "the target 'a-paper/09-none#x' to be #section"),
+    ("place", "Theorem 1, $x$", "expected plain words, without mathematics"),
     ("planned", "", 'is ""; expected a text that is not empty'),
     ("planned", True, "is true; expected a text that is not empty"),
     ("planned", "See [there](a-paper/09-none#x).", "the target 'a-paper/09-none#x' to be #section"),
