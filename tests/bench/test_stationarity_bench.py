@@ -39,7 +39,7 @@ def test_a_wrong_result_is_noticed(no_processes, monkeypatch, capsys):
 
 
 def test_memory_is_of_a_process_of_its_own():
-    n = 1000
+    n = 1600  # so that the matrix is far larger than what libraries take as they go
     matrix = (3 * n) ** 2 * 8
     assert 1.9 * matrix < stationarity._peak(stationarity.LU, n, 3, 5) < 4 * matrix
     assert stationarity._peak(stationarity.OURS, n, 3, 5) < matrix
