@@ -451,6 +451,17 @@ def keep(root: Path, named: str) -> tuple[Path, list[str]]:
     """
     root = Path(root).resolve()
     chapter = sources.find(sources.discover(root), named)
+    checkout = machine.checkout(root)
+    own = {path.relative_to(root).as_posix() for path in kept_files(root)}
+    if changed := [name for name in checkout.changed if name not in own]:
+        raise BuildError(
+            f"Results are kept from a clean commit alone, and {changed[0]} differs from "
+            f"{checkout.commit}. Commit it, or take it away."
+        )
+    if checkout.problem:
+        raise BuildError(
+            f"Results are kept from a commit alone, and there is none here: {checkout.problem}."
+        )
     keys = Keys(root)
     values = chapter.values("paper")
     again = f"Make one: python -m ncbook build --profile paper --chapter {chapter.id}"
@@ -485,9 +496,14 @@ def keep(root: Path, named: str) -> tuple[Path, list[str]]:
         root,
         kept.Kept(
             chapter=chapter.id,
-            commit=machine.commit(root) or "",
+            commit=checkout.commit,
             parameters=values,
-            code=kept.code(root, chapter.id, keys.parts(chapter, values)["code"]),
+            code=kept.code(
+                root,
+                chapter.id,
+                [f"{PACKAGE.name}/{name}" for name in keys.parts(chapter, values)["code"]],
+            ),
+            confirmed=None,
             measured=measured,
             **facts,
         ),

@@ -1,12 +1,45 @@
-"""Who imports whom: the import graph of a package, read from its sources without running them.
+"""Who imports whom, and what code does: read from sources without running them.
 
-The build asks it which modules a chapter's result depends on; the architecture test asks it
-whether the rooms keep to their rules.
+The build asks which modules a chapter's result depends on, and whether what they do has changed;
+the architecture test asks whether the rooms keep to their rules.
 """
 
 import ast
-from functools import cached_property
+import hashlib
+from functools import cached_property, lru_cache
 from pathlib import Path
+
+
+@lru_cache(maxsize=1024)
+def fingerprint(code: str) -> str:
+    """Return a hash of what Python code does: of its syntax tree without docstrings.
+
+    Comments, layout and docstrings do not count, nor does the version of Python that reads it.
+    Code that cannot be parsed, such as a notebook's ``%magic``, is hashed as it is written.
+    """
+    try:
+        plain = repr(_plain(ast.parse(code)))
+    except SyntaxError:
+        plain = code
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _plain(node):
+    # ast.dump differs from version to version in the fields that it knows and leaves out.
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            fields = [(n, v[1:] if n == "body" else v) for n, v in fields]
+        return [type(node).__name__, *((name, _plain(value)) for name, value in fields)]
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return repr(node)
+
+
+def _is_text(node) -> bool:
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 class Graph:

@@ -32,17 +32,22 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Summary:
-    """Measured values of one claim: how many, least, median, greatest (nan if one is nan)."""
+    """Measured values of one claim: how many; least, median, greatest of those that are finite.
+
+    Where none is finite, the three are nan.
+    """
 
     n: int
     min: float
     median: float
     max: float
+    not_finite: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold; nan and inf become texts."""
+        """Return what JSON can hold; nan becomes a text."""
         return {
             "n": self.n,
+            "not_finite": self.not_finite,
             "min": encode(self.min),
             "median": encode(self.median),
             "max": encode(self.max),
@@ -58,15 +63,17 @@ class Summary:
             A field is missing or is no number, or the four do not fit together.
         """
         try:
-            n = table["n"]
+            n, not_finite = table["n"], table["not_finite"]
             low, middle, high = (decode(table[field]) for field in ("min", "median", "max"))
         except KeyError as error:
             raise ValueError(f"the field {error} is missing") from error
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise ValueError(f"n is {n!r}, expected a count of at least 1")
-        if low > middle or middle > high:
+        if type(not_finite) is not int or not 0 <= not_finite <= n:
+            raise ValueError(f"not_finite is {not_finite!r}, expected a count of at most {n}")
+        if not low <= middle <= high and not_finite < n:
             raise ValueError(f"the median {middle} does not lie between {low} and {high}")
-        return cls(n, low, middle, high)
+        return cls(n, low, middle, high, not_finite)
 
 
 def encode(value: float) -> float | str:
@@ -123,9 +130,14 @@ def summarise(values: Any) -> Summary:
     numbers = flatten(values)
     if not numbers:
         raise ValueError("no value was measured; expected at least one")
-    if any(math.isnan(number) for number in numbers):
-        return Summary(len(numbers), math.nan, math.nan, math.nan)
-    return Summary(len(numbers), min(numbers), statistics.median(numbers), max(numbers))
+    finite = [number for number in numbers if math.isfinite(number)] or [math.nan]
+    return Summary(
+        len(numbers),
+        min(finite),
+        statistics.median(finite),
+        max(finite),
+        sum(not math.isfinite(number) for number in numbers),
+    )
 
 
 def worst(claim: Claim, summary: Summary) -> float:
@@ -211,8 +223,9 @@ def judge(
 
 def _judge(claim: Claim, summary: Summary) -> Verdict:
     """Judge one measurement by what is expected."""
-    if not (math.isfinite(summary.min) and math.isfinite(summary.max)):
-        return Verdict(FAILS, "A measured value is not finite.")
+    if summary.not_finite:
+        said = words.not_finite(summary.n, summary.not_finite)
+        return Verdict(FAILS, f"{said[0].upper()}{said[1:]}.")
     measured = value(claim, summary)
     low, high = claim.interval
     holds = low <= measured <= high

@@ -1,14 +1,19 @@
 """Results of paper-size runs that are kept in the repository: ``results/<paper>/<NN-name>.json``.
 
 Such a file holds what one chapter measured in its paper profile, and the run that measured it. It
-holds no verdict: that follows from the claims as they are registered now. Nor is its age hidden:
-it lists a hash of each file that the run computed with, so that a reader learns which of them have
-changed since.
+holds no verdict: that follows from the claims as they are registered now. Its rules:
+
+1. It is written from a clean commit alone, and says which.
+2. It lists a fingerprint of all code that measures: the chapter's cells, and what they import of
+   the rooms in ``MEASURES``. Where that code is another now, the result is *stale*: it is shown,
+   and decides nothing. A test fails as long as there is one.
+3. A stale result is renewed by another run, or confirmed: a person says why the change does not
+   alter what is measured. The file keeps the reason, and the commit that it holds for.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +21,10 @@ from typing import Any
 from ncbook import files
 from ncbook.claims.check import Summary
 from ncbook.claims.schema import Claim, ClaimsError
+from ncbook.codegraph import fingerprint
 
-FORMAT = 1  # of the files; to be raised when a field changes its meaning
+FORMAT = 2  # of the files; to be raised when a field changes its meaning
+MEASURES = ("runtime", "data", "models", "dynamics", "theory", "metrics")
 
 _FACTS = {
     "made": str,
@@ -27,11 +34,12 @@ _FACTS = {
     "versions": dict,
     "parameters": dict,
     "code": dict,
+    "confirmed": dict | None,
 }
+_CONFIRMED = ("commit", "made", "why", "code")
 _FIELDS = ("format", "chapter", *_FACTS, "claims")
 _PACKAGE = Path(__file__).resolve().parents[1]
-# What of a chapter's source computes: its front matter and its code cells, not its prose.
-_CODE = re.compile(r"\A---\n.*?^---$|^```\{code-cell\}.*?^```$", re.M | re.S)
+_CELLS = re.compile(r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Measurement:
     @classmethod
     def from_dict(cls, table: Any) -> "Measurement":
         """Return what ``as_dict`` wrote; a ValueError says what is wrong with it."""
-        fields = ("n", "min", "median", "max", "parameters", "provenance")
+        fields = ("n", "not_finite", "min", "median", "max", "parameters", "provenance")
         if not isinstance(table, dict) or set(table) != set(fields):
             raise ValueError(f"it is {table!r}, expected the fields {', '.join(fields)}")
         for field in ("parameters", "provenance"):
@@ -72,15 +80,18 @@ class Kept:
     seconds : float
         How long the run took.
     commit : str
-        The commit that it was made from, as far as there was one.
+        The commit whose code ran.
     machine, versions, parameters : mapping
         The machine, the versions of the packages, the values of the chapter's parameters.
     code : mapping
-        The SHA-256 of each file that the run computed with.
+        The fingerprint of each file that measures.
+    confirmed : mapping or None
+        ``commit``, ``made``, ``why`` and ``code``: for which later code the result stands, too.
     measured : mapping
         id -> Measurement, of the claims that the run measured.
     changed : tuple of str
-        Those of the files in ``code`` that are not as they were; not written, but found on reading.
+        The files that measure otherwise than those of the run, or than those for which it was
+        confirmed; not written, but found on reading.
     """
 
     chapter: str
@@ -91,12 +102,22 @@ class Kept:
     versions: Mapping[str, str]
     parameters: Mapping[str, Any]
     code: Mapping[str, str]
+    confirmed: Mapping[str, Any] | None
     measured: Mapping[str, Measurement]
     changed: tuple[str, ...] = ()
+
+    @property
+    def stale(self) -> bool:
+        """Whether the code that measures has changed since, and nobody confirmed the result."""
+        return bool(self.changed)
 
     def summary(self, id: str) -> Summary | None:
         """Return what was measured for a claim; None if nothing was."""
         return self.measured[id].summary if id in self.measured else None
+
+    def judged(self, id: str) -> Summary | None:
+        """Return what decides about a claim: what was measured, unless that is stale."""
+        return None if self.stale else self.summary(id)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -135,6 +156,10 @@ class Kept:
         for field, kind in _FACTS.items():
             if not isinstance(table[field], kind) or isinstance(table[field], bool):
                 raise ValueError(f"its {field} is {table[field]!r}")
+        if not table["commit"]:
+            raise ValueError("it names no commit")
+        if table["confirmed"] is not None and set(table["confirmed"]) != set(_CONFIRMED):
+            raise ValueError(f"its confirmed has not the fields {', '.join(_CONFIRMED)}")
         if not isinstance(table["claims"], dict) or not table["claims"]:
             raise ValueError("it has no measurement")
         measured = {}
@@ -156,13 +181,21 @@ class Kept:
         values = [
             f"{name} = {value}" for name, value in self.parameters.items() if name != "profile"
         ]
-        since = f"changed since: {', '.join(self.changed)}" if self.changed else "not changed since"
-        return (
+        said = (
             f"The paper-size results are kept ones: run on {self.made[:10]} in "
             f"{self.seconds:.0f} s on {', '.join(filter(None, where))}, with torch "
-            f"{self.versions.get('torch', '?')}; {', '.join(values)}. The code that it ran has "
-            f"{since}."
+            f"{self.versions.get('torch', '?')}; {', '.join(values)}; commit {self.commit}."
         )
+        if self.confirmed:
+            said += " Confirmed on {made} for commit {commit}: {why}".format(
+                **dict(self.confirmed) | {"made": self.confirmed["made"][:10]}
+            )
+        if self.stale:
+            said += (
+                " They are stale and decide nothing: the code that measures has changed since, in "
+                f"{', '.join(self.changed)}."
+            )
+        return said
 
 
 def path(root: Path, chapter: str) -> Path:
@@ -197,8 +230,9 @@ def read(root: Path, chapter: str, claims: Mapping[str, Claim]) -> Kept | None:
             "control, or make it anew: python -m ncbook build --profile paper --chapter "
             f"{chapter}, then python -m ncbook keep {chapter}."
         ) from error
-    changed = [name for name, then in found.code.items() if _digest(name, Path(root)) != then]
-    return replace(found, changed=tuple(changed))
+    now = code(root, chapter, found.code)
+    then = found.confirmed["code"] if found.confirmed else found.code
+    return replace(found, changed=tuple(name for name in then if now.get(name) != then[name]))
 
 
 def write(root: Path, kept: Kept) -> Path:
@@ -207,28 +241,30 @@ def write(root: Path, kept: Kept) -> Path:
     return files.write_atomic(path(root, kept.chapter), text + "\n")
 
 
-def code(root: Path, chapter: str, modules: Mapping[str, str]) -> dict[str, str]:
-    """Return the hashes of all that a run of a chapter computes with, for ``Kept.code``.
+def code(root: Path, chapter: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the fingerprints of the code that measures, as it is now, for ``Kept.code``.
 
     Parameters
     ----------
     root : Path
         The project's root.
     chapter : str
-    modules : mapping
-        File, relative to the package's folder -> its SHA-256.
+        Its cells are the first entry.
+    names : iterable of str
+        Files of the package, such as ``ncbook/metrics/frames.py``. Those of rooms that measure
+        nothing are left out; what is gone has an empty fingerprint.
     """
     source = f"notebooks/{chapter}.md"
-    named = {f"{_PACKAGE.name}/{name}": found for name, found in sorted(modules.items())}
-    return {source: _digest(source, Path(root)), **named}
+    found = {source: _fingerprint(Path(root) / source)}
+    for name in sorted(set(names) - {source}):
+        if Path(name).with_suffix("").parts[1] in MEASURES:
+            found[name] = _fingerprint(_PACKAGE.parent / name)
+    return found
 
 
-def _digest(name: str, root: Path) -> str:
-    """Return the hash of one file of ``Kept.code`` as it is now; empty if it is gone."""
+def _fingerprint(path: Path) -> str:
     try:
-        if name.startswith("notebooks/"):
-            text = (root / name).read_text(encoding="utf-8")
-            return files.digest("\n".join(_CODE.findall(text)))
-        return files.digest(_PACKAGE.parent / name)
+        text = path.read_text(encoding="utf-8")
     except OSError:
         return ""
+    return fingerprint("\n".join(_CELLS.findall(text)) if path.suffix == ".md" else text)

@@ -271,7 +271,7 @@ def _row(
     claim: Claim, found: Record | None, kept: Kept | None, problem: str, profile: str, key: str
 ) -> Row:
     """Judge one claim; ``problem`` says why there is no record."""
-    at_paper_size = kept.summary(claim.id) if kept else None
+    at_paper_size = kept.judged(claim.id) if kept else None
     verdict = check.judge(claim, found.summary if found else None, profile, at_paper_size)
     if verdict.name == check.NOT_MEASURED and problem and not check.elsewhere(claim, profile):
         verdict = Verdict(check.NOT_MEASURED, problem)

@@ -202,7 +202,9 @@ def _parts(claim: Claim, summary: Summary, exact: bool) -> tuple[str, str]:
     value = check.value(claim, summary)
     return (
         words.measured(claim, value, exact),
-        words.spread(claim, value, summary.n, summary.min, summary.max, exact),
+        words.spread(
+            claim, value, summary.n, summary.min, summary.max, summary.not_finite, exact
+        ),
     )
 
 

@@ -176,7 +176,8 @@ class Chapter:
             record = self._records.get(claim.id)
             summary = record.summary if record else None
             stored = self._kept.summary(claim.id) if self._kept else None
-            verdict = check.judge(claim, summary, self.profile, stored)
+            judged = self._kept.judged(claim.id) if self._kept else None
+            verdict = check.judge(claim, summary, self.profile, judged)
             resolve = functools.partial(_from_chapter, claim=claim)
             rows.append(page.row(claim, summary, verdict, resolve, kept=stored))
             lines.append(page.text(claim, summary, verdict, stored))

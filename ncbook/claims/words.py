@@ -82,17 +82,34 @@ def measured(claim: Claim, value: float, exact: bool = False) -> str:
     return digits(value)
 
 
+def not_finite(n: int, count: int) -> str:
+    """Return how many of ``n`` values are not finite: ``2 of 4 values are not finite``."""
+    if n == 1:
+        return "the value is not finite"
+    return f"{count} of {n} values {'is' if count == 1 else 'are'} not finite"
+
+
 def spread(
-    claim: Claim, value: float, n: int, least: float, greatest: float, exact: bool = False
+    claim: Claim,
+    value: float,
+    n: int,
+    least: float,
+    greatest: float,
+    infinite: int = 0,
+    exact: bool = False,
 ) -> str:
     """Return what the judged value stands for: ``median of 50 values, 1.99 to 2.02``.
 
-    Where the tolerance is too tight to be seen in three digits, the distance from the expected
-    value follows.
+    Of values that are not finite their number is said, and the rest describes the others. Where
+    the tolerance is too tight to be seen in three digits, the distance from the expected value
+    follows.
     """
     parts = []
-    if n > 1:
-        parts.append(f"{claim.statistic} of {n} values")
+    if infinite:
+        parts.append(not_finite(n, infinite))
+    if n - infinite > 1:
+        others = f"the {n - infinite} others" if infinite else f"{n} values"
+        parts.append(f"{claim.statistic} of {others}")
         ends = [measured(claim, end, exact) for end in (least, greatest)]
         furthest = measured(claim, max(least, greatest, key=abs), exact)
         if furthest.startswith("≤"):

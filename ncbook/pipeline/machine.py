@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import tomllib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -62,21 +63,44 @@ def versions(root: Path) -> dict[str, str]:
     return found
 
 
-def commit(root: Path) -> str | None:
-    """Return the short name of the checked-out commit, None where there is no git or no commit."""
-    git = ["git", "-C", str(root)]
+@dataclass(frozen=True)
+class Checkout:
+    """What git says of a folder: the commit, what differs from it, or why it says nothing."""
+
+    commit: str = ""  # its short name; empty where there is none
+    changed: tuple[str, ...] = ()  # paths with uncommitted changes, and those that git does not know
+    problem: str = ""
+
+    def __str__(self) -> str:
+        return self.problem or self.commit + (" and uncommitted changes" if self.changed else "")
+
+
+def checkout(root: Path) -> Checkout:
+    """Return the checked-out commit of a folder, and whether the folder is as it says."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            env=os.environ | {"LC_ALL": "C"},
+        )
+        if done.returncode:
+            raise OSError(done.stderr.strip().split("\n")[0].removeprefix("fatal: "))
+        return done.stdout
+
     try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=20
-        )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain"], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if head.returncode or not head.stdout.strip():
-        return None
-    return head.stdout.strip() + (" and uncommitted changes" if changed.stdout.strip() else "")
+        head = git("rev-parse", "--short=10", "HEAD").strip()
+        changed = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    except FileNotFoundError:
+        return Checkout(problem="git is not installed")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        if "not a git repository" in str(error):
+            return Checkout(problem="not in a git checkout")
+        return Checkout(problem=f"git refused: {error}")
+    return Checkout(head, tuple(line[3:] for line in changed.split("\0") if line))
 
 
 def _processor() -> str:

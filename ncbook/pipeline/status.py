@@ -24,7 +24,7 @@ def page(
     facts = {"Built": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     facts |= {WORDS[name]: value for name, value in machine.machine().items()}
     facts["Device"] = _devices(results) or facts["Device"]
-    facts["Commit"] = machine.commit(root) or "not in a git checkout"
+    facts["Commit"] = str(machine.checkout(root))
     versions = {name: f"`{value}`" for name, value in machine.versions(root).items()}
     total = sum(result.seconds for result in results.values())
     rows = [

@@ -94,6 +94,7 @@ def keep(root: Path, values: dict, chapter: str = CHAPTER, **changes) -> Path:
         "machine": {"processor": "A processor", "cores": "64"},
         "versions": {"torch": "2.13.0"},
         "parameters": {"profile": "paper", "seeds": 400},
-        "code": kept.code(root, chapter, {}),
+        "code": kept.code(root, chapter, []),
+        "confirmed": None,
     }
     return kept.write(root, kept.Kept(chapter, **(facts | changes), measured=measured))
