@@ -4,6 +4,7 @@ import errno
 import functools
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,17 @@ def _root() -> Path:
         raise UsageError(str(error)) from error
 
 
+@contextmanager
+def _book():
+    """The book that is meant, which says on the terminal how it gets on."""
+    from ncbook.pipeline import progress
+    from ncbook.pipeline.book import Book
+
+    root = _root()
+    with progress.chosen() as say:
+        yield Book(root, say)
+
+
 @app.command()
 @spoken
 def build(
@@ -84,16 +96,14 @@ def build(
 ) -> None:
     """Execute the chapters that changed, check the claims, make the site."""
     from ncbook import build as builder
-    from ncbook.pipeline import progress
 
-    root = _root()
-    with progress.chosen() as say:
-        outcome = builder.build(root, profile, jobs, chapter or (), say)
-    print(outcome.ledger)
-    if outcome.site:
-        print(f"The book: {outcome.site}")
+    with _book() as book:
+        built = builder.build(book, profile, jobs, chapter or ())
+    print(built.ledger)
+    if built.site:
+        print(f"The book: {built.site}")
     else:
-        print(f"Executed: {', '.join(f'book/{name}.ipynb' for name in outcome.results)}")
+        print(f"Executed: {', '.join(f'book/{name}.ipynb' for name in built.outcome.results)}")
 
 
 @app.command()
@@ -110,8 +120,7 @@ def run(
     ] = None,
 ) -> None:
     """Run one chapter with other parameters; the book stays as it is."""
-    from ncbook import build as builder
-    from ncbook.pipeline import progress
+    from ncbook.pipeline import by_hand
 
     given = {}
     for text in parameter or ():
@@ -119,9 +128,8 @@ def run(
         if not (equals and name.strip()):
             raise UsageError(f"-p {text!r} is not NAME=VALUE, such as -p seeds=20.")
         given[name.strip()] = value.strip()
-    root = _root()
-    with progress.chosen() as say:
-        folder, verdicts = builder.run_one(root, chapter, given, profile, output, say)
+    with _book() as book:
+        folder, verdicts = by_hand.run(book, chapter, given, profile, output)
     for verdict in verdicts:
         print(verdict)
     print(f"The result: {folder}")
@@ -136,12 +144,26 @@ def keep(
 
     They are those of the last build --profile paper that executed the chapter.
     """
-    from ncbook import build as builder
+    from ncbook.pipeline import keeping
 
-    path, verdicts = builder.keep(_root(), chapter)
+    with _book() as book:
+        path, verdicts = keeping.keep(book, chapter)
     for verdict in verdicts:
         print(verdict)
     print(f"Kept: {path}")
+
+
+@app.command()
+@spoken
+def confirm(
+    chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
+    why: Annotated[str, typer.Option(help="Why the change does not alter what is measured.")],
+) -> None:
+    """Confirm kept results that are stale: they hold for the code of this clean commit, too."""
+    from ncbook.pipeline import keeping
+
+    with _book() as book:
+        print(f"Confirmed: {keeping.confirm(book, chapter, why)}")
 
 
 @app.command()
@@ -150,17 +172,13 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="The whole ledger, as JSON.")] = False,
 ) -> None:
     """List the claims of the papers with their verdicts, as of the last build."""
-    from ncbook.claims import ledger, schema
+    from ncbook.claims import ledger
 
-    root = _root()
-    path = root / "_build" / "ledger.json"
-    if not path.is_file():
-        raise BookError("There is no ledger yet. Build the book first: make book.")
-    text = path.read_text(encoding="utf-8")
-    try:
-        rows = ledger.from_json(text, schema.registry(root))
-    except schema.ClaimsError as error:
-        raise BookError(str(error)) from error
+    with _book() as book:
+        path = book.made / "ledger.json"
+        if not path.is_file():
+            raise BookError("There is no ledger yet. Build the book first: make book.")
+        rows = ledger.from_json(path.read_text(encoding="utf-8"), book.claims())
     if as_json:
         print(ledger.to_json(rows), end="")
         return
@@ -174,9 +192,9 @@ def claims(
 @spoken
 def chapters() -> None:
     """List the chapters with their parameters and profiles."""
-    from ncbook.pipeline import chapters as sources
-
-    for chapter in sources.discover(_root()):
+    with _book() as book:
+        every = book.chapters
+    for chapter in every:
         print(f"{chapter.id}: {chapter.title}")
         for name, parameter in chapter.parameters.items():
             if name != "profile":
@@ -238,7 +256,8 @@ def clean(
     """Remove what the build made; it can all be made again."""
     from ncbook import build as builder
 
-    builder.clean(_root(), everything)
+    with _book() as book:
+        builder.clean(book, everything)
 
 
 @app.command()

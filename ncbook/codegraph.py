@@ -27,11 +27,12 @@ def fingerprint(code: str) -> str:
 def _plain(node):
     # ast.dump differs from version to version in the fields that it knows and leaves out.
     if isinstance(node, ast.AST):
-        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
-        body = getattr(node, "body", None)
+        fields = dict(ast.iter_fields(node))
+        body = fields.get("body")
         if isinstance(body, list) and body and _is_text(body[0]):
-            fields = [(n, v[1:] if n == "body" else v) for n, v in fields]
-        return [type(node).__name__, *((name, _plain(value)) for name, value in fields)]
+            fields["body"] = body[1:]
+        shown = [(name, _plain(v)) for name, v in fields.items() if v is not None and v != []]
+        return [type(node).__name__, *shown]
     if isinstance(node, list):
         return [_plain(value) for value in node]
     return repr(node)

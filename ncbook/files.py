@@ -1,8 +1,10 @@
 """Where things are, and how they are written: whole or not at all."""
 
+import contextlib
+import errno
 import hashlib
 import os
-import tempfile
+import threading
 from pathlib import Path
 
 PART = ".part"  # how the name of a half-written file ends; what a killed build leaves
@@ -63,49 +65,67 @@ def output_dir() -> Path:
     return Path(named) if named else root() / "_build" / "interactive"
 
 
+def remedy(error: OSError) -> str:
+    """Return what to do about a file that could not be written, as an order."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "allow more open files (ulimit -n)"
+    if error.errno == errno.EFBIG:
+        return "allow larger files (ulimit -f)"
+    if error.errno == errno.EROFS:
+        return "choose a place that is not read-only"
+    return "make its folder writable"
+
+
 def write_atomic(path: Path, content: str | bytes) -> Path:
     """Write a file so that a reader sees the old content or the new, never a part.
 
     Raises
     ------
     OSError
-        The folder cannot be made or written; the message names the file.
+        The folder cannot be made or written; the message names the file and what to do.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; what a build makes is for everyone whom umask allows.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise type(error)(
-            error.errno, f"cannot write {path} ({error.strerror}); make its folder writable"
+            error.errno, f"cannot write {path} ({error.strerror}); {remedy(error)}"
         ) from error
     return path
 
 
-def write_changed(path: Path, content: str | bytes) -> bool:
-    """Write a file where it differs from what is there; tell whether it did.
+def check_writable(folder: Path) -> None:
+    """Make a folder where there is none, and make sure that it can be written.
 
-    An unchanged file keeps its time, so that what reads by time need not read it again.
+    Raises
+    ------
+    BookError
+        It cannot; the message says why and what to do.
     """
-    path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    write_atomic(path, data)
-    return True
+    probe = folder / f".probe.{os.getpid()}{PART}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BookError(
+            f"{folder} must be a folder, and a file is in its place. Rename or remove that file."
+        ) from error
+    except OSError as error:
+        raise BookError(
+            f"The build cannot write in {folder} ({error.strerror}). {remedy(error).capitalize()}."
+        ) from error
 
 
 def digest(content: str | bytes | Path) -> str:

@@ -8,7 +8,6 @@ found on reading.
 
 import json
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from ncbook.files import digest
 
 META = "meta.json"
 NOTEBOOK = "notebook.ipynb"
-KEPT = 8  # results of one chapter and profile that are kept: going back to a version is free
+LATEST = 8  # results of one chapter and profile that stay: going back to a version is free
 
 
 class DamagedError(Exception):
@@ -74,19 +73,10 @@ class Store:
         folder = self.folder / key
         if not folder.exists():
             return None
-        result = Result(folder, _read_meta(folder))
-        if result.meta.get("key") != key:
+        meta = checked(folder)
+        if meta.get("key") != key:
             raise DamagedError(f"{META} belongs to another result")
-        there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
-        listed = set(result.meta["files"])
-        if missing := sorted(listed - there):
-            raise DamagedError(f"{missing[0]} is missing")
-        if strange := sorted(there - listed - {META}):
-            raise DamagedError(f"{strange[0]} does not belong to it")
-        for name, expected in result.meta["files"].items():
-            if digest(folder / name) != expected:
-                raise DamagedError(f"{name} is not as it was stored (its checksum differs)")
-        return result
+        return Result(folder, meta)
 
     def put(self, key: str, filled: Path, meta: dict[str, Any]) -> Result:
         """Move the folder `filled` into the store as the result under `key`.
@@ -94,40 +84,54 @@ class Store:
         `filled` must lie on the same file system as the store. A result that is already there
         is replaced.
         """
-        files = sorted(p for p in filled.rglob("*") if p.is_file())
-        whole = {
-            **meta,
-            "key": key,
-            "files": {p.relative_to(filled).as_posix(): digest(p) for p in files},
-        }
-        text = json.dumps({**whole, "check": _check(whole)}, indent=1, sort_keys=True)
-        (filled / META).write_text(text + "\n", encoding="utf-8")
+        seal(filled, {**meta, "key": key})
         self.folder.mkdir(parents=True, exist_ok=True)
         self.remove(key)
         os.replace(filled, self.folder / key)
         return Result(self.folder / key, _read_meta(self.folder / key))
 
-    def remove(self, key: str) -> None:
-        """Remove a result; its name goes first, so that no part of it is ever found."""
+    def remove(self, key: str) -> list[Path]:
+        """Remove a result; its name goes first, so that no part of it is ever found.
+
+        What is in its folder and not as it was stored is somebody's: it stays, under another
+        name, which is returned.
+        """
         folder = self.folder / key
-        if folder.exists():
-            going = self.folder / f".going-{key}-{os.getpid()}"
-            os.replace(folder, going)
-            shutil.rmtree(going)
+        if not folder.exists():
+            return []
+        going = self.folder / f".going-{key}-{os.getpid()}"
+        os.replace(folder, going)
+        return self._finish(going)
+
+    def _finish(self, going: Path) -> list[Path]:
+        unseal(going)
+        if not going.exists():
+            return []
+        aside = self.folder / f"yours-{time.strftime('%Y%m%d-%H%M%S')}-{going.name[7:15]}"
+        os.replace(going, aside)
+        return [aside]
 
     def tidy(self) -> None:
-        """Remove what a killed build left, and all but the latest results of each chapter."""
+        """Finish what a killed build began to remove; keep the latest results of each chapter."""
         if not self.folder.is_dir():
             return
         for left in self.folder.glob(".going-*"):
-            shutil.rmtree(left, ignore_errors=True)
+            self._finish(left)
         groups: dict[tuple, list[tuple[float, str]]] = {}
         for key, meta in self._metas():
             used = (self.folder / key).stat().st_mtime
             groups.setdefault((meta.get("chapter"), meta.get("profile")), []).append((used, key))
         for results in groups.values():
-            for _, key in sorted(results, reverse=True)[KEPT:]:
+            for _, key in sorted(results, reverse=True)[LATEST:]:
                 self.remove(key)
+
+    def clear(self) -> list[Path]:
+        """Remove all results; return what stays because it is not as it was stored."""
+        self.tidy()
+        left = [path for key, _ in [*self._metas()] for path in self.remove(key)]
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+        return left
 
     def touch(self, result: Result) -> None:
         """Note that a result was used now."""
@@ -143,21 +147,68 @@ class Store:
         return {of: seconds for of, (_, seconds) in last.items()}
 
     def _metas(self):
-        for folder in sorted(self.folder.glob("[0-9a-f]*")):
+        for folder in sorted(self.folder.glob("[0-9a-f]" * 64)):
             try:
                 yield folder.name, _read_meta(folder)
             except DamagedError:
                 continue  # get() says so when the result is asked for
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def seal(folder: Path, meta: dict[str, Any], name: str = META) -> None:
+    """Write beside the files of a folder what is known about them, and the hash of each."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    whole = {**meta, "files": {p.relative_to(folder).as_posix(): digest(p) for p in files}}
+    text = json.dumps({**whole, "check": _check(whole)}, indent=1, sort_keys=True)
+    (folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def checked(folder: Path, name: str = META) -> dict[str, Any]:
+    """Return what is known about a sealed folder.
+
+    Raises
+    ------
+    DamagedError
+        A file in it is missing, was changed, or was not there when it was sealed.
+    """
+    meta = _read_meta(folder, name)
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    listed = set(meta["files"])
+    if missing := sorted(listed - there):
+        raise DamagedError(f"{missing[0]} is missing")
+    if strange := sorted(there - listed - {name}):
+        raise DamagedError(f"{strange[0]} does not belong to it")
+    for path, expected in meta["files"].items():
+        if digest(folder / path) != expected:
+            raise DamagedError(f"{path} is not as it was stored (its checksum differs)")
+    return meta
+
+
+def unseal(folder: Path, name: str = META) -> None:
+    """Remove the files of a sealed folder that are as they were sealed, and what that empties."""
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        meta = _read_meta(folder, name)
+    except DamagedError:
+        meta = {"files": {}}
+    for path, expected in meta["files"].items():
+        if (folder / path).is_file() and digest(folder / path) == expected:
+            (folder / path).unlink()
+    if meta["files"]:
+        (folder / name).unlink()  # the last: it knows the others
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _read_meta(folder: Path, name: str = META) -> dict[str, Any]:
+    try:
+        meta = json.loads((folder / name).read_text(encoding="utf-8"))
         check = meta.pop("check")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{META} cannot be read") from error
+        raise DamagedError(f"{name} cannot be read") from error
     if check != _check(meta):
-        raise DamagedError(f"{META} is not as it was stored (its checksum differs)")
+        raise DamagedError(f"{name} is not as it was stored (its checksum differs)")
     return meta
 
 

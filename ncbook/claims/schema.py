@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ncbook.files import BookError
+
+FILE = "claims.toml"  # beside a paper's chapters
 KINDS = ("number", "identity", "bound", "rate", "order")
 ORIGINS = ("paper", "derived", "beyond")
 STATISTICS = ("median", "worst")
@@ -31,7 +34,7 @@ _CHAPTER = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 MARKUP = re.compile(r"\$(?P<maths>[^$]+)\$|\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 
 
-class ClaimsError(ValueError):
+class ClaimsError(BookError, ValueError):
     """A claims.toml, or a use of what it registers, that is not as it must be."""
 
 

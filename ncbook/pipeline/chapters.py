@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ncbook.files import BookError, UsageError, digest
+from ncbook.files import BookError, UsageError
 
 QUICK = "quick"
 NAME = re.compile(r"\d\d-[a-z0-9-]+")
+EXECUTED = {"parameters", "raises-exception", "skip-execution"}  # tags that execution minds
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """One code cell: its source, and those of its tags that change how it is executed."""
+
+    source: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Chapter:
     """One chapter as its source has it."""
 
@@ -46,7 +55,7 @@ class Chapter:
     title: str
     parameters: dict[str, Parameter]
     profiles: dict[str, dict[str, Any]]
-    cells: tuple[str, ...] = field(repr=False)  # the code cells' sources
+    cells: tuple[Cell, ...] = field(repr=False)
     parameters_source: str = field(repr=False)
 
     @property
@@ -62,12 +71,7 @@ class Chapter:
     @property
     def code(self) -> str:
         """All of the chapter's code."""
-        return "\n".join(self.cells)
-
-    @property
-    def source_digest(self) -> str:
-        """The hash of the chapter's source."""
-        return digest(self.text)
+        return "\n".join(cell.source for cell in self.cells)
 
     def values(self, profile: str = QUICK, given: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the value of every parameter: defaults, then the profile's, then those given.
@@ -196,7 +200,10 @@ def parse(chapter_id: str, text: str, path: Path) -> Chapter:
         title=_title(notebook, path.stem),
         parameters=_parameters(source, chapter_id),
         profiles=_profiles(notebook.metadata, chapter_id),
-        cells=tuple(cell.source for cell in code),
+        cells=tuple(
+            Cell(cell.source, tuple(sorted(EXECUTED & set(cell.metadata.get("tags", [])))))
+            for cell in code
+        ),
         parameters_source=source,
     )
 

@@ -8,73 +8,48 @@ ends, the process kills its kernel and itself, so a killed build leaves nothing 
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from ncbook.files import BookError
-from ncbook.pipeline import chapters, lifeline
+from ncbook.pipeline import chapters, lifeline, workers
 
-PARAMETERS_ID = "parameters"
+INJECTED = "injected-parameters"  # papermill's tag of the cell with the values
 
 
-def prepared(chapter: chapters.Chapter, values: dict[str, Any]):
-    """Return a chapter's notebook, ready to execute: fixed ids, the values in its parameters cell.
-
-    The values replace the defaults in the cell itself, so the reader sees one parameters cell,
-    with its comments and with what was run.
-    """
+def prepared(chapter: chapters.Chapter):
+    """Return a chapter's notebook, ready to be executed."""
     import jupytext
 
     notebook = jupytext.reads(chapter.text, fmt="md:myst")
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:03d}"
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            cell["id"] = PARAMETERS_ID
-            cell.source = chapter.rendered(values)
     notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "ncbook": {"chapter": chapter.id, "profile": values["profile"]},
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
     }
     return notebook
 
 
-def finished(notebook, profile: str):
-    """Strip what differs from run to run and say above the parameters which profile was run."""
-    import nbformat
-
+def finished(notebook):
+    """Strip an executed notebook of what differs from run to run, and of papermill's own cells."""
     notebook.metadata.pop("papermill", None)
-    count = 0
-    cells = []
+    own = (INJECTED, "papermill-error-cell-tag")
+    notebook.cells = [
+        cell for cell in notebook.cells if not set(own) & set(cell.metadata.get("tags", []))
+    ]
     for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if not cell.metadata.get("tags", True):
-            del cell.metadata["tags"]
-        if cell.cell_type == "code":
-            count += 1
-            cell.execution_count = count
-            for output in cell.outputs:
-                if output.output_type == "execute_result":
-                    output.execution_count = count
-        if cell["id"] == PARAMETERS_ID:
-            cells.append(_profile_line(nbformat, profile))
-        cells.append(cell)
-    notebook.cells = cells
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
     return notebook
 
 
-def _profile_line(nbformat, profile: str):
-    return nbformat.v4.new_markdown_cell(
-        f"*This page shows the profile* `{profile}`.",
-        id="profile",
-        metadata={"tags": ["ncbook-profile"]},
-    )
+def execute(notebook, values: dict[str, Any], output: Path, on_cell=None):
+    """Execute a prepared notebook with this interpreter's kernel; return it.
 
-
-def execute(notebook, on_cell=None):
-    """Execute a prepared notebook with this interpreter's kernel and return it.
+    What has come so far stands in `output` at any time, also after an error.
 
     Raises
     ------
@@ -87,7 +62,8 @@ def execute(notebook, on_cell=None):
 
     return papermill.execute_notebook(
         notebook,
-        None,
+        output,
+        parameters=values,
         progress_bar=False,
         record_timing=False,
         coalesce_streams=True,
@@ -100,7 +76,7 @@ def execute(notebook, on_cell=None):
     )
 
 
-_kernels: list[Any] = []  # the managers of the kernels that were started
+_kernels: list[subprocess.Popen] = []  # the processes of the kernels that were started
 
 
 def _kernel_manager():
@@ -115,7 +91,10 @@ def _kernel_manager():
             # Without it a kernel of ipykernel 7.4 warns that its sockets are not encrypted.
             if self.has_trait("transport_encryption"):
                 self.transport_encryption = "auto"
-            _kernels.append(self)
+
+        async def start_kernel(self, **options):
+            await super().start_kernel(**options)
+            _kernels.append(self.provisioner.process)
 
         @property
         def kernel_spec(self):
@@ -137,23 +116,27 @@ def main() -> int:
         events.flush()
 
     at = {"number": 0, "source": ""}
+    output = Path(job["notebook"])
 
     def on_cell(cell, cell_index):
-        at.update(number=at["number"] + 1, source=cell.source)
-        tell(event="cell", number=at["number"])
+        if INJECTED not in cell.metadata.get("tags", []):
+            at.update(number=at["number"] + 1, source=cell.source)
+            tell(event="cell", number=at["number"])
 
     try:
         chapter = chapters.parse(job["chapter"], job["text"], Path(job["path"]))
-        notebook = prepared(chapter, job["values"])
-        cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+        notebook = prepared(chapter)
+        cells = len(chapter.cells)
         tell(event="start", cells=cells)
         began = time.perf_counter()
-        notebook = execute(notebook, on_cell)
-        seconds = time.perf_counter() - began
-        import nbformat
+        try:
+            execute(notebook, job["values"], output, on_cell)
+        finally:
+            if output.is_file():
+                import nbformat
 
-        notebook = finished(notebook, job["values"]["profile"])
-        Path(job["notebook"]).write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+                nbformat.write(finished(nbformat.read(output, as_version=4)), output)
+        seconds = time.perf_counter() - began
         tell(event="done", seconds=round(seconds, 3), cells=cells)
     except BookError as error:
         tell(event="error", kind="source", message=str(error))
@@ -174,17 +157,15 @@ def _described(error: Exception, at: dict[str, Any]) -> dict[str, Any]:
             "value": error.evalue,
             "traceback": list(error.traceback),
         }
-    if type(error).__name__ == "DeadKernelError":
-        message = "the kernel died (out of memory, or killed from outside)"
-    else:
-        message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {error}".rstrip(".")
+    if "ernel died" in str(error):
+        message = f"the kernel died: it {workers.ending(_kernels[-1].poll() if _kernels else None)}"
     return {"kind": "kernel", "number": at["number"], "source": at["source"], "message": message}
 
 
 def _kill_kernels() -> None:
-    for manager in _kernels:
-        process = getattr(manager.provisioner, "process", None)
-        if process is not None and process.poll() is None:
+    for process in _kernels:
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # a kernel leads its own process group
 
 

@@ -15,79 +15,83 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import ncbook
-from ncbook.files import BookError, digest, write_atomic, write_changed
+from ncbook.files import BookError, digest
 from ncbook.pipeline import lifeline, status
-from ncbook.pipeline.chapters import NAME, Chapter
+from ncbook.pipeline.book import Book
+from ncbook.pipeline.chapters import NAME
+from ncbook.pipeline.execution import Outcome
+from ncbook.pipeline.owned import WORK
 from ncbook.pipeline.progress import Progress, plain
+from ncbook.pipeline.workers import environment
 
 STAMP = "site.json"
+SITES = "sites"
 STATUS = "book/_generated/status.md"
 KEPT = 2  # sites: the one that stands and, for who still reads it, the one before
 TASK = "the site"
 
 
-def make(root: Path, outcome, chapters: list[Chapter], say: Progress, lock: int):
-    """Bring the site up to date.
+def make(book: Book, outcome: Outcome, lock: int) -> Path:
+    """Bring the site up to date; return its first page.
 
     Parameters
     ----------
-    root : Path
-        The book's root.
-    outcome : build.Outcome
-        The results of the chapters.
-    chapters : list of Chapter
-        All chapters.
-    say : Progress
-        Told how it gets on.
+    book : Book
+    outcome : Outcome
+        The results of all chapters.
     lock : int
         The build's lock, held by Jupyter Book's process too.
-
-    Returns
-    -------
-    index, made
-        The site's first page, and whether the site was made now.
 
     Raises
     ------
     BookError
         Jupyter Book failed or warned; the message has its warnings.
     """
-    copy_plotly(root)
-    inputs = digest(json.dumps(inputs_of(root), sort_keys=True))
-    if is_current(root, inputs):
-        say.say("The site is up to date: nothing that it is made of has changed.")
-        return root / "_build" / "html" / "index.html", False
-    page = status.page(root, chapters, outcome.results, outcome.executed)
-    write_changed(root / STATUS, page)
-    output = run_jupyter_book(root, say, lock)
-    publish(root, output, inputs)
-    return root / "_build" / "html" / "index.html", True
+    index = book.made / "html" / "index.html"
+    script = plotly()
+    book.owned.write({book.pages / "_static" / script.name: script.read_bytes()})
+    inputs = inputs_of(book)
+    key = digest(json.dumps(inputs, sort_keys=True))
+    if is_current(book, key):
+        book.say.say("The site is up to date: nothing that it is made of has changed.")
+        return index
+    book.owned.write({book.root / STATUS: status.page(book, outcome)})
+    publish(book, run_jupyter_book(book, inputs, lock), key)
+    return index
 
 
 # ---------------------------------------------------------------- what the site is made of
 
 
-def inputs_of(root: Path) -> dict[str, str]:
+def inputs_of(book: Book) -> dict[str, str]:
     """Return the hash of every file that the site is made of, the build's own time excepted."""
-    package = Path(ncbook.__file__).resolve().parent
+    root, package = book.root, Path(ncbook.__file__).resolve().parent
     files = [root / name for name in ("_config.yml", "_toc.yml", "requirements.txt")]
     files += [p for pattern in ("*.md", "*.cff", "*.toml", "*.bib") for p in root.glob(pattern)]
-    for folder in ("book", "notebooks", "results"):
+    for folder in ("notebooks", "results"):
         files += [p for p in (root / folder).rglob("*") if not p.name.startswith(".")]
-    found = {str(p.relative_to(root)): digest(p) for p in sorted(files) if p.is_file()}
+    # Of executed chapters and their tables, those of the book: a reader's own are none of it.
+    own = book.owned.below(book.pages)
+    files += own
+    files += [
+        p
+        for p in book.pages.rglob("*")
+        if not p.name.startswith(".") and p.suffix != ".ipynb" and "tables" not in p.parts
+    ]
+    found = {str(p.relative_to(root)): digest(p) for p in sorted({*files}) if p.is_file()}
     found.pop(STATUS, None)
     # The API's pages come from the docstrings.
     code = {f"{package.name}/{p.relative_to(package)}": digest(p) for p in package.rglob("*.py")}
     return found | code
 
 
-def is_current(root: Path, inputs: str) -> bool:
+def is_current(book: Book, key: str) -> bool:
     """Tell whether the site that stands was made of these inputs and is still whole."""
     try:
-        stamp = json.loads((root / "_build" / STAMP).read_text())
-        standing = (root / "_build" / "html").resolve(strict=True)
+        stamp = json.loads((book.made / STAMP).read_text())
+        standing = (book.made / "html").resolve(strict=True)
         return (
-            stamp["inputs"] == inputs
+            stamp["inputs"] == key
             and stamp["site"] == standing.name
             and stamp["extent"] == _extent(standing)
         )
@@ -101,9 +105,8 @@ def _extent(folder: Path) -> list[int]:
     return [len(sizes), sum(sizes)]
 
 
-def structure_of(root: Path) -> str:
+def structure_of(inputs: dict[str, str]) -> str:
     """Return a hash of what makes Jupyter Book's memory of pages worthless when it changes."""
-    inputs = inputs_of(root)
     outer = {name: d for name, d in inputs.items() if "/" not in name and not name.endswith(".md")}
     inner = {
         name: d
@@ -116,12 +119,9 @@ def structure_of(root: Path) -> str:
     return digest(json.dumps([outer, inner, modules, sys.version], sort_keys=True))
 
 
-def copy_plotly(root: Path) -> None:
-    """Copy plotly's script from its package to where the pages load it from."""
-    spec = find_spec("plotly")
-    script = spec and Path(spec.origin).parent / "package_data" / "plotly.min.js"
-    if script and script.is_file():
-        write_changed(root / "book" / "_static" / script.name, script.read_bytes())
+def plotly() -> Path:
+    """Return plotly's script, which the pages load from the site itself."""
+    return Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js"
 
 
 def check_toc(root: Path, chapters: list[str]) -> None:
@@ -180,42 +180,38 @@ def _named(names: list[str]) -> str:
 # ---------------------------------------------------------------- Jupyter Book
 
 
-def run_jupyter_book(root: Path, say: Progress, lock: int) -> Path:
+def run_jupyter_book(book: Book, inputs: dict[str, str], lock: int) -> Path:
     """Run Jupyter Book, warnings as errors; return the folder with its pages."""
-    work = root / "_build" / "work"
+    work = book.made / "work"
     output = work / "_build" / "html"
     dirty = work / "dirty"
-    structure = structure_of(root)
+    structure = structure_of(inputs)
     # A page that was read once is not read again, so what it warned of would not be said again:
     # after a run that failed or was killed, everything is read anew.
     known = work / "structure"
     if dirty.exists() or not known.is_file() or known.read_text() != structure:
-        shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
+        book.owned.drop(work)
+    book.owned.take(work)
     dirty.touch()
     known.write_text(structure)
     # Every page is written, also those that are not read again: the navigation, numbers and
     # references on a page depend on the other pages.
     for old in output.rglob("*.html"):
         old.unlink()
+    say = book.say
     say.begin(TASK)
     errors = work / "warnings"
     log = work / "log"
     with errors.open("w") as warnings, log.open("w", buffering=1) as record:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ncbook.pipeline.site", str(root), str(work)],
+            [sys.executable, "-m", "ncbook.pipeline.site", str(book.root), str(work)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=warnings,
             text=True,
             errors="replace",
-            cwd=root,
-            env=os.environ
-            | {
-                "PYTHONHASHSEED": "0",
-                "NCBOOK_ROOT": str(root),
-                "MPLCONFIGDIR": str(root / "_build" / "cache" / "matplotlib"),
-            },
+            cwd=book.root,
+            env=environment(book.root, work, "", work, book.fonts),
             pass_fds=(lock,),
             start_new_session=True,
         )
@@ -237,6 +233,7 @@ def run_jupyter_book(root: Path, say: Progress, lock: int) -> Path:
         )
     say.end(TASK, "made")
     dirty.unlink()
+    book.owned.adopt(work)
     return output
 
 
@@ -262,31 +259,41 @@ def _complaints(text: str) -> str:
     return "\n".join(dict.fromkeys(lines[-60:])) or "It said nothing."
 
 
-def publish(root: Path, output: Path, inputs: str) -> None:
+def publish(book: Book, output: Path, key: str) -> None:
     """Copy the finished pages and let ``_build/html`` point to the copy, in one step."""
-    build = root / "_build"
-    sites = build / "sites"
+    sites = book.made / SITES
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{key[:12]}"
+    copy = book.owned.take(book.root / WORK / name)
+    hidden = shutil.ignore_patterns("*.pickle", ".buildinfo")
+    shutil.copytree(output, copy, ignore=hidden, dirs_exist_ok=True)
+    book.owned.adopt(copy, becomes=sites / name)
     sites.mkdir(exist_ok=True)
-    for left in sites.glob(".*"):
-        shutil.rmtree(left, ignore_errors=True)
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{inputs[:12]}"
-    copy = sites / f".{name}"
-    shutil.copytree(output, copy, ignore=shutil.ignore_patterns("*.pickle", ".buildinfo"))
     os.replace(copy, sites / name)
 
-    link = build / "html"
-    new = build / f".html-{os.getpid()}"
+    link = book.made / "html"
+    new = book.made / f".html-{os.getpid()}"
     new.unlink(missing_ok=True)
-    new.symlink_to(Path("sites") / name, target_is_directory=True)
-    if link.is_dir() and not link.is_symlink():
-        os.replace(link, sites / f".{name}-replaced")  # somebody's own folder in the link's place
+    new.symlink_to(Path(SITES) / name, target_is_directory=True)
+    if os.path.lexists(link) and not _is_ours(link):
+        book.owned.set_aside(link)
     os.replace(new, link)
 
-    stamp = {"inputs": inputs, "site": name, "extent": _extent(sites / name)}
-    write_atomic(build / STAMP, json.dumps(stamp) + "\n")
-    old = sorted(p for p in sites.iterdir() if p.name != name)
-    for folder in old[: max(0, len(old) - KEPT + 1)]:
-        shutil.rmtree(folder, ignore_errors=True)
+    stamp = {"inputs": key, "site": name, "extent": _extent(sites / name)}
+    book.owned.write({book.made / STAMP: json.dumps(stamp) + "\n"})
+    earlier = {p.relative_to(sites).parts[0] for p in book.owned.below(sites)} - {name}
+    for old in sorted(earlier)[: max(0, len(earlier) - KEPT + 1)]:
+        book.owned.drop(sites / old)
+
+
+def withdraw(book: Book) -> None:
+    """Remove the link to the site."""
+    link = book.made / "html"
+    if _is_ours(link):
+        link.unlink()
+
+
+def _is_ours(link: Path) -> bool:
+    return link.is_symlink() and Path(os.readlink(link)).parts[:1] == (SITES,)
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 import json
 import time
-from pathlib import Path
 
 from ncbook.pipeline import machine
-from ncbook.pipeline.chapters import Chapter
+from ncbook.pipeline.book import Book
+from ncbook.pipeline.execution import Outcome
 from ncbook.store import Result
 
 WORDS = {
@@ -17,25 +17,24 @@ WORDS = {
 }
 
 
-def page(
-    root: Path, chapters: list[Chapter], results: dict[str, Result], executed: list[str]
-) -> str:
+def page(book: Book, outcome: Outcome) -> str:
     """Return the status as Markdown, to be included in a page of the book."""
+    results = outcome.results
     facts = {"Built": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     facts |= {WORDS[name]: value for name, value in machine.machine().items()}
     facts["Device"] = _devices(results) or facts["Device"]
-    facts["Commit"] = str(machine.checkout(root))
-    versions = {name: f"`{value}`" for name, value in machine.versions(root).items()}
+    facts["Commit"] = str(machine.checkout(book.root))
+    versions = {name: f"`{value}`" for name, value in machine.versions(book.root).items()}
     total = sum(result.seconds for result in results.values())
     rows = [
         (
             f"{{doc}}`/book/{chapter.id}`",
             f"{result.seconds:.1f}",
             result.meta["profile"],
-            "in this build" if chapter.id in executed else f"kept, of {result.meta['made'][:10]}",
+            "in this build" if chapter.id in outcome.executed else f"kept, of {result.meta['made'][:10]}",
             f"`{result.key[:12]}`",
         )
-        for chapter in chapters
+        for chapter in book.chapters
         if (result := results.get(chapter.id))
     ]
     return "\n".join(

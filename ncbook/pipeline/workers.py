@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,12 +12,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 import ncbook
 from ncbook import store
 from ncbook.pipeline import progress
 from ncbook.pipeline.chapters import Chapter
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+# What a run finds set, always the same: nothing of the person who builds reaches it.
+SETTINGS = {
+    **dict.fromkeys(
+        (
+            "OMP_NUM_THREADS",
+            "MKL_NUM_THREADS",
+            "OPENBLAS_NUM_THREADS",
+            "VECLIB_MAXIMUM_THREADS",
+            "NUMEXPR_NUM_THREADS",
+        ),
+        "1",
+    ),
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONUTF8": "1",
+}
+# What may pass, because a run cannot do without it: where programs and libraries lie, which
+# graphics processor to use, where data are.
+PASSED = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "TMPDIR",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "NCBOOK_DEVICE",
+)
 STARTUP = 0.1  # of a chapter's bar: starting its kernel
 
 
@@ -47,8 +81,10 @@ class Failure:
     text: str
 
 
-def environment(root: Path, out: Path, name: str, runtime: Path) -> dict[str, str]:
-    """Return the environment that a chapter's kernel runs in, the same in build and in tests.
+def environment(
+    root: Path, out: Path, name: str, runtime: Path, fonts: Path | None = None
+) -> dict[str, str]:
+    """Return the whole environment of a chapter's kernel, the same in a build and in tests.
 
     Parameters
     ----------
@@ -59,25 +95,32 @@ def environment(root: Path, out: Path, name: str, runtime: Path) -> dict[str, st
     name : str
         The chapter's ``NN-name``.
     runtime : Path
-        A folder for what Jupyter and IPython keep while they run.
+        A folder for what Jupyter, IPython and matplotlib keep while they run, and for the home
+        folder that they find.
+    fonts : Path, optional
+        Where matplotlib's list of fonts is; in `runtime` without it.
     """
-    package = str(Path(ncbook.__file__).resolve().parents[1])
-    path = os.environ.get("PYTHONPATH")
-    changed = {
-        **dict.fromkeys(THREADS, "1"),
+    data = os.environ.get("NCBOOK_DATA")
+    return {
+        **{name: os.environ[name] for name in PASSED if name in os.environ},
+        **SETTINGS,
         "NCBOOK_ROOT": str(root),
         "NCBOOK_OUT": str(out),
         "NCBOOK_CHAPTER": name,
-        "PYTHONHASHSEED": "0",
-        "PYTHONPATH": package + (os.pathsep + path if path else ""),
-        # Settings and start-up files of the person who builds must not change a result.
+        "NCBOOK_CACHE": os.environ.get("NCBOOK_CACHE") or platformdirs.user_cache_dir("ncbook"),
+        # The chapter runs elsewhere: a path that is relative to here would lead it astray.
+        **({} if data is None else {"NCBOOK_DATA": data and os.path.abspath(data)}),
+        "PYTHONPATH": str(Path(ncbook.__file__).resolve().parents[1]),
+        "HOME": str(runtime),
         "IPYTHONDIR": str(runtime / "ipython"),
         "JUPYTER_CONFIG_DIR": str(runtime / "config"),
+        "JUPYTER_DATA_DIR": str(runtime / "data"),
         "JUPYTER_RUNTIME_DIR": str(runtime / "jupyter"),
-        "MPLCONFIGDIR": str(root / "_build" / "cache" / "matplotlib"),
+        "MPLCONFIGDIR": str(fonts or runtime / "matplotlib"),
+        # Without MPLBACKEND the kernel chooses the inline one. An empty file of settings, so that
+        # matplotlib looks for no other.
+        "MATPLOTLIBRC": os.devnull,
     }
-    # Without MPLBACKEND the kernel chooses the inline one.
-    return {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | changed
 
 
 class Workers:
@@ -86,19 +129,27 @@ class Workers:
     Parameters
     ----------
     root : Path
-        The book's root, where chapters run.
+        The book's root.
     jobs : int
         Most chapters at once.
     say : progress.Progress
         Told how each chapter gets on.
+    fonts : Path
+        The folder for matplotlib's list of fonts.
     keep_open : tuple of int
         File descriptors that the workers hold as long as they live: the build's lock.
     """
 
     def __init__(
-        self, root: Path, jobs: int, say: progress.Progress, keep_open: tuple[int, ...] = ()
+        self,
+        root: Path,
+        jobs: int,
+        say: progress.Progress,
+        fonts: Path,
+        keep_open: tuple[int, ...] = (),
     ) -> None:
-        self.root, self.jobs, self.say, self.keep_open = root, jobs, say, keep_open
+        self.root, self.jobs, self.say, self.fonts = root, jobs, say, fonts
+        self.keep_open = keep_open
         self._processes: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -146,16 +197,15 @@ class Workers:
         return failures, skipped
 
     def prepare_fonts(self) -> None:
-        """Let matplotlib list the fonts, once; otherwise the first chapter says so on its page."""
-        folder = self.root / "_build" / "cache" / "matplotlib"
-        if not any(folder.glob("fontlist*")):
-            folder.mkdir(parents=True, exist_ok=True)
-            subprocess.run(
-                [sys.executable, "-c", "import matplotlib.font_manager"],
-                env=os.environ | {"MPLCONFIGDIR": str(folder)},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        """Let matplotlib list the fonts; otherwise the first chapter says so on its page."""
+        self.fonts.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [sys.executable, "-c", "import matplotlib.font_manager"],
+            env=environment(self.root, self.fonts, "", self.fonts, self.fonts),
+            cwd=self.fonts,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def _kill(self) -> None:
         with self._lock:
@@ -171,10 +221,11 @@ class Workers:
     def _execute(self, job: Job) -> float | str:
         """Run one worker; return the seconds it took, or what went wrong."""
         runtime = job.folder / "runtime"
-        for folder in (job.result, runtime):
+        here = runtime / "here"  # an empty folder: no settings lie beside the chapter
+        for folder in (job.result, here):
             folder.mkdir(parents=True)
         log = job.folder / "log"
-        env = environment(self.root, job.result, job.chapter.name, runtime)
+        env = environment(self.root, job.result, job.chapter.name, runtime, self.fonts)
         self.say.begin(job.label)
         with log.open("w") as errors:
             process = subprocess.Popen(
@@ -183,7 +234,7 @@ class Workers:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                cwd=self.root,
+                cwd=here,
                 env=env,
                 pass_fds=self.keep_open,
                 start_new_session=True,  # Ctrl-C goes to the build, which then ends its workers
@@ -199,12 +250,13 @@ class Workers:
             self.say.end(job.label, f"executed {event['cells']} cells")
             return float(event["seconds"])
         self.say.end(job.label, "FAILED")
+        said = _last_words(log)
         if event.get("event") == "error":
-            return describe(job.chapter.id, event, self.say.colours)
+            return describe(job.chapter.id, event, self.say.colours, said)
         return (
-            f"{job.chapter.id}: its worker process ended without a result "
-            f"(exit status {process.returncode}).\n{log.read_text()[-2000:]}"
-        ).rstrip()
+            f"{job.chapter.id}: its worker process {ending(process.returncode)} without a result."
+            f"{said}"
+        )
 
     def _follow(self, process: subprocess.Popen, job: Job) -> dict[str, Any]:
         """Feed a worker its job and read its events to the end; return the last."""
@@ -232,18 +284,37 @@ class Workers:
         return event
 
 
-def describe(chapter: str, event: dict[str, Any], colours: bool) -> str:
-    """Say what stopped a chapter: where, its first line, and the error with a short traceback."""
+def describe(chapter: str, event: dict[str, Any], colours: bool, said: str = "") -> str:
+    """Say what stopped a chapter: where, its first line, and the error with a short traceback.
+
+    `said` is what the kernel and the worker wrote last, told where the error is theirs.
+    """
     if event["kind"] == "source":
         return event["message"]
+    if event["kind"] == "kernel" and not event["number"]:
+        return f"{chapter}: {event['message']}. No cell was run.{said}"
     first = next((line for line in event["source"].split("\n") if line.strip()), "")
     where = f"{chapter}, code cell {event['number']}: {first.strip()}"
     if event["kind"] == "kernel":
-        return f"{where}\n  {event['message']}"
+        return f"{where}\n  {event['message']}.{said}"
     lines = _short(event["traceback"]) or [f"{event['name']}: {event['value']}"]
     if not colours:
         lines = [progress.plain(line) for line in lines]
     return "\n".join([where, *(f"  {line}" for line in lines)])
+
+
+def ending(status: int | None) -> str:
+    """Say how a process ended: ``was killed by SIGKILL (often: out of memory)``."""
+    if status is None or status >= 0:
+        return f"ended with exit status {status}"
+    name = signal.Signals(-status).name
+    return f"was killed by {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
+
+
+def _last_words(log: Path, lines: int = 12) -> str:
+    """What a process said last on its standard error, indented; empty where it said nothing."""
+    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return "".join(f"\n  {line}" for line in ["It said last:", *said[-lines:]]) if said else ""
 
 
 def _short(traceback: list[str]) -> list[str]:

@@ -9,8 +9,11 @@ import pytest
 
 from ncbook import build as builder
 from ncbook import store
+from ncbook.codegraph import fingerprint
 from ncbook.files import BookError
-from ncbook.pipeline import machine
+from ncbook.pipeline import keys, machine, settling
+from ncbook.pipeline.book import Book
+from ncbook.pipeline.workers import Workers
 
 CLAIMS = """\
 paper = "A paper"
@@ -18,13 +21,17 @@ citation = "nobody2025"
 part = "Part I"
 [[claim]]
 id = "a"
-chapter = "paper/01-one"
-expect = 1.0
-[[claim]]
-id = "b"
+place = "Figure 1"
+origin = "paper"
+kind = "number"
+sentence = "It is two."
 chapter = "paper/02-two"
+statistic = "median"
 expect = 2.0
+tolerance = {abs = 0.1, reason = "a test"}
 """
+
+ONE, TWO = "paper/01-one (quick)", "paper/02-two (quick)"
 
 PACKAGE = {
     "__init__.py": "",
@@ -55,25 +62,28 @@ def book(empty, tmp_path, monkeypatch):
     def run(self, jobs, done):
         for job in jobs:
             executed.append(job.label)
-            job.result.mkdir(parents=True)
-            (job.result / store.NOTEBOOK).write_text(json.dumps(job.values))
+            table = job.result / "tables" / job.chapter.name / "t.csv"
+            table.parent.mkdir(parents=True)
+            table.write_text("1")
+            said = {"output_type": "stream", "name": "stdout", "text": json.dumps(job.values)}
+            cells = [{"cell_type": "code", "outputs": [said]}]
+            (job.result / store.NOTEBOOK).write_text(json.dumps({"cells": cells}))
             done(job, 1.0)
         return [], []
 
-    monkeypatch.setattr(builder, "PACKAGE", package)
-    monkeypatch.setattr(builder.Workers, "run", run)
-    monkeypatch.setattr(builder, "settle_claims", lambda *a, **k: "No claims.")
+    monkeypatch.setattr(keys, "PACKAGE", package)
+    monkeypatch.setattr(Workers, "run", run)
+    monkeypatch.setattr(settling, "settle", lambda *a, **k: "No claims.")
 
     def build(**options):
         executed.clear()
-        builder.build(empty.root, make_site=lambda *a: (None, False), **options)
+        builder.build(Book(empty.root), make_site=lambda *a: None, **options)
         return sorted(executed)
 
     build()
     return SimpleNamespace(root=empty.root, package=package, build=build, scratch=empty)
 
 
-ONE, TWO = "paper/01-one (quick)", "paper/02-two (quick)"
 
 
 def test_nothing_changed_nothing_runs(book):
@@ -89,10 +99,33 @@ def test_a_changed_chapter_runs_alone(book):
 def test_a_chapter_changed_back_does_not_run(book):
     path = book.root / "notebooks/paper/02-two.md"
     before = path.read_text()
-    path.write_text(before + "\nMore.\n")
+    path.write_text(before.replace("print(seeds)", "print(seeds + 1)"))
     assert book.build() == [TWO]
     path.write_text(before)
     assert book.build() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# The chapter 02-two", "# Another title"),
+        ("from fake import two", "\n# A comment.\nfrom fake import two  # and why"),
+        ("seeds = 5  # runs", "seeds = 5   # how many runs there are"),
+        ("    paper: {seeds: 200}", "    paper: {seeds: 300}"),
+        ("```\n", "```\n\nMore words.\n"),
+    ],
+)
+def test_a_corrected_sentence_executes_nothing_and_is_shown(book, old, new):
+    path = book.root / "notebooks/paper/02-two.md"
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    assert book.build() == []
+    page = json.loads(book.scratch.page("02-two").read_text())
+    shown = "".join("".join(cell["source"]) for cell in page["cells"])
+    assert new.strip("`\n ").split("\n")[-1] in shown or "paper:" in new
+    outputs = [cell["outputs"] for cell in page["cells"] if cell["cell_type"] == "code"]
+    assert '"seeds": 5' in outputs[0][0]["text"][0]
 
 
 @pytest.mark.parametrize(
@@ -110,17 +143,42 @@ def test_a_chapter_changed_back_does_not_run(book):
 )
 def test_a_changed_module_runs_what_imports_it(book, module, runs):
     path = book.package / module
-    path.write_text(path.read_text() + "\n# changed\n")
+    path.write_text(path.read_text() + "\nchanged = 1\n")
     assert book.build() == runs
 
 
-def test_changed_claims_run_their_chapter(book):
+@pytest.mark.parametrize("module", ["one.py", "two.py", "deep/__init__.py"])
+def test_comments_docstrings_and_layout_execute_nothing(book, module):
+    path = book.package / module
+    code = path.read_text()
+    path.write_text(f'"""What this is for."""\n\n# Why.\n\n\n{code}\n')
+    assert book.build() == []
+
+
+def test_a_docstring_alone_is_no_code():
+    one = "def f(x):\n    return x\n"
+    other = 'def f(x):  # why\n    """What."""\n    return (x)\n'
+    assert fingerprint(one) == fingerprint(other)
+    assert fingerprint(one) != fingerprint(one.replace("return x", "return -x"))
+    assert fingerprint('x = "a"') != fingerprint('x = "b"')
+    assert fingerprint("%time f()") != fingerprint("%time g()")
+
+
+def test_changed_claims_execute_nothing(book):
     path = book.root / "notebooks/paper/claims.toml"
-    path.write_text(CLAIMS)
+    for text in (CLAIMS, CLAIMS.replace("It is", "It was"), CLAIMS.replace("2.0", "2.5")):
+        path.write_text(text)
+        assert book.build() == []
+
+
+def test_another_environment_of_the_run_runs_everything(book, monkeypatch):
+    monkeypatch.setitem(keys.SETTINGS, "OMP_NUM_THREADS", "2")
     assert book.build() == [ONE, TWO]
-    path.write_text(CLAIMS.replace("2.0", "2.5"))
-    assert book.build() == [TWO]
-    path.write_text("# a comment\n" + CLAIMS)
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MATPLOTLIBRC", "LC_ALL", "PYTHONPATH", "HOME"])
+def test_settings_of_the_person_who_builds_run_nothing(book, monkeypatch, name):
+    monkeypatch.setenv(name, "7")
     assert book.build() == []
 
 
@@ -135,27 +193,12 @@ def test_another_device_runs_everything(book, monkeypatch):
     assert book.build() == [ONE, TWO]
 
 
-def test_changed_stored_results_of_the_paper_run_its_chapters(book):
-    folder = book.root / "results" / "paper"
-    folder.mkdir(parents=True)
-    (folder / "figure.csv").write_text("1")
-    (book.root / "results" / "other").mkdir()
-    assert book.build() == [ONE, TWO]
-    (book.root / "results" / "other" / "x.csv").write_text("1")
-    assert book.build() == []
-
-
-def test_kept_results_run_their_own_chapter_in_the_quick_profile_alone(book, monkeypatch):
-    monkeypatch.setattr(builder, "kept_results", lambda *a: {})
-    assert book.build(profile="paper") == ["paper/01-one (paper)", "paper/02-two (paper)"]
-    book.build()
+def test_kept_results_execute_nothing(book, monkeypatch):
+    monkeypatch.setattr(Book, "kept", lambda *a: {})
     path = book.root / "results" / "paper" / "02-two.json"
-    for text in ("1", "2"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        assert book.build() == [TWO]
-    # What a paper-size run measures does not depend on what the one before it did.
-    assert book.build(profile="paper") == []
+    path.parent.mkdir(parents=True)
+    path.write_text("1")
+    assert book.build() == []
 
 
 def test_kept_results_without_a_chapter_are_named(book):
@@ -172,9 +215,9 @@ def test_kept_results_without_a_chapter_are_named(book):
 
 def test_profiles_stand_side_by_side(book):
     assert book.build(profile="paper") == ["paper/01-one (paper)", "paper/02-two (paper)"]
-    assert '"seeds": 200' in book.scratch.page("01-one").read_text()
+    assert r'\"seeds\": 200' in book.scratch.page("01-one").read_text()
     assert book.build() == []
-    assert '"seeds": 5' in book.scratch.page("01-one").read_text()
+    assert r'\"seeds\": 5' in book.scratch.page("01-one").read_text()
     assert book.build(profile="paper") == []
 
 
@@ -191,7 +234,7 @@ def test_the_longest_chapter_starts_first(book, monkeypatch):
     )
     order = []
     monkeypatch.setattr(
-        builder.Workers,
+        Workers,
         "run",
         lambda self, jobs, done: (order.extend(j.chapter.name for j in jobs), ([], []))[1],
     )
@@ -206,29 +249,29 @@ SECOND = {("paper/02-two", "quick"): 9.0}
 
 
 def test_a_result_of_code_that_was_edited_meanwhile_is_not_kept(book, monkeypatch):
-    run = builder.Workers.run
-    edits = iter(["# while it ran, once\n"])
+    run = Workers.run
+    edits = iter(["once = 1\n"])
 
     def edit_and_run(self, jobs, done):
         for text in edits:
             (book.package / "one.py").write_text(text)
         return run(self, jobs, done)
 
-    monkeypatch.setattr(builder.Workers, "run", edit_and_run)
+    monkeypatch.setattr(Workers, "run", edit_and_run)
     book.scratch.chapter("01-one", "import fake.one\nprint(5)")
     assert book.build() == [ONE, ONE]
     assert book.build() == []
 
 
 def test_code_that_is_edited_all_the_time_stops_the_build(book, monkeypatch):
-    run = builder.Workers.run
+    run = Workers.run
 
     def edit_and_run(self, jobs, done):
         path = book.package / "one.py"
-        path.write_text(path.read_text() + "#\n")
+        path.write_text(path.read_text() + "again = 1\n")
         return run(self, jobs, done)
 
-    monkeypatch.setattr(builder.Workers, "run", edit_and_run)
+    monkeypatch.setattr(Workers, "run", edit_and_run)
     book.scratch.chapter("01-one", "import fake.one\nprint(5)")
     with pytest.raises(BookError, match=r"edited while it ran.*paper/01-one"):
         book.build()
@@ -236,15 +279,14 @@ def test_code_that_is_edited_all_the_time_stops_the_build(book, monkeypatch):
 
 def test_a_chapter_that_is_gone_leaves_the_book(book):
     table = book.root / "book/paper/tables/02-two/t.csv"
-    table.parent.mkdir(parents=True)
-    table.write_text("1")
+    assert table.read_text() == "1"
     hand_written = book.root / "book/paper/notes.md"
     hand_written.write_text("kept")
     (book.root / "notebooks/paper/02-two.md").unlink()
     book.scratch.contents()
     book.build()
     assert not book.scratch.page("02-two").exists()
-    assert not table.exists()
+    assert not table.parent.exists()
     assert book.scratch.page("01-one").exists()
     assert hand_written.exists()
 
@@ -302,4 +344,4 @@ def test_a_table_of_contents_in_parts(book):
 
 def test_a_book_without_chapters_says_so(empty):
     with pytest.raises(BookError, match="There is no chapter"):
-        builder.build(empty.root)
+        builder.build(Book(empty.root))

@@ -1,0 +1,101 @@
+"""The book: one object that knows where everything is and what there is."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ncbook.claims import kept, schema
+from ncbook.files import BookError
+from ncbook.pipeline import chapters as sources
+from ncbook.pipeline.chapters import QUICK, Chapter
+from ncbook.pipeline.keys import Keys
+from ncbook.pipeline.owned import Owned
+from ncbook.pipeline.progress import Progress
+from ncbook.store import Store
+
+
+class Book:
+    """A book in a folder.
+
+    Parameters
+    ----------
+    root : Path
+        Its folder, with ``_config.yml`` and ``notebooks/``.
+    say : Progress, optional
+        Told how what is done with it gets on.
+    """
+
+    def __init__(self, root: Path, say: Progress | None = None) -> None:
+        self.root = Path(root).resolve()
+        self.say = say or Progress()
+        self.made = self.root / "_build"  # what builds make and keep
+        self.pages = self.root / "book"
+        self.fonts = self.made / "cache" / "matplotlib"
+
+    @cached_property
+    def chapters(self) -> list[Chapter]:
+        """All chapters, in order."""
+        return sources.discover(self.root)
+
+    def find(self, named: str) -> Chapter:
+        """Return the chapter that `named` means: an id, a name, or a path to either."""
+        return sources.find(self.chapters, named)
+
+    @cached_property
+    def store(self) -> Store:
+        """The results of chapters, by their keys."""
+        return Store(self.made / "store")
+
+    @cached_property
+    def owned(self) -> Owned:
+        """What the build wrote."""
+        return Owned(self.root, self.say)
+
+    def keys(self) -> Keys:
+        """The keys of results, for the code as it is at this moment."""
+        return Keys(self.root)
+
+    def claims(self, chapter: Chapter | None = None) -> dict[str, schema.Claim]:
+        """Return the registered claims by their ids: all of the book, or one chapter's."""
+        if chapter is None:
+            return schema.registry(self.root) if self.registered() else {}
+        path = self.root / "notebooks" / chapter.paper / schema.FILE
+        if not path.is_file():
+            return {}
+        return {claim.id: claim for claim in schema.load(path) if claim.chapter == chapter.id}
+
+    def registered(self) -> bool:
+        """Whether any paper registers claims."""
+        return any((self.root / "notebooks").glob(f"*/{schema.FILE}"))
+
+    def kept(self, chosen: list[Chapter], profile: str) -> dict[str, Any]:
+        """Return the kept paper-size runs of some chapters, by chapter.
+
+        A build in another profile than the quick one has none: it measures the same itself.
+        """
+        found = {
+            chapter.id: kept.read(self.root, chapter.id, self.claims(chapter))
+            for chapter in (chosen if profile == QUICK else ())
+            if kept.path(self.root, chapter.id).is_file()
+        }
+        return {id: run for id, run in found.items() if run is not None}
+
+    def kept_files(self) -> list[Path]:
+        """Return the files of kept paper-size results that there are."""
+        every = (self.root / "results").glob("*/*.json")
+        return [path for path in every if sources.NAME.fullmatch(path.stem)]
+
+    def check_kept(self) -> None:
+        """Make sure that all kept results belong to a chapter.
+
+        Raises
+        ------
+        BookError
+            A file does not; the message names it.
+        """
+        known = {kept.path(self.root, chapter.id) for chapter in self.chapters}
+        if strange := sorted(set(self.kept_files()) - known):
+            raise BookError(
+                f"{strange[0]} holds kept results of a chapter that there is not. "
+                "Give it the name of its chapter, or remove it."
+            )

@@ -1,0 +1,152 @@
+"""One chapter with chosen parameters, outside the book: it writes its output and nothing else."""
+
+import os
+import shutil
+from pathlib import Path
+
+from ncbook.claims import record
+from ncbook.files import PART, BookError, UsageError, check_writable, write_atomic
+from ncbook.pipeline import pages, settling
+from ncbook.pipeline.book import Book
+from ncbook.pipeline.chapters import QUICK
+from ncbook.pipeline.execution import result_meta
+from ncbook.pipeline.workers import Job, Workers
+from ncbook.store import NOTEBOOK, DamagedError, checked, seal, unseal
+
+RUN = "run.json"  # beside the result: what was run, and the hash of each file
+OURS = ".ncbook-run"  # in the folder that a run works in
+
+
+def run(
+    book: Book, named: str, given: dict[str, str], profile: str = QUICK, output: Path | None = None
+) -> tuple[Path, list[str]]:
+    """Execute one chapter with chosen values.
+
+    Parameters
+    ----------
+    book : Book
+    named : str
+        The chapter: its id or its name.
+    given : dict
+        Parameters by name, their values as text.
+    profile : str
+        The profile that the other parameters take their values from.
+    output : Path, optional
+        The folder for the result; ``runs/<NN-name>-<key>`` without it.
+
+    Returns
+    -------
+    folder, claims
+        Where the result is, and the verdict on each of the chapter's claims in words.
+
+    Raises
+    ------
+    BookError
+        There is no such chapter, profile or parameter; the folder cannot be used; a cell raised:
+        then the folder has the notebook as far as it came.
+    """
+    chapter = book.find(named)
+    values = chapter.values(profile, {k: chapter.parsed(k, v) for k, v in given.items()})
+    kept = book.kept([chapter], profile)
+    keys = book.keys()
+    key = keys.of(chapter, values)
+    folder = _folder(book, output, f"{chapter.name}-{key[:8]}")
+    job = Job(chapter, values, folder.parent / f".{folder.name}-{os.getpid()}{PART}")
+    job.folder.mkdir()
+    (job.folder / OURS).touch()
+    workers = Workers(book.root, 1, book.say, job.folder / "fonts")
+    if "matplotlib" in keys.external(chapter):
+        workers.prepare_fonts()
+    seconds = 0.0
+
+    def done(job: Job, took: float) -> None:
+        nonlocal seconds
+        seconds = took
+
+    try:
+        failures, _ = workers.run([job], done)
+        shown = (job.result / NOTEBOOK).is_file()
+        if shown:
+            meta = result_meta(book.root, job, seconds) | {"key": key, "whole": not failures}
+            _bring(book, job, meta, folder)
+    finally:
+        shutil.rmtree(job.folder, ignore_errors=True)
+    if failures:
+        where = f"\nAs far as it came: {folder / f'{chapter.name}.ipynb'}" if shown else ""
+        raise BookError(failures[0].text + where)
+    rows = settling.judged(book, [chapter], {chapter.id: (folder, key)}, profile, kept)
+    return folder, [settling.in_words(row) for row in rows]
+
+
+def _bring(book: Book, job: Job, meta: dict, folder: Path) -> None:
+    """Put the result into its folder, which is empty or has an earlier run as it was."""
+    executed = job.result / NOTEBOOK
+    text = pages.composed(
+        job.chapter,
+        job.values,
+        executed,
+        lambda: record.shown(book.root, job.chapter.id, job.values["profile"], job.result),
+    )
+    executed.unlink()
+    write_atomic(job.result / f"{job.chapter.name}.ipynb", text)
+    seal(job.result, meta, RUN)
+    if folder.exists():
+        unseal(folder, RUN)
+    os.replace(job.result, folder)
+
+
+def _folder(book: Book, output: Path | None, name: str) -> Path:
+    """Return where the result goes: a folder that is empty, or an earlier run as it was."""
+    folder = (Path(output) if output else book.root / "runs" / name).resolve()
+    for own in ("book", "notebooks", "ncbook", "_build"):
+        if folder.is_relative_to(book.root / own):
+            raise UsageError(
+                f"{folder} lies in the book's own {own}/. Choose a folder outside it, or none: "
+                "then runs/ is used."
+            )
+    check_writable(folder.parent)
+    if output is None:
+        _tidy(folder.parent)
+        number, taken = 1, folder
+        while _is_somebodys(folder):
+            number += 1
+            folder = taken.with_name(f"{taken.name}-{number}")
+        if folder != taken:
+            book.say.say(f"{taken} is not as its run left it, and stays. The result: {folder}")
+    elif _is_somebodys(folder):
+        raise UsageError(
+            f"{folder} is not empty and no earlier run as it was left. Choose another --output."
+        )
+    return folder
+
+
+def _is_somebodys(folder: Path) -> bool:
+    if not folder.is_dir() or folder.is_symlink():
+        return os.path.lexists(folder)
+    if not any(folder.iterdir()):
+        return False
+    try:
+        checked(folder, RUN)
+    except DamagedError:
+        return True
+    return False
+
+
+def _tidy(runs: Path) -> None:
+    """Let git pass the folder over, and remove what killed runs left in it."""
+    if not (runs / ".gitignore").exists():
+        write_atomic(runs / ".gitignore", "# results of runs by hand\n*\n")
+    for mark in runs.glob(f".*{PART}/{OURS}"):
+        # The folder's name ends with the number of its process.
+        if not _alive(int(mark.parent.name.removesuffix(PART).rpartition("-")[2])):
+            shutil.rmtree(mark.parent)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True

@@ -1,0 +1,80 @@
+"""The key of a chapter's result: the hash of all that the result depends on, and of nothing else.
+
+That is what the chapter's cells do, what the code does that they import, the values of the
+parameters, the environment of the run, the versions of the packages and the kind of machine. Prose
+is none of it, be it in the chapter, in a docstring or in a claim: a page is put together from the
+chapter as it is now and the outputs under its key.
+"""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import ncbook
+from ncbook.codegraph import Graph, fingerprint
+from ncbook.files import digest
+from ncbook.pipeline import machine
+from ncbook.pipeline.chapters import Chapter
+from ncbook.pipeline.workers import SETTINGS
+
+PACKAGE = Path(ncbook.__file__).resolve().parent
+# A module whose change can change a result although no chapter imports it.
+EXECUTION = "ncbook.pipeline.execute"
+
+
+class Keys:
+    """The keys of results, for the code as it is now."""
+
+    def __init__(self, root: Path) -> None:
+        self.graph = Graph(PACKAGE)
+        self._digests: dict[Path, str] = {}
+        lock_file = root / "requirements.txt"
+        self._common = {
+            "format": 2,
+            "requirements": digest(lock_file) if lock_file.is_file() else "",
+            "versions": machine.versions(root),
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "device": machine.device(),
+            "settings": SETTINGS,
+        }
+
+    def of(self, chapter: Chapter, values: dict[str, Any]) -> str:
+        """Return the key of a chapter's result with these values of its parameters."""
+        return digest(json.dumps(self.parts(chapter, values), sort_keys=True))
+
+    def parts(self, chapter: Chapter, values: dict[str, Any]) -> dict[str, Any]:
+        """Return what the key is the hash of, by name: to see why two keys differ."""
+        return {
+            **self._common,
+            "chapter": chapter.id,
+            "cells": [[fingerprint(cell.source), *cell.tags] for cell in chapter.cells],
+            "values": values,
+            "code": self.code(chapter),
+        }
+
+    def code(self, chapter: Chapter) -> dict[str, str]:
+        """Return the fingerprint of each file behind a chapter: ``ncbook/<path>`` -> hash."""
+        used, _ = self.graph.used_by(chapter.code)
+        modules = {*self.graph.closure(used), EXECUTION} & self.graph.modules.keys()
+        code = {self.graph.modules[name] for name in modules}
+        # Data and settings that lie beside the code.
+        folders = {path.parent for path in code if path.parent != self.graph.folder}
+        code |= {
+            path
+            for folder in folders
+            for path in folder.iterdir()
+            if path.is_file() and path.suffix != ".py" and not path.name.startswith(".")
+        }
+        for path in code:
+            if path not in self._digests:
+                is_code = path.suffix == ".py"
+                self._digests[path] = fingerprint(path.read_text()) if is_code else digest(path)
+        start = self.graph.folder.parent
+        return {path.relative_to(start).as_posix(): self._digests[path] for path in sorted(code)}
+
+    def external(self, chapter: Chapter) -> set[str]:
+        """Return the top-level names of all that the chapter can import from elsewhere."""
+        used, found = self.graph.used_by(chapter.code)
+        return set(found).union(*(self.graph.externals(m) for m in self.graph.closure(used)))
