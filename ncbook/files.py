@@ -31,12 +31,12 @@ def root() -> Path:
     Raises
     ------
     FileNotFoundError
-        No such folder was found.
+        ``NCBOOK_ROOT`` is no such folder, or none was found.
     """
     named = os.environ.get("NCBOOK_ROOT")
-    if named:
+    if named is not None:
         folder = Path(named).resolve()
-        if _is_root(folder):
+        if named and _is_root(folder):
             return folder
         raise FileNotFoundError(
             f"NCBOOK_ROOT is {named!r}, which holds no _config.yml and notebooks/. "
@@ -60,9 +60,18 @@ def output_dir() -> Path:
     """Return the folder for what a running chapter makes (tables, measurements).
 
     ``NCBOOK_OUT`` where the pipeline set it; ``_build/interactive`` in a plain Jupyter session.
+
+    Raises
+    ------
+    UsageError
+        ``NCBOOK_OUT`` is set, and empty.
     """
     named = os.environ.get("NCBOOK_OUT")
-    return Path(named) if named else root() / "_build" / "interactive"
+    if named is None:
+        return root() / "_build" / "interactive"
+    if not named:
+        raise UsageError("NCBOOK_OUT is empty: set it to a folder, or unset it.")
+    return Path(named)
 
 
 def remedy(error: OSError) -> str:

@@ -1,5 +1,6 @@
 """Device, dtype, random numbers and provenance of a run."""
 
+import operator
 import os
 import platform
 from collections.abc import Sequence
@@ -67,8 +68,59 @@ class Runtime:
 
 
 def generator(seed: int) -> torch.Generator:
-    """Return a CPU generator seeded with ``seed``."""
-    return torch.Generator(device="cpu").manual_seed(int(seed))
+    """Return a CPU generator seeded with ``seed``, an integer (else ``ValueError``)."""
+    return torch.Generator(device="cpu").manual_seed(whole("seed", seed))
+
+
+def whole(name: str, value, least: int | None = None) -> int:
+    """Return a count, a size or a seed as an int, from whichever library the integer is.
+
+    Raises
+    ------
+    ValueError
+        It is no integer (True is none, nor is 3.0), or less than ``least``.
+    """
+    try:
+        # A tensor of one boolean calls itself an index.
+        number = None if _is_bool(value) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        bound = "" if least is None else f" of at least {least}"
+        raise ValueError(f"{name} is {value!r}: expected an integer{bound}.")
+    return number
+
+
+def _is_bool(value) -> bool:
+    return isinstance(value, bool) or getattr(value, "dtype", None) is torch.bool
+
+
+def tensors(**given) -> None:
+    """Check that the named arguments are tensors (else ``ValueError``)."""
+    for name, value in given.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(
+                f"{name} is a {type(value).__name__}: expected a torch tensor; convert it with "
+                "torch.as_tensor."
+            )
+
+
+def label_tensor(y, device: torch.device) -> torch.Tensor:
+    """Return labels as a tensor on a device, int64 where they are integers of any kind.
+
+    Raises
+    ------
+    ValueError
+        They are no numbers, or no sequence.
+    """
+    try:
+        given = torch.as_tensor(y, device=device)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"y is a {type(y).__name__} that makes no tensor: expected whole numbers, one a "
+            "sample; number the classes with numpy.unique(y, return_inverse=True)[1]."
+        ) from error
+    return given if given.is_floating_point() or given.is_complex() else given.long()
 
 
 def available_devices() -> tuple[str, ...]:
@@ -101,17 +153,21 @@ def start(device: str | None = None, threads: int = 1) -> Runtime:
     Raises
     ------
     ValueError
-        The device is unknown, or is not there on this machine; or ``threads`` is not positive.
+        The device is unknown (an empty name is), or is not there on this machine; or ``threads``
+        is not a positive integer.
     """
-    if threads < 1:
-        raise ValueError(f"threads is {threads}; give a positive number of CPU threads.")
-    asked = device or os.environ.get("NCBOOK_DEVICE") or available_devices()[0]
-    origin = "" if device else " (from NCBOOK_DEVICE)" if os.environ.get("NCBOOK_DEVICE") else ""
+    threads = whole("threads", threads, 1)
+    asked, origin = device, ""
+    if device is None and "NCBOOK_DEVICE" in os.environ:
+        asked, origin = os.environ["NCBOOK_DEVICE"], " (from NCBOOK_DEVICE)"
+    if asked is None:
+        asked = available_devices()[0]
     kind, colon, index = asked.partition(":")
     if kind not in DEVICES or (colon and not index.isdigit()):
         raise ValueError(
             f"Unknown device {asked!r}{origin}; known are {', '.join(DEVICES)}, "
-            "with an index behind a colon where there are several, as in cuda:1."
+            "with an index behind a colon where there are several, as in cuda:1. Choose one of "
+            "these, or unset NCBOOK_DEVICE to let the package choose."
         )
     there = available_devices()
     if kind not in there:

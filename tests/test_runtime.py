@@ -1,7 +1,12 @@
 """The runtime: which device, which numbers, which record of both."""
 
+import importlib
+import inspect
 import os
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -45,10 +50,13 @@ def test_the_environment_decides_and_the_argument_decides_over_it(monkeypatch):
     assert runtime.start().device == torch.device("cpu")
     assert runtime.start("cuda:1").device == torch.device("cuda:1")
     monkeypatch.setenv("NCBOOK_DEVICE", "")
-    assert runtime.start().device.type == "cuda", "an empty variable must count as none"
+    with pytest.raises(ValueError, match="Unknown device '' \\(from NCBOOK_DEVICE\\)"):
+        runtime.start()  # a setting that is set wrong is none that is not set
 
 
-@pytest.mark.parametrize("name", ["tpu", "CPU", "cuda:x", "cuda:", "cpu:", "cuda:-1", ":0", " "])
+@pytest.mark.parametrize(
+    "name", ["tpu", "CPU", "cuda:x", "cuda:", "cpu:", "cuda:-1", ":0", " ", ""]
+)
 def test_an_unknown_device_is_refused_and_the_known_are_named(monkeypatch, name):
     _offer(monkeypatch, cuda=1, mps=True)
     with pytest.raises(ValueError, match="known are cuda, mps, cpu") as error:
@@ -82,9 +90,9 @@ def test_float64_where_the_device_has_it(monkeypatch):
     assert runtime.start("mps").dtype == torch.float32
 
 
-@pytest.mark.parametrize("threads", [0, -2])
+@pytest.mark.parametrize("threads", [0, -2, 1.0])
 def test_a_number_of_threads_that_is_not_positive_is_refused(threads):
-    with pytest.raises(ValueError, match=f"threads is {threads}; give a positive number"):
+    with pytest.raises(ValueError, match=f"threads is {threads}: expected an integer of at least"):
         runtime.start("cpu", threads=threads)
 
 
@@ -182,3 +190,75 @@ def test_the_provenance_names_machine_and_versions():
     assert (record["device"], record["dtype"], record["threads"]) == ("cpu", "float64", "1")
     assert record["torch"] == torch.__version__
     assert str(run) == "cpu, float64"
+
+
+# --- Arguments ----------------------------------------------------------------------------------
+
+INTEGERS = [4, np.int64(4), np.uint8(4), np.array(4), torch.tensor(4), torch.tensor(4).int()]
+OTHERS = [True, np.True_, torch.tensor(True), 4.0, np.float64(4), torch.tensor(4.0), "4", None]
+
+
+@pytest.mark.parametrize("value", INTEGERS, ids=repr)
+def test_the_integers_of_every_library_are_integers(value):
+    assert runtime.whole("K", value, 4) == 4 and type(runtime.whole("K", value)) is int
+    with pytest.raises(ValueError, match=r"^K is .*: expected an integer of at least 5"):
+        runtime.whole("K", value, 5)
+
+
+@pytest.mark.parametrize("value", [*OTHERS, torch.tensor([1, 2])], ids=repr)
+def test_other_values_are_no_integers(value):
+    with pytest.raises(ValueError, match=r"^K is .*: expected an integer"):
+        runtime.whole("K", value)
+
+
+@pytest.mark.parametrize("seed", [1.5, True, "1"])
+def test_a_seed_is_not_rounded(seed):
+    with pytest.raises(ValueError, match=r"^seed is .*: expected an integer"):
+        runtime.generator(seed)
+
+
+@pytest.mark.parametrize("kind", [*("u" + f"int{b}" for b in (8, 16, 32, 64)), "int8", "int64"])
+def test_labels_of_every_integer_kind_are_labels(kind):
+    for y in (np.array([0, 2, 1], kind), torch.from_numpy(np.array([0, 2, 1], kind))):
+        found = runtime.label_tensor(y, "cpu")
+        assert found.dtype == torch.int64 and found.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "y", [["b", "a", "b"], np.array(["b", "a", "b"]), pd.Categorical(["b", "a", "b"]),
+          pd.Series(["b", "a", "b"], index=[7, 8, 9])], ids=lambda y: type(y).__name__
+)  # fmt: skip
+def test_labels_that_are_no_numbers_are_told_a_remedy_that_works(y):
+    with pytest.raises(ValueError, match=r"numpy.unique\(y, return_inverse=True\)\[1\]"):
+        runtime.label_tensor(y, "cpu")
+    numbered = np.unique(y, return_inverse=True)[1]
+    assert runtime.label_tensor(numbered, "cpu").tolist() == [1, 0, 1]
+
+
+def _takers():
+    """Every function of data and theory that a reader gives data to."""
+    for room in ("data", "theory"):
+        folder = Path(runtime.__file__).parent / room
+        for file in sorted(folder.glob("*.py")):
+            module = importlib.import_module(f"ncbook.{room}.{file.stem}")
+            for name, function in vars(module).items():
+                own = getattr(function, "__module__", None) == module.__name__
+                public = inspect.isfunction(function) and own and name[0] != "_"
+                if public and "X" in inspect.signature(function).parameters:
+                    yield pytest.param(function, id=f"{room}.{file.stem}.{name}")
+
+
+@pytest.mark.parametrize("function", list(_takers()))
+def test_data_that_are_no_tensor_are_refused_with_a_sentence(function):
+    others = dict.fromkeys(
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty
+    )
+    for X in (np.ones((4, 2)), [[1.0, 0.0]] * 4):
+        with pytest.raises(ValueError, match=f"^X is a {type(X).__name__}: expected a torch"):
+            function(**others | {"X": X})
+
+
+def test_there_are_such_functions():
+    assert len(list(_takers())) > 25

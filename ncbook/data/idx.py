@@ -16,6 +16,7 @@ from ncbook.files import BookError
 
 GZIP, UNSIGNED_BYTES = b"\x1f\x8b", b"\x00\x00\x08"
 MOST = 2**28  # bytes; a file that expands to more is none of this book
+DIMENSIONS = 32  # every numpy can make as many
 
 
 class DataError(BookError):
@@ -66,7 +67,8 @@ def decode(content: bytes, name: str) -> np.ndarray:
     Raises
     ------
     DataError
-        It is no IDX file of unsigned bytes, or has fewer or more bytes than it states.
+        It is no IDX file of unsigned bytes, states more than ``DIMENSIONS`` dimensions or more
+        than ``MOST`` bytes, or has fewer or more bytes than it states.
     """
     dimensions = content[3] if len(content) > 3 else 0
     start = 4 + 4 * dimensions
@@ -82,6 +84,13 @@ def decode(content: bytes, name: str) -> np.ndarray:
         raise DataError(
             f"{name} {what}: its header states the shape {shape}, which is {expected} bytes, and "
             f"{found} follow."
+        )
+    # A size of 0 hides the others from the number of bytes, and not from numpy.
+    if dimensions > DIMENSIONS or math.prod(size or 1 for size in shape) > MOST:
+        raise DataError(
+            f"{name} is no file of this book: its header states {dimensions} dimensions of the "
+            f"sizes {shape[:4]}{' and so on' if dimensions > 4 else ''}, and at most {DIMENSIONS} "
+            f"dimensions and {MOST} bytes were expected."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ncbook.data import mnist_files
-from ncbook.runtime import Runtime, generator
+from ncbook.runtime import Runtime, generator, whole
 
 SOURCES = {
     "digits": {
@@ -104,6 +104,7 @@ def digits(run: Runtime, per_class: int = 100, seed: int = 0) -> Images:
     ValueError
         ``per_class`` is not positive, or leaves some class without a test image.
     """
+    per_class = whole("per_class", per_class)
     from sklearn.datasets import load_digits  # slow to import: only where it is used
 
     bunch = load_digits()
@@ -156,7 +157,7 @@ def mnist(run: Runtime, digits: Sequence[int] | None = None, source: str = "samp
     DataError
         The files are not at hand, or are not what they should be.
     """
-    digits = tuple(range(10)) if digits is None else tuple(digits)
+    digits = tuple(whole("a digit", d) for d in (range(10) if digits is None else digits))
     if not digits or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
         raise ValueError(f"digits = {digits}: expected different digits from 0 to 9.")
     sources = {"sample": mnist_files.sample, "full": mnist_files.full}
@@ -203,10 +204,11 @@ def mnist_modulo(
     DataError
         The files are not at hand, or are not what they should be.
     """
+    q, per_class = whole("q", q), whole("per_class", per_class)
     if q not in range(2, 11):
         raise ValueError(f"q is {q}; give a whole number from 2 to 10, so that a class has digits.")
-    whole = mnist(run, source=source)
-    labels, test_labels = whole.train_labels % q, whole.test_labels % q
+    every = mnist(run, source=source)
+    labels, test_labels = every.train_labels % q, every.test_labels % q
     smallest = int(labels.bincount().min())
     if not 0 < per_class <= smallest:
         raise ValueError(
@@ -217,7 +219,7 @@ def mnist_modulo(
     train = _balanced(labels, per_class, draw)
     test = _balanced(test_labels, int(test_labels.bincount().min()), draw)
     return Images(
-        whole.train[train], labels[train], whole.test[test], test_labels[test], whole.shape
+        every.train[train], labels[train], every.test[test], test_labels[test], every.shape
     )
 
 

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from ncbook.data.synthetic import Labelled, simplex_directions
-from ncbook.runtime import Runtime, generator
+from ncbook.runtime import Runtime, generator, whole
 
 # Added to a seed for its test sample, below 2**32, of which the generator takes the remainder.
 _TEST = 2**30
@@ -50,6 +50,7 @@ def largest_tau(K: int, M: float = 1.0) -> float:
     ValueError
         K < 2, or M is not positive.
     """
+    K = whole("K", K)
     if K < 2 or not 0 < M < math.inf:
         raise ValueError(f"K = {K}, M = {M}: expected at least 2 classes and a positive bound M.")
     return M * K / (3 * K - 4)
@@ -72,6 +73,7 @@ def separating_frame(K: int, d: int) -> tuple[Tensor, Tensor]:
     ValueError
         K < 2, or d is too small: less than 1 for two classes, less than K for more.
     """
+    K, d = whole("K", K), whole("d", d)
     scale = math.sqrt(largest_tau(K))
     least = 1 if K == 2 else K
     if d < least:
@@ -144,6 +146,7 @@ def linearly_separable(
     -----
     Source: Wu and Mondelli (2025), Definition 5.2, for what separable means; this law is ours.
     """
+    K, d = whole("K", K), whole("d", d)
     U, P = separating_frame(K, d)
     most = largest_tau(K, M)
     if not 0 < tau < most:
@@ -209,6 +212,7 @@ def overlapping(
     ValueError
         A number is out of its range.
     """
+    K, d = whole("K", K), whole("d", d)
     centres = simplex_directions(K, d)
     if not 0 < distance < math.inf:
         raise ValueError(f"distance = {distance}: expected a positive number.")
@@ -239,6 +243,7 @@ def bayes_error(K: int, distance: float) -> float:
     ValueError
         K < 2, or the distance is negative.
     """
+    K = whole("K", K)
     if K < 2 or not distance >= 0:
         raise ValueError(f"K = {K}, distance = {distance}: expected K >= 2 and distance >= 0.")
     nodes, weights = (torch.from_numpy(x) for x in np.polynomial.hermite_e.hermegauss(100))
@@ -248,6 +253,8 @@ def bayes_error(K: int, distance: float) -> float:
 
 def _samples(run, seeds, K, per_class, test_per_class, draw) -> tuple[Labelled, Labelled]:
     """Draw both samples of each seed from generators of their own."""
+    per_class = whole("per_class", per_class)
+    test_per_class = whole("test_per_class", test_per_class)
     if per_class < 1 or test_per_class < 1 or not len(seeds):
         raise ValueError(
             f"per_class = {per_class}, test_per_class = {test_per_class} and {len(seeds)} seeds: "

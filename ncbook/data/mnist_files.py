@@ -61,7 +61,8 @@ def read(place: Path, hashes: dict[str, str]) -> dict[str, np.ndarray]:
     Raises
     ------
     DataError
-        A file is missing, truncated, corrupted, of another format or of another content.
+        A file is missing, unreadable, truncated, corrupted, of another format or of another
+        content.
     """
     arrays = {}
     for name, sha256 in hashes.items():
@@ -75,6 +76,8 @@ def read(place: Path, hashes: dict[str, str]) -> dict[str, np.ndarray]:
             content = _content(path, str(path), sha256)
         except DataError as error:
             raise DataError(f"{error} Put the right one there; {GOES_ON}.") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
         arrays[name] = idx.decode(content, name)
     return arrays
 
@@ -95,23 +98,23 @@ def _pooch():
 def folder() -> Path | None:
     """Return the folder that holds any of the official files, or None where there is none.
 
-    The one that ``NCBOOK_DATA`` names goes before the cache.
+    The one that ``NCBOOK_DATA`` names, where it is set; else the cache.
 
     Raises
     ------
     DataError
-        ``NCBOOK_DATA`` names no folder.
+        ``NCBOOK_DATA`` names no folder, or one that has none of them.
     """
     named = os.environ.get("NCBOOK_DATA")
-    if named and not Path(named).is_dir():
-        raise DataError(
-            f"NCBOOK_DATA is {named!r}, which is no folder. Set it to one that has MNIST's files "
-            f"({', '.join(OFFICIAL)}; with .gz or without), or unset it."
-        )
-    places = [Path(named)] if named else []
-    return next(
-        (place for place in (*places, cache()) if any(_here(place, name) for name in OFFICIAL)),
-        None,
+    place = cache() if named is None else Path(named)
+    if named != "" and any(_here(place, name) for name in OFFICIAL):
+        return place
+    if named is None:
+        return None
+    found = "has none of MNIST's files" if named and os.path.isdir(place) else "is no folder"
+    raise DataError(
+        f"NCBOOK_DATA is {named!r}, which {found}. Set it to a folder that has "
+        f"{', '.join(OFFICIAL)} (with .gz or without, under just these names), or unset it."
     )
 
 
@@ -134,7 +137,7 @@ def full() -> dict[str, np.ndarray]:
     Raises
     ------
     DataError
-        It is at hand in neither, or a file is not the official one.
+        It is not at hand, or a file is not the official one.
     """
     place = folder()
     if place is None:
@@ -171,17 +174,21 @@ def fetch(
     ------
     DataError
         No mirror gave a file that is the official one. What came of a file is kept, unless it was
-        another file.
-    OSError
-        The folder cannot be written.
+        another file. Or the folder cannot be written.
     """
     place = Path(into or cache())
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
-        # Two downloads of one file would write into each other's part.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in OFFICIAL:
-            _fetch(name, place, mirrors or MIRRORS, report or (lambda name, done, total: None))
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with (place / ".lock").open("w") as lock:
+            # Two downloads of one file would write into each other's part.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in OFFICIAL:
+                _fetch(name, place, mirrors or MIRRORS, report or (lambda name, done, total: None))
+    except OSError as error:
+        raise DataError(
+            f"MNIST's files cannot be written to {place} ({error.strerror or error}). Set "
+            "XDG_CACHE_HOME to a folder where they can, or NCBOOK_DATA to one that has them."
+        ) from error
     return place
 
 
@@ -274,7 +281,8 @@ def _in_words(error: Exception) -> str:
 
 def _here(place: Path, name: str) -> Path | None:
     """Return a file of that name, plain or packed, where there is one."""
-    return next((p for p in (place / name, place / f"{name}.gz") if p.is_file()), None)
+    # os.path's test, unlike pathlib's, also answers where one may not look.
+    return next((p for p in (place / name, place / f"{name}.gz") if os.path.isfile(p)), None)
 
 
 def _content(path: Path, name: str, sha256: str) -> bytes:

@@ -3,12 +3,14 @@
 Min, Zhu and Vidal (NeurIPS 2025), Assumption 1; :mod:`ncbook.data.synthetic` says what it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ncbook.runtime import label_tensor, tensors, whole
 
 CHUNK = 2**24  # inner products that are held at once
 
@@ -47,7 +49,7 @@ class Separability:
 
 
 @torch.no_grad()
-def separability(X: Tensor, y: Tensor) -> Separability:
+def separability(X: Tensor, y: Sequence[int] | Tensor) -> Separability:
     """Measure the separation margins of labelled points, and how many pairs have the right sign.
 
     Min, Zhu and Vidal, Assumption 1. The products are made in pieces; a whole ``(n, n)`` matrix is
@@ -57,7 +59,7 @@ def separability(X: Tensor, y: Tensor) -> Separability:
     ----------
     X : Tensor
         Shape ``(..., n, D)``, floating point.
-    y : Tensor
+    y : sequence of int or Tensor
         Shape ``(n,)``, whole numbers. Classes without a point do not matter.
 
     Returns
@@ -68,8 +70,10 @@ def separability(X: Tensor, y: Tensor) -> Separability:
     Raises
     ------
     ValueError
-        The shapes do not fit, there are fewer than two classes, or a point is zero or not finite.
+        X is no tensor, the shapes do not fit, there are fewer than two classes, or a point is
+        zero or not finite.
     """
+    tensors(X=X)
     classes = _classes(X, y)
     U, norms = _directions(X)
     batch = X.shape[:-2]
@@ -99,7 +103,7 @@ def separability(X: Tensor, y: Tensor) -> Separability:
 
 
 @torch.no_grad()
-def largest_constant(X: Tensor, y: Tensor) -> Tensor:
+def largest_constant(X: Tensor, y: Sequence[int] | Tensor) -> Tensor:
     """Return the constant coordinate below which augmented data stay orthogonally separable.
 
     Min, Zhu and Vidal, Appendix A: with biases, the data with a constant coordinate c must be
@@ -122,6 +126,7 @@ def largest_constant(X: Tensor, y: Tensor) -> Tensor:
     ValueError
         As for :func:`separability`, except that points may be zero.
     """
+    tensors(X=X)
     greatest = X.new_full(X.shape[:-2], -torch.inf)
     for k, l, _, products in _products(X, _classes(X, y)):
         if k != l:
@@ -130,7 +135,7 @@ def largest_constant(X: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def smallest_constant(X: Tensor, y: Tensor) -> Tensor:
+def smallest_constant(X: Tensor, y: Sequence[int] | Tensor) -> Tensor:
     """Return the constant coordinate above which products within the classes are positive.
 
     The other end of the window that :func:`largest_constant` closes: data are orthogonally
@@ -151,6 +156,7 @@ def smallest_constant(X: Tensor, y: Tensor) -> Tensor:
     ValueError
         As for :func:`largest_constant`.
     """
+    tensors(X=X)
     least = X.new_zeros(X.shape[:-2])
     for k, l, _, products in _products(X, _classes(X, y)):
         if k == l:
@@ -159,14 +165,14 @@ def smallest_constant(X: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def cosine_counts(X: Tensor, y: Tensor, bins: int) -> Tensor:
+def cosine_counts(X: Tensor, y: Sequence[int] | Tensor, bins: int) -> Tensor:
     """Count the pairs of points by the bin of their cosine, for every two classes.
 
     Parameters
     ----------
     X : Tensor
         Shape ``(n, D)``.
-    y : Tensor
+    y : sequence of int or Tensor
         Shape ``(n,)``, whole numbers.
     bins : int
         Bins of equal width from -1 to 1; an even number, so that 0 is an edge. A cosine on an
@@ -183,6 +189,8 @@ def cosine_counts(X: Tensor, y: Tensor, bins: int) -> Tensor:
     ValueError
         As for :func:`separability`; or ``bins`` is odd or not positive, or X has more dimensions.
     """
+    tensors(X=X)
+    bins = whole("bins", bins)
     if bins < 2 or bins % 2 or X.dim() != 2:
         raise ValueError(
             f"bins = {bins} and X of shape {tuple(X.shape)}: expected an even number of bins, so "
@@ -202,7 +210,7 @@ def cosine_counts(X: Tensor, y: Tensor, bins: int) -> Tensor:
 
 
 @torch.no_grad()
-def separable_part(X: Tensor, y: Tensor) -> tuple[Tensor, int]:
+def separable_part(X: Tensor, y: Sequence[int] | Tensor) -> tuple[Tensor, int]:
     """Return a part of the data that is orthogonally separable, and the most that any has.
 
     A point of the greatest class (of those that still have wrong pairs) goes, the one with the
@@ -214,7 +222,7 @@ def separable_part(X: Tensor, y: Tensor) -> tuple[Tensor, int]:
     ----------
     X : Tensor
         Shape ``(n, D)``; a matrix of ``n`` by ``n`` is made.
-    y : Tensor
+    y : sequence of int or Tensor
         Shape ``(n,)``, whole numbers.
 
     Returns
@@ -229,13 +237,15 @@ def separable_part(X: Tensor, y: Tensor) -> tuple[Tensor, int]:
     ValueError
         As for :func:`separability`; or X has more dimensions.
     """
+    tensors(X=X)
     if X.dim() != 2:
         raise ValueError(f"X has shape {tuple(X.shape)}: expected one data set, (n, D).")
     _classes(X, y)
+    y = label_tensor(y, X.device)
     products = _directions(X)[0] @ X.T
     same = y[:, None] == y
     wrong = (torch.where(same, products, -products) <= 0).fill_diagonal_(False).cpu().numpy()
-    labels = y.cpu().numpy()
+    of_class = y.cpu().numpy()
     kept, degree = np.ones(len(y), dtype=bool), wrong.sum(1)
     free = degree > 0
     pairs = 0
@@ -247,9 +257,9 @@ def separable_part(X: Tensor, y: Tensor) -> tuple[Tensor, int]:
             pairs += 1
     while (kept & (degree > 0)).any():
         at_fault = kept & (degree > 0)
-        sizes = {k: (kept & (labels == k)).sum() for k in np.unique(labels[at_fault])}
+        sizes = {k: (kept & (of_class == k)).sum() for k in np.unique(of_class[at_fault])}
         greatest = max(sizes, key=sizes.get)
-        worst = np.where(at_fault & (labels == greatest), degree, 0).argmax()
+        worst = np.where(at_fault & (of_class == greatest), degree, 0).argmax()
         kept[worst] = False
         degree = degree - wrong[worst]
     return torch.from_numpy(kept).to(X.device), len(y) - pairs
@@ -266,8 +276,9 @@ def _directions(X: Tensor) -> tuple[Tensor, Tensor]:
     return X / norms, norms
 
 
-def _classes(X: Tensor, y: Tensor) -> list[Tensor]:
+def _classes(X: Tensor, y: Sequence[int] | Tensor) -> list[Tensor]:
     """Return the indices of each class that has points."""
+    y = label_tensor(y, X.device)
     if X.dim() < 2 or y.dim() != 1 or X.shape[-2] != len(y):
         raise ValueError(
             f"X has the shape {tuple(X.shape)} and y {tuple(y.shape)}: expected (..., n, D) and "

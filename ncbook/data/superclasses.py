@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ncbook.data.synthetic import Labelled
-from ncbook.runtime import Runtime, generator
+from ncbook.runtime import Runtime, generator, whole
 
 
 def superclass_features(
@@ -68,6 +68,9 @@ def superclass_features(
     Source: made for this book, after what Wu and Mondelli (2025) say of the data of
     Figure 1 (b).
     """
+    K, d, rank = whole("K", K), whole("d", d), whole("rank", rank)
+    subclasses = whole("subclasses", subclasses)
+    per_subclass = whole("per_subclass", per_subclass)
     if min(d, subclasses, per_subclass, len(seeds)) < 1 or K < 2 or not 1 <= rank <= d:
         raise ValueError(
             f"K = {K}, d = {d}, subclasses = {subclasses}, per_subclass = {per_subclass}, rank = "

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncbook.runtime import Runtime, generator
+from ncbook.runtime import Runtime, generator, tensors, whole
 
 INSIDE = 0.9  # points that are not to be support vectors stay this far inside
 ROUNDING = 1e-12  # margins are asked for in decimals and met in binary
@@ -87,6 +87,7 @@ def simplex_directions(K: int, D: int) -> Tensor:
     ValueError
         K < 2, or D < K - 1.
     """
+    K, D = whole("K", K), whole("D", D)
     if K < 2 or D < K - 1:
         raise ValueError(
             f"K = {K} classes in D = {D} dimensions: expected K >= 2 and D >= K - 1, because K "
@@ -151,6 +152,8 @@ def orthogonally_separable(
     ValueError
         A number is out of its range, or there are no such data; the message says why.
     """
+    K, D, per_class = whole("K", K), whole("D", D), whole("per_class", per_class)
+    support = None if support is None else whole("support", support)
     axes = simplex_directions(K, D)
     low, high = norms
     if per_class < 1 or not len(seeds):
@@ -201,6 +204,7 @@ def augment(X: Tensor, constant: float | Tensor) -> Tensor:
     ValueError
         The constant is not finite.
     """
+    tensors(X=X)
     constant = torch.as_tensor(constant, dtype=X.dtype, device=X.device)
     if not constant.isfinite().all():
         raise ValueError(f"constant = {constant}: expected finite numbers.")

@@ -16,6 +16,7 @@ from ncbook.dynamics.trajectory import (
     Recorder,
     Trajectory,
 )
+from ncbook.runtime import whole
 
 
 def descent(
@@ -59,6 +60,7 @@ def descent(
     ValueError
         The step is not positive, or the recorded iterations are not increasing in 0..steps.
     """
+    steps = whole("steps", steps)
     if not 0 < step < np.inf or steps < 1:
         raise ValueError(f"step = {step}, steps = {steps}: expected both to be positive.")
     record = [0, steps] if record is None else list(record)

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
 from ncbook.models.mean_field import MeanField
-from ncbook.runtime import generator
+from ncbook.runtime import generator, whole
 
 TRAINED = ("both", "particles")
 
@@ -146,7 +146,7 @@ def two_stage(
     ValueError
         As of :func:`langevin`; the step is checked between the stages, too.
     """
-    first, second = steps
+    first, second = (whole("a stage of steps", stage) for stage in steps)
     if first < 1 or second < 1:
         raise ValueError(f"steps is {tuple(steps)}; both stages need at least one iteration.")
     record = [0, first, first + second] if record is None else record
@@ -217,6 +217,7 @@ def _length(z: Tensor, weight: Tensor) -> Tensor:
 
 def _follow(model, start, step, steps, both_from, temperature, seeds, observe, record, keep):
     """Iterate; W moves from iteration ``both_from`` on."""
+    steps = whole("steps", steps)
     record = [0, steps] if record is None else list(record)
     temperature = torch.as_tensor(temperature, dtype=start.dtype, device=start.device)
     noisy = _check(model, start, step, steps, temperature, seeds, record)

@@ -26,7 +26,7 @@ from torch.nn.functional import one_hot
 from ncbook.dynamics.training import example_orders, mini_batches
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Trajectory
 from ncbook.models.mean_field import ACTIVATIONS, SLOPES, MeanField
-from ncbook.runtime import generator
+from ncbook.runtime import generator, whole
 
 TRAINED = ("particles", "both")
 # Added to a seed, so that the noise is not drawn from the numbers that made its start.
@@ -79,6 +79,7 @@ def paper_rates(epochs: int, steps: int, first: float = 1e-3, second: float = 1e
     ValueError
         There is no step.
     """
+    epochs, steps = whole("epochs", epochs), whole("steps", steps)
     if epochs < 1 or steps < 1:
         raise ValueError(f"epochs = {epochs}, steps = {steps}: expected both to be positive.")
     half = epochs // 2 * steps
@@ -145,6 +146,7 @@ def minibatch_sgd(
     """
     rates = torch.as_tensor(rates, dtype=torch.float64)
     record = [0, rates.numel()] if record is None else list(record)
+    batch, noise_every = whole("batch", batch), whole("noise_every", noise_every)
     _check(model, start, rates, seeds, batch, temperature, noise_every, trained, unseen, record)
     began = time.perf_counter()
     used = (model.X != 0).any(0)

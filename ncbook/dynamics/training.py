@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
-from ncbook.runtime import generator
+from ncbook.runtime import generator, whole
 
 # Added to a seed, so that the order of the examples is not drawn from the numbers that made the
 # start of the same seed. Below 2**32, of which torch's generator takes the remainder.
@@ -96,6 +96,8 @@ def train(
         An argument is out of its range.
     """
     n, runs = len(x), len(start)
+    epochs = whole("epochs", epochs)
+    batch = None if batch is None else whole("batch", batch)
     record = [0, epochs] if record is None else list(record)
     _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record)
     began = time.perf_counter()

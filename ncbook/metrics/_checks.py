@@ -1,5 +1,7 @@
 """Sentences for arguments that cannot be measured."""
 
+import operator
+
 import torch
 from torch import Tensor
 
@@ -21,11 +23,7 @@ def floating(name: str, tensor: Tensor, layout: str) -> Tensor:
     ValueError
         Not a tensor, not real floating point, or too few dimensions.
     """
-    if not isinstance(tensor, Tensor):
-        raise ValueError(
-            f"{name} is a {type(tensor).__name__}, but a torch tensor {layout} is expected; "
-            f"convert it with torch.as_tensor."
-        )
+    is_tensor(name, tensor, layout)
     if not tensor.is_floating_point():
         raise ValueError(
             f"{name} has dtype {tensor.dtype}, but real floating-point numbers are expected; "
@@ -38,6 +36,31 @@ def floating(name: str, tensor: Tensor, layout: str) -> Tensor:
             f"give it at least {dims} dimension{'s' if dims > 1 else ''}."
         )
     return tensor
+
+
+def is_tensor(name: str, value: Tensor, layout: str) -> Tensor:
+    """Return ``value`` if it is a tensor (else ``ValueError``)."""
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{name} is a {type(value).__name__}, but a torch tensor {layout} is expected; "
+            f"convert it with torch.as_tensor."
+        )
+    return value
+
+
+def count(name: str, value: int, least: int) -> int:
+    """Return an integer of any library as an int, if it is at least that (else ``ValueError``)."""
+    try:
+        # A tensor of one boolean calls itself an index.
+        boolean = isinstance(value, bool) or getattr(value, "dtype", None) is torch.bool
+        number = least - 1 if boolean else operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(
+            f"{name} is {value!r}, but an integer of at least {least} is expected; give a count."
+        )
+    return number
 
 
 def rows(name: str, tensor: Tensor, layout: str = "(..., K, D)") -> Tensor:

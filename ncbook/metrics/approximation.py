@@ -40,7 +40,7 @@ def rank_error(rows: Tensor, rank: int, *, centred: bool = True, squared: bool =
     Raises
     ------
     ValueError
-        ``rows`` is not a floating-point (..., n, D), or ``rank`` is negative.
+        ``rows`` is not a floating-point (..., n, D), or ``rank`` is no integer of at least 0.
     """
     _check(rows, rank)
     if centred:
@@ -79,5 +79,4 @@ def rank_residual(rows: Tensor, rank: int, *, centred: bool = True) -> Tensor:
 
 def _check(rows: Tensor, rank: int) -> None:
     _checks.floating("rows", rows, "(..., n, D)")
-    if rank < 0:
-        raise ValueError(f"rank is {rank}, but a number of components, 0 or more, is expected.")
+    _checks.count("rank", rank, 0)

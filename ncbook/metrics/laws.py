@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ncbook.metrics import _checks
+
 
 def kolmogorov(shares: Tensor) -> Tensor:
     r"""Return :math:`\sqrt n \sup |F_n - F|` of a sample, Kolmogorov's statistic.
@@ -20,7 +22,13 @@ def kolmogorov(shares: Tensor) -> Tensor:
     -------
     Tensor
         Shape ``(...)``. NaN where a share is NaN.
+
+    Raises
+    ------
+    ValueError
+        ``shares`` is no tensor of floating-point numbers.
     """
+    _checks.floating("shares", shares, "(..., n)")
     n = shares.shape[-1]
     ordered = shares.sort(-1).values
     steps = torch.arange(n + 1, dtype=shares.dtype, device=shares.device) / n

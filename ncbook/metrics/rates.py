@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ncbook.metrics import _checks
+
 
 def slope(x: Tensor, y: Tensor) -> Tensor:
     """Return the least-squares slope of y over x along the last dimension.
@@ -21,8 +23,10 @@ def slope(x: Tensor, y: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        Fewer than two points.
+        Fewer than two points, or x or y is no tensor of floating-point numbers.
     """
+    for name, values in (("x", x), ("y", y)):
+        _checks.floating(name, values, "(..., A)")
     if x.shape[-1] < 2:
         raise ValueError(f"A slope needs at least 2 points; got {x.shape[-1]}.")
     dx = x - x.mean(-1, keepdim=True)
@@ -53,9 +57,11 @@ def wilson_interval(successes: Tensor, trials: int, z: float = 1.959963984540054
     Raises
     ------
     ValueError
-        A count is negative or larger than the number of trials.
+        A count is negative or larger than the number of trials, or that is no positive integer.
     """
-    if trials < 1 or bool(((successes < 0) | (successes > trials)).any()):
+    _checks.is_tensor("successes", successes, "(...)")
+    trials = _checks.count("trials", trials, 1)
+    if bool(((successes < 0) | (successes > trials)).any()):
         raise ValueError(
             f"Counts from {float(successes.min()):g} to {float(successes.max()):g} in {trials} "
             "trials: expected counts from 0 to the number of trials, which is at least 1."

@@ -103,6 +103,7 @@ def min_zhu_vidal(features: Tensor, labels: Tensor, weights: Tensor) -> dict[str
 def _same_class(features: Tensor, labels: Tensor) -> Tensor:
     """Return which pairs of samples share a class, (n, n)."""
     _checks.floating("features", features, "(..., n, D)")
+    _checks.is_tensor("labels", labels, "(n,)")
     if labels.shape != features.shape[-2:-1]:
         raise ValueError(
             f"labels has shape {tuple(labels.shape)}, but features {tuple(features.shape)} needs "

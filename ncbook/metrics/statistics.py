@@ -134,17 +134,12 @@ class ClassAccumulator:
     def __init__(
         self, num_classes: int, *, dtype: torch.dtype | None = None, scatter: bool = True
     ) -> None:
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(
-                f"num_classes is {num_classes!r}, but an integer of at least 2 is expected; "
-                f"collapse compares classes, so give two or more."
-            )
         if dtype not in (None, torch.float32, torch.float64):
             raise ValueError(
                 f"dtype is {dtype}, but torch.float64 or torch.float32 is expected; sums in "
                 f"anything shorter lose the measures' digits."
             )
-        self.num_classes = num_classes
+        self.num_classes = _checks.count("num_classes", num_classes, 2)
         self.scatter = scatter
         self._dtype = dtype
         self._counts: Tensor | None = None
@@ -359,23 +354,26 @@ def class_statistics(
 
 def _checked_labels(labels: Tensor, features: Tensor, num_classes: int | None) -> Tensor:
     """Return the labels as int64 (..., n) on the features' device, or raise ``ValueError``."""
-    if (
-        not isinstance(labels, Tensor)
-        or labels.is_floating_point()
-        or labels.is_complex()
-        or labels.dtype == torch.bool
-    ):
-        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+    if not isinstance(labels, Tensor):
         raise ValueError(
-            f"labels has type {kind}, but a tensor of integers is expected; "
-            f"convert it with torch.as_tensor(labels).long()."
+            f"labels has type {type(labels).__name__}, but a tensor of integers is expected; "
+            f"convert integers with torch.as_tensor(labels), and number other classes with "
+            f"torch.as_tensor(numpy.unique(labels, return_inverse=True)[1])."
         )
-    if labels.shape not in (features.shape[-2:-1], features.shape[:-1]):
+    shapes = dict.fromkeys((tuple(features.shape[-2:-1]), tuple(features.shape[:-1])))
+    if tuple(labels.shape) not in shapes:
+        one_hot = tuple(labels.shape[:-1]) in shapes
         raise ValueError(
             f"labels has shape {tuple(labels.shape)}, but features {tuple(features.shape)} needs "
-            f"{tuple(features.shape[-2:-1])} or {tuple(features.shape[:-1])}; give one label for "
-            f"each row."
+            f"{' or '.join(map(str, shapes))}; "
+            f"{'take labels.argmax(-1) of one-hot labels' if one_hot else 'give one for each row'}."
         )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"labels has type {labels.dtype}, but a tensor of integers is expected; "
+            f"convert it with labels.long()."
+        )
+    labels = labels.to(torch.int64)  # which all integers are at home in, the unsigned too
     if labels.numel():
         low, high = (int(value) for value in labels.aminmax())
         if low < 0 or (num_classes is not None and high >= num_classes):
@@ -384,4 +382,4 @@ def _checked_labels(labels: Tensor, features: Tensor, num_classes: int | None) -
                 f"labels lie in {low}..{high}, but 0..{top} is expected; number the classes from 0 "
                 f"or give a larger num_classes."
             )
-    return labels.to(features.device, torch.int64).expand(features.shape[:-1])
+    return labels.to(features.device).expand(features.shape[:-1])

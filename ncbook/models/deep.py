@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ncbook.runtime import Runtime
+from ncbook.runtime import Runtime, whole
 
 Moments = list[tuple[Tensor, Tensor]]
 
@@ -36,15 +36,15 @@ class Perceptron:
     Raises
     ------
     ValueError
-        There are fewer than three sizes, or one is not positive.
+        There are fewer than three sizes, or one is not a positive integer.
     """
 
     def __init__(self, sizes: Sequence[int], normalise: bool = True) -> None:
-        self.sizes, self.normalise = tuple(sizes), normalise
-        if len(self.sizes) < 3 or min(self.sizes) < 1:
+        self.sizes, self.normalise = tuple(whole("a size", size, 1) for size in sizes), normalise
+        if len(self.sizes) < 3:
             raise ValueError(
                 f"sizes is {self.sizes}; expected the number of inputs, of units in each of one "
-                "or more hidden layers, and of classes, all positive."
+                "or more hidden layers, and of classes."
             )
         self._shapes: list[tuple[int, ...]] = []
         for inputs, outputs in zip(self.sizes[:-2], self.sizes[1:-1], strict=True):

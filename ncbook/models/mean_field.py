@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ncbook.runtime import Runtime
+from ncbook.runtime import Runtime, label_tensor, tensors, whole
 
 ACTIVATIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}
 # The derivative of an activation, from its value.
@@ -96,17 +96,14 @@ class MeanField:
             raise ValueError(
                 f"Unknown activation {activation!r}; known are {', '.join(ACTIVATIONS)}."
             )
-        if any(number != int(number) for number in (K, p, N)) or K < 2 or p < 1 or N < 1:
-            raise ValueError(
-                f"K = {K}, p = {p}, N = {N}: expected K >= 2 classes, p >= 1 features and N >= 1 "
-                "particles, all whole numbers."
-            )
+        K, p, N = whole("K", K, 2), whole("p", p, 1), whole("N", N, 1)
+        tensors(X=X)
         if X.ndim < 2 or not X.is_floating_point():
             raise ValueError(
                 f"X has shape {tuple(X.shape)} and dtype {X.dtype}; expected floating point "
                 "numbers of shape (n, d), or (..., n, d) for one data set a run."
             )
-        self.X, self.K, self.p, self.N, self.activation = X, int(K), int(p), int(N), activation
+        self.X, self.K, self.p, self.N, self.activation = X, K, p, N, activation
         self.y = self._labels(y, X)
         self.n, self.d = X.shape[-2:]
         self.size = self.p * self.K + (self.p + self.d) * self.N
@@ -121,7 +118,7 @@ class MeanField:
 
     def _labels(self, y: Sequence[int] | Tensor, X: Tensor) -> Tensor:
         """Return the labels of the samples X as int64, or raise ``ValueError``."""
-        y = torch.as_tensor(y).to(X.device)
+        y = label_tensor(y, X.device)
         fits = y.shape in (X.shape[-2:-1], X.shape[:-1]) and y.numel() > 0
         if not fits or not bool(((y == y.long()) & (y >= 0) & (y < self.K)).all()):
             raise ValueError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
-from ncbook.runtime import Runtime, generator
+from ncbook.runtime import Runtime, generator, label_tensor, tensors, whole
 
 EXPONENTIAL, LOGISTIC, CROSS_ENTROPY = LOSSES = ("exponential", "logistic", "cross-entropy")
 
@@ -76,10 +76,8 @@ class ShallowReLU:
     def __init__(self, X: Tensor, y: Sequence[int] | Tensor, K: int, width: int, loss: str) -> None:
         if loss not in LOSSES:
             raise ValueError(f"Unknown loss {loss!r}; known are {', '.join(LOSSES)}.")
-        if int(K) != K or width != int(width) or K < 2 or width < 1:
-            raise ValueError(
-                f"K = {K}, width = {width}: expected K >= 2 classes and width >= 1 neurons."
-            )
+        K, width = whole("K", K, 2), whole("width", width, 1)
+        tensors(X=X)
         if loss != CROSS_ENTROPY and K > 2:
             raise ValueError(
                 f"The {loss} loss has a scalar output, for K = 2 classes, and K is {K}; "
@@ -90,14 +88,14 @@ class ShallowReLU:
                 f"X has shape {tuple(X.shape)} and dtype {X.dtype}; expected floating point "
                 "numbers of shape (n, D), or (..., n, D) for one data set a run."
             )
-        y = torch.as_tensor(y).to(X.device)
-        whole = y.shape == X.shape[-2:-1] and bool((y == y.long()).all())
-        if not whole or len(y) == 0 or int(y.min()) < 0 or int(y.max()) >= K:
+        y = label_tensor(y, X.device)
+        fits = y.shape == X.shape[-2:-1] and bool((y == y.long()).all())
+        if not fits or len(y) == 0 or int(y.min()) < 0 or int(y.max()) >= K:
             raise ValueError(
                 f"The labels have shape {tuple(y.shape)} and the samples {tuple(X.shape)}; "
                 f"expected one whole number from 0 to {K - 1} for each of the n samples."
             )
-        self.X, self.y, self.K, self.width, self.loss = X, y.long(), int(K), int(width), loss
+        self.X, self.y, self.K, self.width, self.loss = X, y.long(), K, width, loss
         self.D = X.shape[-1]
         self.outputs_size = 1 if loss != CROSS_ENTROPY else self.K
         self.size = self.width * (self.D + self.outputs_size)

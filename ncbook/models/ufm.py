@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ncbook.runtime import Runtime
+from ncbook.runtime import Runtime, whole
 
 
 class UnconstrainedFeatures:
@@ -31,7 +31,7 @@ class UnconstrainedFeatures:
     Raises
     ------
     ValueError
-        A size is not a positive whole number, or ``N`` does not list C sizes.
+        A size is not a positive integer, or ``N`` does not list C sizes.
     """
 
     def __init__(
@@ -42,14 +42,15 @@ class UnconstrainedFeatures:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        sizes = tuple(N) if isinstance(N, Iterable) else (N,) * int(C)
-        whole = all(size == int(size) for size in (C, p, *sizes))
-        if not whole or C < 2 or p < 1 or len(sizes) != C or min(sizes) < 1:
+        C, p = whole("C", C, 2), whole("p", p, 1)
+        # A tensor without dimensions is iterable by its type alone.
+        several = isinstance(N, Iterable) and getattr(N, "ndim", 1) > 0
+        sizes = tuple(whole("N", size, 1) for size in (N if several else (N,) * C))
+        if len(sizes) != C:
             raise ValueError(
-                f"C = {C}, N = {N}, p = {p}: expected C >= 2 classes, p >= 1 dimensions, and "
-                "N >= 1 examples a class, as one number or as C numbers."
+                f"N = {N} has {len(sizes)} sizes: expected the number of examples of a class, as "
+                f"one number or as C = {C} numbers."
             )
-        C, p, sizes = int(C), int(p), tuple(int(size) for size in sizes)
         self.C, self.p, self.sizes, self.n = C, p, sizes, sum(sizes)
         self.size = p * self.n + C * p + C
         labels = torch.repeat_interleave(torch.arange(C), torch.tensor(sizes))

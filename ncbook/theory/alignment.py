@@ -27,6 +27,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from ncbook.runtime import label_tensor, tensors
 from ncbook.theory.frames import centring
 
 RAMP = 1e-7
@@ -40,7 +41,8 @@ def labels_of(X: Tensor, y: Sequence[int] | Tensor) -> Tensor:
     ValueError
         There is not one whole number from 0 on for each sample.
     """
-    given = torch.as_tensor(y, device=X.device)
+    tensors(X=X)
+    given = label_tensor(y, X.device)
     labels = given.long()
     if labels.shape != X.shape[-2:-1] or bool((labels != given).any()) or bool((labels < 0).any()):
         raise ValueError(
@@ -153,6 +155,7 @@ def alignment_window(
     ValueError
         eps is not in (0, 1/sqrt(h)): the window would be empty.
     """
+    tensors(X=X)
     eps, size = (torch.as_tensor(value).to(X) for value in (eps, size))
     if not bool(((eps > 0) & (eps < h**-0.5)).all()):
         raise ValueError(
@@ -208,6 +211,7 @@ def alignment_points(
     ValueError
         The labels do not fit the samples or the outputs.
     """
+    tensors(X=X)
     labels, K = _labels_below(X, y, outputs)
     sums = X.mT @ torch.nn.functional.one_hot(labels, K).to(X)
     rates = label_pull(K, outputs) * torch.linalg.vector_norm(sums, dim=-2)
@@ -247,6 +251,7 @@ def direction_field(
     ValueError
         The labels do not fit the samples or the outputs.
     """
+    tensors(X=X)
     outputs = V.shape[-2]
     pull = _pulls(X, y, outputs)
     w, v = unit_columns(W), unit_columns(V)
@@ -342,6 +347,7 @@ def direction_flow(
     RuntimeError
         The integration failed.
     """
+    tensors(X=X)
     grid = np.asarray(torch.as_tensor(times).tolist(), dtype=float)
     if grid.ndim != 1 or not len(grid) or grid[0] < 0 or not (np.diff(grid) > 0).all():
         raise ValueError(f"times = {grid.tolist()}: expected times that ascend from 0 on.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ncbook.runtime import tensors
 from ncbook.theory.alignment import alignment_points, labels_of, unit_columns
 
 ROUNDING = 1e-12
@@ -35,6 +36,7 @@ def orthogonally_separable(
     ValueError
         A margin is not positive: orthogonal separability asks for mu_s, mu_d > 0.
     """
+    tensors(X=X)
     if not (mu_s > 0 and mu_d > 0):
         raise ValueError(
             f"mu_s = {mu_s}, mu_d = {mu_d}: orthogonal separability has positive margins."
@@ -81,6 +83,7 @@ def non_degenerate(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -
     ValueError
         The output is not scalar.
     """
+    tensors(X=X)
     if V.shape[-2] != 1:
         raise ValueError(
             f"V has shape {tuple(V.shape)}: Assumption 3 is for a scalar output, (..., 1, h); "
@@ -149,6 +152,7 @@ def semi_local(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> Se
     ValueError
         The labels do not fit the outputs.
     """
+    tensors(X=X)
     K = V.shape[-2]
     _, labels, _ = alignment_points(X, y, outputs=K)
     cosine, group = (labels.mT @ unit_columns(V)).max(-2)
@@ -172,7 +176,13 @@ def separation_condition(X: Tensor, K: int, mu_s: float, mu_d: float) -> tuple[T
     data is what it says of their largest mu_d.
 
     Source: Min, Zhu and Vidal (2025), Proposition 1.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor.
     """
+    tensors(X=X)
     norms = torch.linalg.vector_norm(X, dim=-1)
     left = norms.amax(-1).square() * mu_d / (norms.amin(-1).square() * mu_s**2)
     return left, 2 / (K - 3) if K > 3 else math.inf

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ncbook.runtime import label_tensor, tensors
 from ncbook.theory.max_margin import class_indices, max_margin
 
 
@@ -62,13 +63,14 @@ def silent_below(P: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> Tensor:
     ValueError
         The labels do not fit the samples, or P is not one point a class.
     """
+    tensors(X=X)
     classes = len(class_indices(y, X.shape[-2]))
     if P.shape[-2:] != (classes, X.shape[-1]):
         raise ValueError(
             f"P has shape {tuple(P.shape)}: expected (..., {classes}, {X.shape[-1]}), one point "
             "for each class of the samples."
         )
-    labels = torch.as_tensor(y, device=X.device)
+    labels = label_tensor(y, X.device)
     own = labels == torch.arange(classes, device=X.device).unsqueeze(-1)
     greatest = (P @ X.mT).masked_fill(own, -torch.inf).amax((-1, -2))
     return (-greatest).clamp_min(0).sqrt()
@@ -78,7 +80,13 @@ def class_means(X: Tensor, y: Sequence[int] | Tensor) -> Tensor:
     """Return the mean of each class, ``(*batch, K, D)``: where aligned neurons point.
 
     Source: Min, Zhu and Vidal (2025), the attractors of the alignment phase.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor, or the labels do not fit the samples.
     """
+    tensors(X=X)
     return torch.stack([X[..., members, :].mean(-2) for members in class_indices(y, X.shape[-2])],
                        dim=-2)  # fmt: skip
 
@@ -89,6 +97,11 @@ def shortest_vectors(X: Tensor, y: Sequence[int] | Tensor) -> Tensor:
     Where neurons point in the end. With a constant coordinate c it becomes (gamma_k u_k, c).
 
     Source: Min, Zhu and Vidal (2025), Theorem 1; the second sentence is derived here.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor, or the labels do not fit the samples.
     """
     solution = max_margin(X, y)
     return solution.directions * solution.margins.unsqueeze(-1)

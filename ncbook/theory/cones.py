@@ -16,6 +16,8 @@ import math
 import torch
 from torch import Tensor
 
+from ncbook.runtime import tensors
+
 
 def half_angle(K: int, mu_d: float) -> float:
     """Return the largest half-angle, in radians, of K equal circular cones with margin mu_d.
@@ -73,6 +75,7 @@ def spread_in_the_plane(X: Tensor) -> Tensor:
     ValueError
         The points are not in the plane.
     """
+    tensors(X=X)
     if X.shape[-1] != 2:
         raise ValueError(
             f"X has shape {tuple(X.shape)}: expected points in the plane, (..., n, 2)."

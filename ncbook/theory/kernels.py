@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ncbook.runtime import tensors
+
 # sigma, and the share by which the poles of sigma(r z) are further than those of tanh(r z).
 _SIGMA = {"tanh": (torch.tanh, 1.0), "sigmoid": (torch.sigmoid, 2.0)}
 ACTIVATIONS = ("relu", *_SIGMA)
@@ -66,6 +68,7 @@ def gaussian_kernel(X: Tensor, activation: str, scale: float = 1.0) -> GaussianK
         The activation is unknown, ``scale`` is not positive, or the points are so long that the
         quadrature would not resolve the activation.
     """
+    tensors(X=X)
     if activation not in ACTIVATIONS or not scale > 0:
         raise ValueError(
             f"activation = {activation!r}, scale = {scale}: expected one of "

@@ -39,6 +39,7 @@ from scipy.linalg import orth
 from scipy.optimize import root
 from torch import Tensor
 
+from ncbook.runtime import tensors
 from ncbook.theory.max_margin import MaxMargin, class_indices
 
 
@@ -143,6 +144,7 @@ def late_training(
         The loss does not fit K; or a class is degenerate: a sample on its margin has the dual 0
         for any choice of duals, and there is no limit offset (its drift is logarithmic).
     """
+    tensors(X=X)
     factor, c = loss_tail(loss, found.margins.shape[-1])
     classes = class_indices(y, X.shape[-2])
     K, D = found.directions.shape[-2:]
@@ -263,7 +265,13 @@ def class_vectors(W: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> tuple[Tens
         As rows, ``(*batch, K, D)``.
     phi : Tensor
         Unit rows, ``(*batch, K, h)``; zero, as w is, for a class on which no neuron is active.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor, or the labels do not fit the samples.
     """
+    tensors(X=X)
     features = (X @ W).clamp_min(0)
     classes = class_indices(y, X.shape[-2])
     means = torch.stack([features[..., members, :].mean(-2) for members in classes], dim=-2)

@@ -17,6 +17,8 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
+from ncbook.runtime import tensors
+
 
 def class_margins(X: Tensor, y: Tensor, K: int) -> Tensor:
     """Return the largest margin g_k of each class for vectors of norm at most 1.
@@ -47,6 +49,7 @@ def class_margins(X: Tensor, y: Tensor, K: int) -> Tensor:
     ValueError
         The samples are not finite, or the labels are not as described.
     """
+    tensors(X=X, y=y)
     points = X.detach().cpu().double().reshape(-1, *X.shape[-2:]).numpy()
     n = X.shape[-2]
     fits = y.shape in ((n,), X.shape[:-1]) and not y.is_floating_point()

@@ -19,6 +19,8 @@ from scipy.linalg import lstsq
 from scipy.optimize import nnls
 from torch import Tensor
 
+from ncbook.runtime import label_tensor, tensors
+
 # Relative to the largest norm of a class: a margin below is none, a distance from the margin below
 # is zero. Both stand far above the rounding of the solution (1e-15) and far below what data have.
 NO_MARGIN = 1e-9
@@ -65,7 +67,7 @@ def class_indices(y: Sequence[int] | Tensor, samples: int) -> list[np.ndarray]:
     ValueError
         ``y`` is not one label for each sample, or a class from 0 to the largest label is empty.
     """
-    labels = torch.as_tensor(y).cpu().numpy()
+    labels = label_tensor(y, "cpu").numpy()
     K = int(labels.max()) + 1 if labels.size else 0
     present = set(labels.tolist())
     if labels.shape != (samples,) or present != set(range(K)):
@@ -104,6 +106,7 @@ def max_margin(X: Tensor, y: Sequence[int] | Tensor) -> MaxMargin:
         A class has no direction of positive margin: its hull holds the origin (to
         1e-9 of its largest norm). Or the labels are not as described.
     """
+    tensors(X=X)
     classes = class_indices(y, X.shape[-2])
     points = X.detach().cpu().double().reshape(-1, *X.shape[-2:]).numpy()
     B, n, D = points.shape

@@ -34,6 +34,7 @@ import torch
 from scipy.optimize import minimize, root
 from torch import Tensor
 
+from ncbook.runtime import label_tensor, tensors
 from ncbook.theory.gibbs import Gibbs
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
@@ -162,6 +163,7 @@ def fixed_limit(
     RuntimeError
         Newton's method does not converge.
     """
+    tensors(X=X)
     problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
     problem.check_weights(W)
     R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
@@ -207,6 +209,7 @@ def stationary_limit(
         As :func:`fixed_limit`; the start has not full rank; or the descent in W ends with a larger
         gradient.
     """
+    tensors(X=X)
     problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
     problem.check_weights(W)
     W = W if start is None else start.W
@@ -281,6 +284,7 @@ def mixture_free_energy(
     ValueError
         The two laws are of different settings.
     """
+    tensors(X=X)
     same = all(
         getattr(one, name) == getattr(two, name) for name in ("beta", "gamma", "decay", "decay_W")
     )
@@ -480,4 +484,4 @@ class _Problem:
 
 def one_hot(y: Sequence[int] | Tensor, K: int) -> Tensor:
     """Return labels as one-hot columns, ``(K, n)``."""
-    return torch.nn.functional.one_hot(torch.as_tensor(y).cpu(), K).double().mT.contiguous()
+    return torch.nn.functional.one_hot(label_tensor(y, "cpu"), K).double().mT.contiguous()

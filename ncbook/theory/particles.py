@@ -25,6 +25,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ncbook.runtime import label_tensor
+
 
 class ExpectedLoss(NamedTuple):
     """L_n of N particles in equilibrium, given W and their kernel.
@@ -148,7 +150,7 @@ def nc1_floor(
     N : int
         Particles.
     """
-    onehot = torch.nn.functional.one_hot(torch.as_tensor(y, device=kernel.device)).to(kernel)
+    onehot = torch.nn.functional.one_hot(label_tensor(y, kernel.device)).to(kernel)
     counts = onehot.sum(-2)
     # Tr of the kernel less the sum over classes of its mean over pairs times the class's size.
     sums = torch.einsum("...ik,...ij,...jk->...k", onehot, kernel, onehot)

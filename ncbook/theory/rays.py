@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ncbook.runtime import tensors
 from ncbook.theory.alignment import pseudo_labels
 from ncbook.theory.frames import centring
 from ncbook.theory.max_margin import MaxMargin, class_indices
@@ -88,7 +89,13 @@ def ray_positions(X: Tensor, y: Sequence[int] | Tensor, found: MaxMargin) -> Ten
     The feature of x_i in the limit is s_k times this times phi_k.
 
     Source: Min, Zhu and Vidal (2025), Theorem 1, intra-class directional collapse.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor, or the labels do not fit the samples.
     """
+    tensors(X=X)
     positions = X.new_empty(X.shape[:-1])
     for k, members in enumerate(class_indices(y, X.shape[-2])):
         u = found.directions[..., k, :, None]
@@ -97,7 +104,13 @@ def ray_positions(X: Tensor, y: Sequence[int] | Tensor, found: MaxMargin) -> Ten
 
 
 def mean_positions(X: Tensor, y: Sequence[int] | Tensor, found: MaxMargin) -> Tensor:
-    """Return m_k = <u_k, xbar_k>, the mean of the ray positions of a class, ``(*batch, K)``."""
+    """Return m_k = <u_k, xbar_k>, the mean of the ray positions of a class, ``(*batch, K)``.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor, or the labels do not fit the samples.
+    """
     positions = ray_positions(X, y, found)
     classes = class_indices(y, X.shape[-2])
     return torch.stack([positions[..., members].mean(-1) for members in classes], dim=-1)
@@ -109,7 +122,13 @@ def mean_gram(X: Tensor, y: Sequence[int] | Tensor, found: MaxMargin) -> Tensor:
     diag(s_k^2 m_k^2): orthogonal, of norms that differ.
 
     Source: Min, Zhu and Vidal (2025), Theorem 1, orthogonal class means.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor, or the labels do not fit the samples.
     """
+    tensors(X=X)
     norms = limit_scales(found.margins) * mean_positions(X, y, found)
     return torch.diag_embed(norms.square())
 
@@ -122,6 +141,11 @@ def nc1_limit(X: Tensor, y: Sequence[int] | Tensor, found: MaxMargin) -> Tensor:
     to (1 - 1/K) of their squared norms.
 
     Source: Min, Zhu and Vidal (2025), Theorem 1 and the metrics of the experiments.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor, or the labels do not fit the samples.
     """
     positions, classes = ray_positions(X, y, found), class_indices(y, X.shape[-2])
     own = [positions[..., members] for members in classes]

@@ -71,6 +71,9 @@ PACKED = idx.encode(IMAGES)
         (PLAIN[:-1], r"is truncated: its header states the shape \(2, 3, 4\), which is 24 bytes"),
         (PLAIN + b"\0", "is too long: .* 24 bytes, and 25 follow"),
         (struct.pack(">IIII", 0x803, *[2**32 - 1] * 3), "is truncated"),
+        (struct.pack(">IIII", 0x803, 0, 2**32 - 1, 2**32 - 1), "is no file .* 3 dimensions"),
+        (b"\0\0\x08\x46" + struct.pack(">I", 1) * 70 + b"7", "is no file .* 70 dimensions"),
+        (b"\0\0\x08\xff" + bytes(4 * 255), "is no file .* 255 dimensions"),
         (PACKED[:-9], "is truncated: its gzip stream has no end"),
         (PACKED[:5], "is truncated: its gzip stream has no end"),
         (PACKED[:-8] + bytes(8), "is corrupted: gzip says"),
@@ -83,6 +86,10 @@ PACKED = idx.encode(IMAGES)
 def test_a_bad_file_is_refused_with_its_name(content, why):
     with pytest.raises(DataError, match=f"^the-file {why}"):
         idx.decode(idx.unpack(content, "the-file"), "the-file")
+
+
+def test_as_many_dimensions_as_numpy_makes_are_read():
+    assert idx.decode(b"\0\0\x08\x20" + struct.pack(">I", 1) * 32 + b"7", "a file").ndim == 32
 
 
 def test_what_expands_without_end_is_refused(monkeypatch):

@@ -119,9 +119,15 @@ def test_digits_are_selected_and_named_in_the_order_given(sample):
     assert len(some.train) == sum(sample.train_labels.eq(d).sum() for d in (7, 0, 2))
 
 
-@pytest.mark.parametrize("digits", [(), (1, 1), (10,), (-1, 0), (0.5, 1)])
+@pytest.mark.parametrize("digits", [(), (1, 1), (10,), (-1, 0)])
 def test_digits_that_are_none_are_refused(digits):
     with pytest.raises(ValueError, match="expected different digits from 0 to 9"):
+        images.mnist(RUN, digits=digits)
+
+
+@pytest.mark.parametrize("digits", [(0.5, 1), "01", (True, 0)])
+def test_digits_that_are_no_integers_are_refused(digits):
+    with pytest.raises(ValueError, match=r"^a digit is .*: expected an integer"):
         images.mnist(RUN, digits=digits)
 
 
@@ -219,9 +225,55 @@ def test_the_named_folder_goes_before_the_cache(tmp_path, monkeypatch):
     put(mnist_files.cache(), t10k_labels_idx1_ubyte=b"bad")
     monkeypatch.setenv("NCBOOK_DATA", str(put(tmp_path / "own")))
     assert len(mnist_files.full()) == 4
-    # A folder for other data does not hide the cache; and then the bad file is seen.
-    monkeypatch.setenv("NCBOOK_DATA", str(tmp_path))
+    # Control: without it the bad file in the cache is seen.
+    monkeypatch.delenv("NCBOOK_DATA")
     with pytest.raises(DataError, match="t10k-labels"):
+        mnist_files.full()
+
+
+@pytest.mark.parametrize(
+    ("inside", "rename"),
+    [
+        ("MNIST/raw", str),
+        ("", lambda name: name.replace("-idx", ".idx")),
+        ("", str.upper),
+        ("", lambda name: f"{name}/inside"),
+    ],
+)
+def test_a_named_folder_without_the_files_is_not_taken_for_unset(
+    tmp_path, monkeypatch, inside, rename
+):
+    """As torchvision lays them out, unpacked with a dot, in capitals, a folder of that name."""
+    put(mnist_files.cache())  # which would serve, if it were asked
+    for name, content in PLAIN.items():
+        file = tmp_path / "own" / inside / rename(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    monkeypatch.setenv("NCBOOK_DATA", str(tmp_path / "own"))
+    with pytest.raises(DataError, match="which has none of MNIST's files") as refused:
+        mnist_files.full()
+    for name in (str(tmp_path / "own"), *NAMES, "with .gz or without"):
+        assert name in str(refused.value)
+    assert "has none of MNIST's files" in images.available()[2]["at hand"]
+
+
+def test_an_empty_setting_is_none_of_a_folder(monkeypatch, tmp_path):
+    put(mnist_files.cache())
+    monkeypatch.chdir(put(tmp_path / "own"))
+    monkeypatch.setenv("NCBOOK_DATA", "")
+    with pytest.raises(DataError, match="NCBOOK_DATA is '', which is no folder"):
+        mnist_files.full()
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    place = put(tmp_path / "own")
+    monkeypatch.setenv("NCBOOK_DATA", str(place))
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=rf"{NAMES[0]}.* cannot be read \(Permission denied\)"):
         mnist_files.full()
 
 
@@ -529,8 +581,21 @@ def test_the_command_says_in_a_sentence_what_went_wrong(server):
     failed = command("fetch", "mnist")
     assert failed.exit_code == 1
     assert "No mirror gave" in failed.output and "Traceback" not in failed.output
+    assert "XDG_CACHE_HOME" not in failed.output
     unknown = command("fetch", "imagenet")
     assert unknown.exit_code == 2 and "there is: mnist" in unknown.output
+
+
+@pytest.mark.parametrize("inside", ["", "more/mnist"])
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_set(monkeypatch, tmp_path, inside):
+    """A file where a folder would be: even root cannot write there."""
+    place = tmp_path / "file" / inside
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(mnist_files, "cache", lambda: place)
+    failed = command("fetch", "mnist")
+    assert failed.exit_code == 1 and "Traceback" not in failed.output
+    words = " ".join(failed.output.split())
+    assert "XDG_CACHE_HOME" in words and "NCBOOK_DATA" in words and "cannot be written" in words
 
 
 # --- The official files -------------------------------------------------------------------------

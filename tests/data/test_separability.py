@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -148,6 +149,20 @@ def test_classes_of_one_point_have_margin_one_and_no_pairs():
 def test_data_without_an_answer_are_refused(X, y, why):
     with pytest.raises(ValueError, match=why):
         separability(X, y)
+
+
+@pytest.mark.parametrize("whole", [list, np.array, lambda y: np.array(y, np.uint16), torch.tensor])
+def test_labels_of_any_library_are_labels(whole):
+    X, y = points(6, 3), [0, 1, 0, 1, 2, 2]
+    expected = separability(X, torch.tensor(y))
+    for name in FIELDS:
+        assert torch.equal(getattr(separability(X, whole(y)), name), getattr(expected, name))
+    assert separable_part(X, whole(y))[1] == separable_part(X, torch.tensor(y))[1]
+
+
+def test_labels_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="y is a list that makes no tensor"):
+        separability(points(4, 2), list("abab"))
 
 
 # --- Biases -------------------------------------------------------------------------------------

@@ -202,6 +202,13 @@ def test_a_step_or_a_number_of_steps_that_is_not_positive_is_named(step, steps):
     assert f"step = {step}, steps = {steps}" in str(error.value)
 
 
+def test_a_number_of_steps_is_an_integer_of_any_library():
+    with pytest.raises(ValueError, match=r"steps is 5.0: expected an integer"):
+        descent(decay, ones(1, 1), 0.1, 5.0)
+    expected = descent(decay, ones(1, 1), 0.1, 5)
+    assert torch.equal(descent(decay, ones(1, 1), 0.1, torch.tensor(5)).final, expected.final)
+
+
 @pytest.mark.parametrize("record", [[], [3, 2], [1, 1], [-1, 2], [0, 11], [0.5, 3]])
 def test_recorded_iterations_that_do_not_fit_are_named(record):
     with pytest.raises(ValueError, match=r"whole numbers that increase within 0..10") as error:

@@ -57,7 +57,23 @@ def test_wilson_interval_covers_the_rate_about_as_often_as_it_says():
     assert float(chance[inside].sum()) < 0.8
 
 
-@pytest.mark.parametrize("successes, trials", [(-1, 5), (6, 5), (0, 0)])
+@pytest.mark.parametrize("successes, trials", [(-1, 5), (6, 5)])
 def test_impossible_counts_are_refused(successes, trials):
     with pytest.raises(ValueError, match="expected counts from 0"):
         wilson_interval(torch.tensor([successes]), trials)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: wilson_interval(torch.tensor([0]), 0), "trials is 0, but an integer of at least"),
+        (lambda: wilson_interval(torch.tensor([0]), 2.0), "trials is 2.0, but an integer"),
+        (lambda: wilson_interval([0], 2), "successes is a list"),
+        (lambda: slope([0.0, 1.0], torch.ones(2)), "x is a list"),
+        (lambda: slope(torch.ones(2), torch.ones(2).numpy()), "y is a ndarray"),
+        (lambda: slope(torch.arange(2), torch.ones(2)), "x has dtype torch.int64"),
+    ],
+)
+def test_what_is_no_tensor_or_no_count_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -2,6 +2,7 @@
 
 import metrics_reference as ref
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -297,6 +298,9 @@ Y = torch.tensor([0, 1, 0, 1])
         (lambda: class_statistics(H.expand(0, 4, 3), Y, 2), "at least one run"),
         (lambda: ClassAccumulator(1), "num_classes is 1"),
         (lambda: ClassAccumulator(2.0), "num_classes is 2.0"),
+        (lambda: ClassAccumulator(True), "num_classes is True"),
+        (lambda: ClassAccumulator(torch.tensor(True)), r"num_classes is tensor\(True\)"),
+        (lambda: ClassAccumulator("2"), "num_classes is '2'"),
         (lambda: ClassAccumulator(2, dtype=torch.float16), "dtype is torch.float16"),
         (lambda: ClassAccumulator(2).statistics(), "No mini-batch"),
         (lambda: ClassAccumulator(2).update(H, Y).update(H[:, :2], Y), "same in all mini-batches"),
@@ -321,3 +325,39 @@ def test_errors_are_sentences(call, words):
     with pytest.raises(ValueError, match=words) as caught:
         call()
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("value", [np.int64(2), np.uint8(2), torch.tensor(2)], ids=repr)
+def test_a_count_of_another_library_is_a_count(value):
+    found = class_statistics(H, Y, value)
+    assert torch.equal(found.means, class_statistics(H, Y, 2).means)
+    assert type(ClassAccumulator(value).num_classes) is int
+
+
+@pytest.mark.parametrize("kind", [f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)])
+def test_integers_of_every_kind_are_labels(kind):
+    labels = torch.from_numpy(Y.numpy().astype(kind))
+    assert torch.equal(class_statistics(H, labels).counts, class_statistics(H, Y).counts)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32, torch.bool])
+def test_one_hot_labels_are_told_the_shape_once_and_a_remedy_that_works(kind):
+    one_hot = torch.nn.functional.one_hot(Y).to(kind)
+    with pytest.raises(ValueError, match=r"needs \(4,\); take labels.argmax\(-1\)"):
+        class_statistics(H, one_hot)
+    assert torch.equal(one_hot.to(torch.int8).argmax(-1), Y)
+    runs = H.expand(3, 4, 3)
+    with pytest.raises(ValueError, match=r"needs \(4,\) or \(3, 4\); take labels.argmax\(-1\)"):
+        class_statistics(runs, one_hot.expand(3, 4, 2))
+    with pytest.raises(ValueError, match=r"needs \(4,\); give one for each row"):
+        class_statistics(H, Y[:3])
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", "b", "a", "b"], pd.Categorical(["a", "b", "a", "b"]), [0, 1, 0, 1]]
+)
+def test_labels_that_are_no_tensor_are_told_a_remedy_that_works(labels):
+    with pytest.raises(ValueError, match=r"torch.as_tensor\(numpy.unique\(labels, return_inverse"):
+        class_statistics(H, labels)
+    numbered = torch.as_tensor(np.unique(labels, return_inverse=True)[1])
+    assert torch.equal(class_statistics(H, numbered).means, class_statistics(H, Y).means)

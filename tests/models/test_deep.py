@@ -182,7 +182,13 @@ def test_progress_observes_states(examples):
     assert observed["loss"].shape == observed["error"].shape == (3,)
 
 
-@pytest.mark.parametrize("sizes", [(3, 2), (3, 0, 2), ()])
+@pytest.mark.parametrize("sizes", [(3, 2), ()])
 def test_too_few_layers_are_refused(sizes):
     with pytest.raises(ValueError, match="expected the number of inputs"):
         Perceptron(sizes)
+
+
+@pytest.mark.parametrize("size", [0, 2.0, True, "2"])
+def test_sizes_that_are_no_counts_are_refused(size):
+    with pytest.raises(ValueError, match=f"^a size is {size!r}: expected an integer of at least 1"):
+        Perceptron((3, size, 2))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -188,23 +189,30 @@ def test_the_directions_are_uniform_on_the_sphere():
 
 
 @pytest.mark.parametrize(
-    ("C", "N", "p"),
+    ("C", "N", "p", "words"),
     [
-        (1, 3, 2),
-        (3, 0, 2),
-        (3, 3, 0),
-        (3, [1, 2], 2),
-        (3, [1, 0, 2], 2),
-        (3, [], 2),
-        (3, 2.5, 2),
-        (2.5, 2, 2),
-        (3, 2, 1.5),
+        (1, 3, 2, "C is 1: expected an integer of at least 2"),
+        (3, 0, 2, "N is 0: expected an integer of at least 1"),
+        (3, 3, 0, "p is 0: expected an integer of at least 1"),
+        (3, [1, 2], 2, r"N = \[1, 2\] has 2 sizes: .* C = 3 numbers"),
+        (3, [1, 0, 2], 2, "N is 0: expected"),
+        (3, [], 2, r"N = \[\] has 0 sizes"),
+        (3, 2.5, 2, "N is 2.5: expected"),
+        (2.5, 2, 2, "C is 2.5: expected"),
+        (3, 2, 1.5, "p is 1.5: expected"),
     ],
 )
-def test_sizes_that_make_no_sense_are_named(C, N, p):
-    with pytest.raises(ValueError, match="expected C >= 2 classes") as error:
+def test_sizes_that_make_no_sense_are_named(C, N, p, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
         UnconstrainedFeatures(C, N, p)
-    assert f"C = {C}, N = {N}, p = {p}" in str(error.value)
+
+
+def test_integers_of_other_libraries_are_sizes():
+    expected = UnconstrainedFeatures(2, (3, 3), 4)
+    for whole in (np.int64, np.uint8, torch.tensor):
+        made = UnconstrainedFeatures(whole(2), whole(3), whole(4))
+        assert made.sizes == expected.sizes and made.size == expected.size
+        assert {type(number) for number in (made.C, made.p, *made.sizes)} == {int}
 
 
 def test_unbalanced_classes_have_no_common_size():
