@@ -39,7 +39,10 @@ _FACTS = {
 _CONFIRMED = ("commit", "made", "why", "code")
 _FIELDS = ("format", "chapter", *_FACTS, "claims")
 _PACKAGE = Path(__file__).resolve().parents[1]
-_CELLS = re.compile(r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S)
+# The code of a cell, without its options.
+_CELLS = re.compile(
+    r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S
+)
 
 
 @dataclass(frozen=True)

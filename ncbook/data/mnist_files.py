@@ -83,8 +83,11 @@ def read(place: Path, hashes: dict[str, str]) -> dict[str, np.ndarray]:
 
 
 def cache() -> Path:
-    """Return the folder that downloads go to: the user's cache folder, as the system names it."""
-    return _pooch().os_cache("ncbook") / "mnist"
+    """Return the folder that downloads go to, in the user's cache folder as the system names it.
+
+    ``NCBOOK_CACHE`` names another in its place: a run has no home folder of anybody's.
+    """
+    return Path(os.environ.get("NCBOOK_CACHE") or _pooch().os_cache("ncbook")) / "mnist"
 
 
 def _pooch():

@@ -68,7 +68,7 @@ class Checkout:
     """What git says of a folder: the commit, what differs from it, or why it says nothing."""
 
     commit: str = ""  # its short name; empty where there is none
-    changed: tuple[str, ...] = ()  # paths with uncommitted changes, and those that git does not know
+    changed: tuple[str, ...] = ()  # paths with uncommitted changes, or unknown to git
     problem: str = ""
 
     def __str__(self) -> str:

@@ -31,7 +31,9 @@ def page(book: Book, outcome: Outcome) -> str:
             f"{{doc}}`/book/{chapter.id}`",
             f"{result.seconds:.1f}",
             result.meta["profile"],
-            "in this build" if chapter.id in outcome.executed else f"kept, of {result.meta['made'][:10]}",
+            f"stored, of {result.meta['made'][:10]}"
+            if chapter.id not in outcome.executed
+            else "in this build",
             f"`{result.key[:12]}`",
         )
         for chapter in book.chapters
