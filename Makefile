@@ -1,9 +1,14 @@
 # The book's commands. `make help` lists them.
 
 PYTHON ?= python3
+# The build of torch: auto (what fits this machine: the CPU's where there is no graphics processor),
+# cpu, cu130 ... as uv names them, or default (what pip takes; on Linux several gigabytes of CUDA).
+TORCH ?= auto
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
+SERVER := tests/.jupyter
+INSTALL := python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help book test serve bench lock clean FORCE
@@ -15,22 +20,27 @@ help:
 	@echo "make bench   measure ncbook against other ways to compute the same"
 	@echo "make lock    renew requirements.txt from the ranges in pyproject.toml"
 	@echo "make clean   remove what the build made, and the environment"
-	@echo "PYTHON=...   the Python 3.11 or newer that the environment is made with"
+	@echo "PYTHON=...   the Python, 3.11 to 3.13, that the environment is made with"
+	@echo "TORCH=cpu    the build of torch: auto (default), cpu, cu130 ..., or default, which is pip's"
 	@echo "More, such as one chapter with other parameters: $(PY) -m ncbook --help"
 
 book: $(INSTALLED)
 	@$(PY) -m ncbook build
 
 # One pytest, so that there is one summary line: the tests, then every executed chapter, whose
-# cells run again and must give the same outputs.
+# cells run again and must give the same outputs. Two programs that some tests need are installed
+# apart: axe-core, and a Jupyter server, which would slow the book's own environment.
 test: book
-	@if [ ! -f tests/package.json ]; then :; \
-	elif ! command -v npm >/dev/null; then \
+	@if ! command -v npm >/dev/null; then \
 		echo "npm is not installed: the accessibility test will be skipped."; \
 	elif ! npm install --prefix tests --no-audit --no-fund --silent; then \
 		echo "npm could not fetch axe-core: the accessibility test will be skipped."; fi
-	@$(PY) -m pytest tests book --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval-sanitize.cfg $(PYTEST)
+	@if [ ! -f $(SERVER)/installed ] || [ tests/jupyter.txt -nt $(SERVER)/installed ]; then \
+		$(PYTHON) -m venv --clear $(SERVER) && $(SERVER)/bin/$(INSTALL) -r tests/jupyter.txt \
+			&& touch $(SERVER)/installed \
+		|| echo "No Jupyter server could be installed: the test with one will be skipped."; fi
+	@$(PY) -m pytest tests book --numprocesses auto --dist loadgroup --no-loadscope-reorder \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval-sanitize.cfg $(PYTEST)
 
 serve: $(INSTALLED)
 	@$(PY) -m ncbook serve
@@ -40,14 +50,26 @@ bench: $(INSTALLED)
 
 clean:
 	@if [ -x $(PY) ]; then $(PY) -m ncbook clean --all; fi
-	@rm -rf $(VENV) tests/node_modules
+	@rm -rf $(VENV) $(SERVER) tests/node_modules
+
+# uv knows where torch's own builds are, and which one fits; it is not there, pip takes its default.
+# A torch that somebody has put into the environment stays.
+LOCKED = $$(grep -i '^$(1)==' requirements.txt)
+define TAKE_TORCH
+if [ "$(TORCH)" != default ] && [ "$$(uname -s)" = Linux ] \
+	&& ! $(PY) -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null; then \
+	$(VENV)/bin/$(INSTALL) "$(call LOCKED,uv)" \
+	&& UV_HTTP_RETRIES=1 $(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps \
+		--torch-backend=$(TORCH) "$(call LOCKED,torch)" 2>/dev/null \
+	|| echo "torch's own builds cannot be reached from here: pip takes its default."; fi
+endef
 
 # The environment. An install that was interrupted leaves $(VENV)/installing behind and is done
 # again from the start; an environment that somebody prepared is completed. One that was made
 # where the project lay before is made anew.
 $(INSTALLED): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "The book needs Python 3.11 or newer, and '$(PYTHON)' is not. Name one that is:"; \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+		echo "The book needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is none. Name one that is:"; \
 		echo "  make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@if [ -e $(VENV)/installing ] || ! $(PY) -m pip --version >/dev/null 2>&1; then \
 		echo "Making the environment $(VENV) ..."; \
@@ -56,8 +78,9 @@ $(INSTALLED): requirements.txt pyproject.toml
 	fi
 	@rm -f $@ && touch $(VENV)/installing
 	@echo "Installing the packages of requirements.txt (minutes, the first time) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(TAKE_TORCH)
+	@$(VENV)/bin/$(INSTALL) -r requirements.txt
+	@$(VENV)/bin/$(INSTALL) --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/installing && echo "$(CURDIR)" > $@
 
 ifneq ($(wildcard $(INSTALLED)),)
@@ -82,5 +105,9 @@ lock:
 	@$(LOCK)/env/bin/python -m pip freeze --all --exclude pip > $(LOCK)/frozen.txt
 	@sed -e 's/+.*$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' $(LOCK)/frozen.txt \
 		> $(LOCK)/requirements.txt
+	@for version in 3.11 3.12 3.13; do \
+		$(LOCK)/env/bin/$(INSTALL) --dry-run --target $(LOCK)/none --only-binary :all: \
+			--python-version $$version -r $(LOCK)/requirements.txt \
+		|| { echo "What was chosen does not install on Python $$version."; exit 1; }; done
 	@mv $(LOCK)/requirements.txt requirements.txt && rm -rf $(LOCK)
 	@echo "requirements.txt is new; make test tells whether the book stands with it."

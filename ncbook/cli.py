@@ -25,7 +25,9 @@ sets = typer.Typer(invoke_without_command=True)
 app.add_typer(sets, name="data", help="List the data sets; download one.")
 
 # What can be wrong with a folder at any moment, and is said in a sentence.
-FOLDERS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+FOLDERS = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE
+)  # fmt: skip
 
 Profile = Annotated[
     str, typer.Option(help="quick: minutes on two cores. paper: the paper's own sizes.")

@@ -7,6 +7,7 @@ ends, the process kills its kernel and itself, so a killed build leaves nothing 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ncbook.files import BookError
+from ncbook.files import BookError, write_atomic
 from ncbook.pipeline import chapters, lifeline, workers
 
+STARTS = 3  # of a kernel that does not answer
 INJECTED = "injected-parameters"  # papermill's tag of the cell with the values
 
 
@@ -60,20 +62,27 @@ def execute(notebook, values: dict[str, Any], output: Path, on_cell=None):
     """
     import papermill
 
-    return papermill.execute_notebook(
-        notebook,
-        output,
-        parameters=values,
-        progress_bar=False,
-        record_timing=False,
-        coalesce_streams=True,
-        shutdown_kernel="immediate",
-        start_timeout=180,
-        raise_on_iopub_timeout=True,
-        iopub_timeout=60,
-        kernel_manager_class=_kernel_manager(),
-        on_cell_execute=on_cell,
-    )
+    for attempt in range(STARTS):
+        try:
+            return papermill.execute_notebook(
+                notebook,
+                output,
+                parameters=values,
+                progress_bar=False,
+                record_timing=False,
+                coalesce_streams=True,
+                shutdown_kernel="immediate",
+                start_timeout=60,
+                raise_on_iopub_timeout=True,
+                iopub_timeout=60,
+                kernel_manager_class=_kernel_manager(),
+                on_cell_execute=on_cell,
+            )
+        except RuntimeError as error:
+            # Of two kernels that start at once, one may take a port that the other was given.
+            if attempt == STARTS - 1 or not re.search("respond|before replying", str(error)):
+                raise
+    raise AssertionError
 
 
 _kernels: list[subprocess.Popen] = []  # the processes of the kernels that were started
@@ -116,7 +125,7 @@ def main() -> int:
         events.flush()
 
     at = {"number": 0, "source": ""}
-    output = Path(job["notebook"])
+    work, output = Path(job["work"]), Path(job["notebook"])
 
     def on_cell(cell, cell_index):
         if INJECTED not in cell.metadata.get("tags", []):
@@ -130,12 +139,9 @@ def main() -> int:
         tell(event="start", cells=cells)
         began = time.perf_counter()
         try:
-            execute(notebook, job["values"], output, on_cell)
+            execute(notebook, job["values"], work, on_cell)
         finally:
-            if output.is_file():
-                import nbformat
-
-                nbformat.write(finished(nbformat.read(output, as_version=4)), output)
+            _bring(work, output)
         seconds = time.perf_counter() - began
         tell(event="done", seconds=round(seconds, 3), cells=cells)
     except BookError as error:
@@ -145,6 +151,17 @@ def main() -> int:
         tell(event="error", **_described(error, at))
         return 1
     return 0
+
+
+def _bring(work: Path, output: Path) -> None:
+    """Write what papermill left, also after an error, unless that is no whole file."""
+    import nbformat
+
+    try:
+        notebook = nbformat.read(work, as_version=4)
+    except (OSError, ValueError):
+        return
+    write_atomic(output, nbformat.writes(finished(notebook)) + "\n")
 
 
 def _described(error: Exception, at: dict[str, Any]) -> dict[str, Any]:

@@ -43,10 +43,8 @@ class Owned:
         due = {path: content for path, content in data.items() if not _holds(path, content)}
         before = json.dumps(self._files)
         for path, content in data.items():
-            known = self._files.get(self._name(path), [])
-            self._files[self._name(path)] = [*known[-1:], digest(content)] if path in due else [
-                digest(content)
-            ]
+            stands = [digest(path)] if path in due and self.is_own(path) else []
+            self._files[self._name(path)] = [*stands, digest(content)]
         if json.dumps(self._files) != before:
             self._save()
         for path, content in due.items():

@@ -246,6 +246,8 @@ class Workers:
         finally:
             with self._lock:
                 self._processes.discard(process)
+            process.stdin.close()
+            process.stdout.close()
         if event.get("event") == "done":
             self.say.end(job.label, f"executed {event['cells']} cells")
             return float(event["seconds"])
@@ -265,6 +267,7 @@ class Workers:
             "text": job.chapter.text,
             "path": str(job.chapter.path),
             "values": job.values,
+            "work": str(job.folder / "executed.ipynb"),
             "notebook": str(job.result / store.NOTEBOOK),
         }
         event: dict[str, Any] = {}

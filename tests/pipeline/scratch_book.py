@@ -1,9 +1,11 @@
 """A book of a few tiny chapters, made in a temporary folder, and how to build it."""
 
+import ctypes
 import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -79,9 +81,10 @@ class Book:
         lines += [f"- file: book/{name}" for name in names]
         (self.root / "_toc.yml").write_text("\n".join(lines) + "\n")
 
-    def start(self, *arguments: str, **options) -> subprocess.Popen:
-        """Start ``python -m ncbook`` with these arguments."""
+    def start(self, *arguments: str, variables=None, **options) -> subprocess.Popen:
+        """Start ``python -m ncbook`` with these arguments, and more variables."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NCBOOK_")}
+        environment |= variables or {}
         return subprocess.Popen(
             [sys.executable, "-m", "ncbook", *arguments],
             cwd=self.root,
@@ -99,7 +102,7 @@ class Book:
         process = self.start(*arguments, **options)
         said, _ = process.communicate(timeout=240)
         assert process.returncode == expect, said
-        assert "Traceback (most recent call last):\n  File" not in said
+        assert "Traceback (most recent call last):\n  File" not in said, said
         return said
 
     def page(self, name: str, paper: str = "paper") -> Path:
@@ -146,3 +149,17 @@ def kill(process: subprocess.Popen) -> str:
     """Kill a process as nothing can prepare for; return what it had said."""
     process.send_signal(signal.SIGKILL)
     return process.communicate()[0]
+
+
+def obey_permissions() -> None:
+    """In a new process of root: give up the right to write where permissions say no (Linux)."""
+    drop_from_bounding_set, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0)
+
+
+def set_writable(paths: list[Path], writable: bool) -> None:
+    """Let files and folders be written, or not."""
+    for path in paths:
+        if path.exists() and not path.is_symlink():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            path.chmod(mode | stat.S_IWUSR if writable else mode & ~0o222)

@@ -1,12 +1,10 @@
 """The build as it is: real kernels, real Jupyter Book, real kills, on a tiny book."""
 
-import ctypes
 import json
 import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -14,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from scratch_book import Book, kill, snapshot, wait_for
+from scratch_book import Book, kill, obey_permissions, set_writable, snapshot, wait_for
 
 SLOW = """\
 import os, time
@@ -386,19 +384,6 @@ def test_folders_and_sources_that_cannot_be_written(built):
         assert snapshot(built.root / "notebooks") == before
     finally:
         set_writable([*sources, *products, built.root], True)
-
-
-def obey_permissions() -> None:
-    """In a new process of root: give up the right to write where permissions say no (Linux)."""
-    drop_from_bounding_set, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
-    ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0)
-
-
-def set_writable(paths: list[Path], writable: bool) -> None:
-    for path in paths:
-        if path.exists() and not path.is_symlink():
-            mode = stat.S_IMODE(path.stat().st_mode)
-            path.chmod(mode | stat.S_IWUSR if writable else mode & ~0o222)
 
 
 def _all(root: Path, *names: str) -> list[Path]:
