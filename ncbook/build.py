@@ -360,7 +360,10 @@ def settle_claims(
     except schema.ClaimsError as error:
         raise BuildError(str(error)) from error
     folders = {chapter: (result.folder, result.key) for chapter, result in results.items()}
-    rows = ledger.collect(registry, folders, profile, stored)
+    try:
+        rows = ledger.collect(registry, folders, profile, stored)
+    except schema.ClaimsError as error:
+        raise BuildError(str(error)) from error
     if whole:
         ledger.write(rows, root)
     summary = ledger.summary_line(rows)
@@ -479,16 +482,10 @@ def keep(root: Path, named: str) -> tuple[Path, list[str]]:
 
     try:
         claims = claims_in(root, chapter)
+        rows = ledger.collect(claims, {chapter.id: (result.folder, result.key)}, "paper")
     except schema.ClaimsError as error:
         raise BuildError(str(error)) from error
-    rows = ledger.collect(claims, {chapter.id: (result.folder, result.key)}, "paper")
-    measured = {
-        row.claim.id: kept.Measurement(
-            row.record.summary, row.record.parameters, row.record.provenance
-        )
-        for row in rows
-        if row.record
-    }
+    measured = {row.claim.id: row.record for row in rows if row.record}
     if not measured:
         raise BuildError(f"The paper-size run of {chapter.id} measured no claim: nothing to keep.")
     facts = {name: result.meta[name] for name in ("made", "seconds", "machine", "versions")}
@@ -498,11 +495,7 @@ def keep(root: Path, named: str) -> tuple[Path, list[str]]:
             chapter=chapter.id,
             commit=checkout.commit,
             parameters=values,
-            code=kept.code(
-                root,
-                chapter.id,
-                [f"{PACKAGE.name}/{name}" for name in keys.parts(chapter, values)["code"]],
-            ),
+            code=kept.code(root, chapter.id),
             confirmed=None,
             measured=measured,
             **facts,
@@ -619,8 +612,7 @@ def in_words(row) -> str:
     """Return one row of the ledger as lines of text."""
     from ncbook.claims import page
 
-    summary = row.record.summary if row.record else None
-    return page.text(row.claim, summary, row.verdict, row.at_paper_size)
+    return page.text(row)
 
 
 # ---------------------------------------------------------------- folders

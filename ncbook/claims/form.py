@@ -178,8 +178,9 @@ class Entry(_Table):
             value = adapter.validate_python(value)
         except ValidationError as error:
             raise ValueError(expected) from error
-        [found] = value.items() if isinstance(value, dict) else [(None, value or 0.0)]
-        return found
+        if isinstance(value, dict):
+            return next(iter(value.items()))
+        return None, 0.0 if value is None else value
 
     @field_validator("tolerance", mode="wrap")
     @classmethod
@@ -213,10 +214,15 @@ class Paper(_Table):
 
     def _claim(self, entry: Entry) -> Claim:
         fields = dict(entry) | {name: getattr(self, name) for name in ("paper", "citation", "part")}
-        size, (side, expect) = fields.pop("tolerance"), fields.pop("expect")
-        relative = size.rel is not None
-        fields |= {"side": side, "expect": expect, "relative": relative, "reason": size.reason}
-        return Claim(**fields, tolerance=(size.rel if relative else size.abs) or 0.0)
+        (side, expect), size = fields.pop("expect"), fields.pop("tolerance")
+        return Claim(
+            **fields,
+            side=side,
+            expect=expect,
+            tolerance=next((one for one in (size.rel, size.abs) if one is not None), 0.0),
+            relative=size.rel is not None,
+            reason=size.reason,
+        )
 
 
 def read(path: Path, chapters: Collection[str] | None, taken: dict[str, str]) -> list[Claim]:

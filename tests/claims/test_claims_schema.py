@@ -20,7 +20,11 @@ def test_each_kind_of_expectation(tmp_path):
         entry(id="d", kind="rate", expect=-4, tolerance={"rel": 0.25} | reason),
         entry(id="e", kind="order", expect=4, tolerance={"abs": 0} | reason),
     )
-    intervals = [one.interval for one in load(path)]
+    claims = load(path)
+    # A count stays one, and is said without a decimal point.
+    assert [type(one.expect) for one in claims] == [float, int, float, int, int]
+    assert type(load(write(tmp_path / "a-paper", entry(expect=0)))[0].expect) is int
+    intervals = [one.interval for one in claims]
     inf = float("inf")
     assert intervals == [(-1e-12, 1e-12), (-inf, 1), (0.9, inf), (-5, -3), (4, 4)]
 
