@@ -203,7 +203,7 @@ def test_what_is_no_toml_is_named(tmp_path):
 @pytest.mark.parametrize("other", ["a.number", "a-number"])
 def test_two_claims_of_a_file_share_no_id_and_no_anchor(tmp_path, other):
     path = write(tmp_path / "a-paper", entry(), entry(id=other))
-    with pytest.raises(ClaimsError, match=f"\"{other}\"; expected another than that of claim 'a.number'"):
+    with pytest.raises(ClaimsError, match=f"\"{other}\"; expected another than that of claim"):
         load(path)
 
 
@@ -216,7 +216,7 @@ def test_registry_keeps_the_order_of_the_parts(tmp_path):
 
 def test_registry_refuses_an_id_that_two_papers_use(tmp_path):
     root = book(tmp_path / "book", a_paper=[entry()], b_paper=[entry(chapter="b-paper/01-one")])
-    with pytest.raises(ClaimsError, match=r"b-paper.* is \"a\.number\"; .*'a\.number' of .*a-paper"):
+    with pytest.raises(ClaimsError, match=r"b-paper.* another than that of .*number' of .*a-paper"):
         registry(root)
     # Nor one that differs in a dash alone: in the ledger both have one anchor.
     write(root / "notebooks" / "b-paper", entry(id="a-number", chapter="b-paper/01-one"))
