@@ -155,7 +155,7 @@ class Kept:
         if self.confirmed:
             said += (
                 f" Confirmed on {self.confirmed['made'][:10]} for the code of commit "
-                f"{self.confirmed['commit']}: {self.confirmed['why']}"
+                f"{self.confirmed['commit']}: {self.confirmed['why'].rstrip('.')}."
             )
         if self.stale:
             said += (
