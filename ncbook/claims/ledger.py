@@ -11,7 +11,7 @@ generated part and the same ledger for machines::
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,14 @@ from ncbook.claims import check, kept, measured, page, record, schema, words
 from ncbook.claims.check import Row
 from ncbook.claims.kept import Kept
 from ncbook.claims.measured import Record
-from ncbook.claims.schema import KINDS, ORIGINS, PROFILES, Claim, ClaimsError
+from ncbook.claims.schema import ORIGINS, PROFILES, Claim, ClaimsError
 
 FORMAT = 3  # of the JSON file; to be raised when a field changes its meaning
 
-# What the summary calls several claims with a verdict.
 _PLURALS = {
     check.HOLDS: "hold",
     check.FAILS: "fail",
     check.DISCREPANCY: "known discrepancies",
-    check.NOT_MEASURED: "not measured",
-    check.PLANNED: "planned",
-}
-_SINGULARS = _PLURALS | {
-    check.HOLDS: "holds",
-    check.FAILS: "fails",
-    check.DISCREPANCY: "known discrepancy",
 }
 
 
@@ -183,47 +175,30 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
     Raises
     ------
     ClaimsError
-        The text is no ledger, or it has claims that are registered no more.
+        The text is no ledger, it is damaged, or it has claims that are registered no more.
     """
     try:
         table = json.loads(text)
         profile, entries = table["profile"], {entry["id"]: entry for entry in table["claims"]}
-        known = table["format"] == FORMAT and profile in PROFILES
-        runs = {**table["kept"]} if known else {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ClaimsError(f"this is no ledger ({error!r}); make it anew with make book.") from error
-    if not known:
-        raise ClaimsError(
-            f"this ledger has format {table['format']!r} and profile {profile!r}, expected "
-            f"format {FORMAT} and one of {', '.join(PROFILES)}; make it anew with make book."
-        )
-    gone = [id for id in entries if id not in registry]
-    if gone:
-        raise ClaimsError(
-            f"the ledger has claims that are registered no more: {', '.join(gone)}; "
-            "make it anew with make book."
-        )
-    stored = {}
-    for chapter, run in runs.items():
-        claims = [claim.id for claim in registry.values() if claim.chapter == chapter]
-        try:
+        if table["format"] != FORMAT or profile not in PROFILES:
+            raise ValueError(f"its format is {table['format']!r} and its profile {profile!r}")
+        if gone := [id for id in entries if id not in registry]:
+            raise ValueError(f"it has claims that are registered no more: {', '.join(gone)}")
+        stored = {}
+        for chapter, run in table["kept"].items():
+            own = [claim.id for claim in registry.values() if claim.chapter == chapter]
             changed = tuple(run.pop("changed"))
-            stored[chapter] = replace(Kept.from_dict(run, chapter, claims), changed=changed)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ClaimsError(
-                f"the ledger's kept results of {chapter}: {error}; make it anew with make book."
-            ) from error
-    rows = []
-    for claim in registry.values():
-        entry = entries.get(claim.id, {})
-        found, problem = None, ""
-        if entry.get("record") is not None:
-            try:
-                found = Record.from_dict(entry["record"])
-            except ValueError as error:
-                problem = f"The ledger's record is none: {error}."
-        run = stored.get(claim.chapter)
-        rows.append(Row(claim, found, run, profile, entry.get("key", ""), problem))
+            stored[chapter] = replace(Kept.from_dict(run, chapter, own), changed=changed)
+        rows = []
+        for claim in registry.values():
+            entry = entries.get(claim.id, {"record": None, "key": ""})
+            found = None if entry["record"] is None else Record.from_dict(entry["record"])
+            rows.append(Row(claim, found, stored.get(claim.chapter), profile, entry["key"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = f"the field {error} is missing" if isinstance(error, KeyError) else error
+        raise ClaimsError(
+            f"this is no ledger of the book as it is now: {said}; make it anew with make book."
+        ) from error
     return rows
 
 
@@ -240,7 +215,8 @@ def to_markdown(rows: Sequence[Row]) -> str:
         summary=summary_line(rows),
         profile=rows[0].profile,
         counts=[(name, count, _called(name, count)) for name, count in summary(rows).items()],
-        lists=_lists(rows),
+        rows=rows,
+        schema=schema,
         style=page.style(),
         papers=[
             {
@@ -265,21 +241,6 @@ def _chapter(name: str, rows: list[Row]) -> dict[str, Any]:
     exists = any(row.key or row.claim.planned is None for row in rows)
     table = page.table(rows, f"Claims of {name}", in_ledger=True, linked=exists)
     return {"name": name, "exists": exists, "table": table}
-
-
-def _lists(rows: Sequence[Row]) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Return the lists of the filter: name, label, and of each choice its value and its words."""
-    claims = [row.claim for row in rows]
-    places = dict.fromkeys([claim.part for claim in claims] + [claim.chapter for claim in claims])
-    verdicts = [name for name, count in summary(rows).items() if count]
-    kinds = [kind for kind in KINDS if any(claim.kind == kind for claim in claims)]
-    origins = [name for name in ORIGINS if any(claim.origin == name for claim in claims)]
-    return [
-        ("place", "Part or chapter", [(place, place) for place in places]),
-        ("verdict", "Verdict", [(name, name) for name in verdicts]),
-        ("kind", "Kind", [(kind, kind) for kind in kinds]),
-        ("origin", "Who says it", [(name, words.ORIGINS[name]) for name in origins]),
-    ]
 
 
 def write(rows: Sequence[Row], root: Path) -> None:
@@ -308,27 +269,12 @@ def write(rows: Sequence[Row], root: Path) -> None:
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
-    claim = row.claim
     return {
-        "id": claim.id,
-        "part": claim.part,
-        "paper": claim.paper,
-        "citation": claim.citation,
-        "place": claim.place,
-        "origin": claim.origin,
-        "kind": claim.kind,
-        "sentence": claim.sentence,
-        "chapter": claim.chapter,
-        "anchor": claim.anchor,
-        "statistic": claim.statistic,
-        "expect": {claim.side: claim.expect} if claim.side else claim.expect,
-        "tolerance": {"rel" if claim.relative else "abs": claim.tolerance, "reason": claim.reason},
-        "profile": claim.profile,
-        "discrepancy": claim.discrepancy,
-        "planned": claim.planned,
+        **asdict(row.claim),
+        "anchor": row.claim.anchor,
         "verdict": row.verdict.name,
         "message": row.verdict.message,
-        "value": measured.encode(check.value(claim, row.summary)) if row.summary else None,
+        "value": measured.encode(check.value(row.claim, row.summary)) if row.summary else None,
         "record": row.record.as_dict() if row.record else None,
         "key": row.key,
     }
@@ -339,7 +285,7 @@ def _paper(row: Row) -> tuple[str, str, str]:
 
 
 def _called(name: str, count: int) -> str:
-    return (_SINGULARS if count == 1 else _PLURALS)[name]
+    return name if count == 1 else _PLURALS.get(name, name)
 
 
 def _origins(rows: Sequence[Row]) -> str:

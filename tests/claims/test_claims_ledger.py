@@ -207,7 +207,7 @@ def test_json_says_everything(root, good):
     assert (one["value"], one["record"]["max"]) == (2.005, 2.01)
     assert not {"statistic", "value", "worst", "id"} & set(one["record"])
     assert one["record"]["provenance"] == {"device": "cpu"}
-    assert one["tolerance"] == {"abs": 0.05, "reason": "The next term."}
+    assert (one["tolerance"], one["relative"], one["reason"]) == (0.05, False, "The next term.")
     assert (one["expect"], one["verdict"], one["key"]) == (2.0, "holds", f"key-of-{FIRST}")
     assert entries["a.large"]["record"] is None
     assert entries["a.later"]["planned"] == "It needs a network."
@@ -248,8 +248,8 @@ def test_a_written_verdict_is_not_trusted(root, measured, good):
     assert broken(ledger.from_json(json.dumps(at_paper_size), known)) == {"a.large"}
     del at_paper_size["kept"][FIRST]
     assert broken(ledger.from_json(json.dumps(at_paper_size), known)) == {"a.large"}
-    partly = spoilt(text, "b.number", median=2.04)
-    assert verdicts(ledger.from_json(partly, known))["b.number"] == "not measured"
+    with pytest.raises(ClaimsError, match=r"no ledger .*median 2\.04 does not lie between"):
+        ledger.from_json(spoilt(text, "b.number", median=2.04), known)
     table = json.loads(text)
     table["claims"] = [one for one in table["claims"] if one["id"] != "b.number"]
     assert broken(ledger.from_json(json.dumps(table), known)) == {"b.number"}
@@ -267,9 +267,11 @@ def test_a_ledger_of_another_book_is_refused(root, good):
     for change in ({"code": 3}, {"extra": 1}, {"changed": 3}):
         table = json.loads(text)
         table["kept"][FIRST] |= change
-        with pytest.raises(ClaimsError, match=f"kept results of {FIRST}.*make book"):
+        with pytest.raises(ClaimsError, match="no ledger of the book as it is now: .*make book"):
             ledger.from_json(json.dumps(table), known)
-    with pytest.raises(ClaimsError, match="has format 0"):
+    with pytest.raises(ClaimsError, match="its profile 'huge'"):
+        ledger.from_json(text.replace('"profile": "quick"', '"profile": "huge"', 1), known)
+    with pytest.raises(ClaimsError, match="its format is 0"):
         ledger.from_json(text.replace('"format": 3', '"format": 0'), known)
 
 
