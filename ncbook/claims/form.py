@@ -18,14 +18,19 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
-    ValidationInfo,
-    field_validator,
+    WrapValidator,
 )
+from pydantic import ValidationInfo as Info
 
 from ncbook.claims import schema
 from ncbook.claims.schema import MARKUP, Claim, ClaimsError
 
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _CHAPTER = r"[a-z0-9-]+/[a-z0-9-]+"
+
+
+def _targets(text: str) -> list[str]:
+    return [part["target"] for part in MARKUP.finditer(text) if part["target"]]
 
 
 def _text(value: str) -> str:
@@ -42,7 +47,7 @@ def _without_maths(value: str) -> str:
     return value
 
 
-def _with_maths(value: str, info: ValidationInfo) -> str:
+def _with_maths(value: str, info: Info) -> str:
     if value.count("$") % 2:
         raise ValueError("each $ of its mathematics to have its partner")
     chapters = info.context["chapters"]
@@ -58,80 +63,114 @@ def _with_maths(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _targets(text: str) -> list[str]:
-    return [part["target"] for part in MARKUP.finditer(text) if part["target"]]
+def _new(value: str, info: Info) -> str:
+    # Two ids that differ in dots and dashes alone would share one anchor in the ledger.
+    anchor, taken = value.replace(".", "-"), info.context["taken"]
+    if anchor in taken:
+        raise ValueError(f"another than that of {taken[anchor]}")
+    taken[anchor] = f"claim {value!r} of {info.context['file']}"
+    return value
+
+
+def _exists(value: str, info: Info) -> str:
+    chapters, folder = info.context["chapters"], info.context["file"].parent.name
+    if not value.startswith(folder + "/"):
+        raise ValueError(f"a chapter of {folder}/, the folder of this file")
+    if chapters is None or value in chapters or info.data.get("planned", "") is not None:
+        return value
+    known = ", ".join(sorted(one for one in chapters if one.startswith(folder + "/")))
+    raise ValueError(f"a chapter that exists: {known or 'there is none yet'}")
+
+
+def _explained(value: str, info: Info) -> str:
+    if not _targets(value):
+        raise ValueError("a link to its explanation, [words](#section-of-chapter)")
+    if info.data.get("planned") is not None:
+        raise ValueError("no such field beside 'planned': only a run finds a discrepancy")
+    return value
+
+
+def _side_and_value(value: Any, info: Info) -> tuple[str | None, float]:
+    if "kind" not in info.data:
+        return None, 1.0  # no more can be said of it
+    adapter, expected = _EXPECT[info.data["kind"]]
+    try:
+        found = adapter.validate_python(value)
+    except ValidationError as error:
+        raise ValueError(expected) from error
+    if isinstance(found, dict):
+        return next(iter(found.items()))
+    return None, 0.0 if found is None else found
+
+
+def _share(value: float, info: Info) -> float:
+    if info.context["expect"][1] == 0:
+        raise ValueError("abs instead: a share of 0 allows nothing")
+    return value
+
+
+def _one_size(value: Any, check: Any, info: Info) -> float | None:
+    rel = info.data.get("rel", "malformed")
+    if value is not None and rel is not None:
+        raise ValueError("either abs or rel, not both")
+    if value is None and rel is None and info.context["kind"] != "bound":
+        raise ValueError("a number, 0 or more (or rel, a share of expect)")
+    return value if value is None else check(value)
+
+
+def _fits_what_is_expected(value: Any, check: Any, info: Info) -> Any:
+    if not isinstance(value, dict):
+        return check(value)
+    known = {"kind": info.data.get("kind"), "expect": info.data.get("expect", (None, 1.0))}
+    return Tolerance.model_validate(value, context=info.context | known)
 
 
 def _one_of(names: tuple[str, ...]) -> Any:
     return Annotated[Literal[names], Field(description=f"one of {', '.join(names)}")]
 
 
-def _like(pattern: str, description: str) -> Any:
-    return Annotated[str, Field(pattern=f"^(?:{pattern})$", description=description)]
+def _like(pattern: str, description: str, *more: Any) -> Any:
+    return Annotated[str, Field(pattern=f"^(?:{pattern})$", description=description), *more]
 
 
 _Id = _like(
-    r"[a-z0-9]+([.-][a-z0-9]+)*", "letters a-z, digits, and single dots or dashes between them"
+    r"[a-z0-9]+([.-][a-z0-9]+)*",
+    "letters a-z, digits, and single dots or dashes between them",
+    AfterValidator(_new),
+)
+_Chapter = _like(
+    _CHAPTER,
+    "<paper's folder>/<NN-name>, such as mixon-parshall-pi/04-figure-1",
+    AfterValidator(_exists),
 )
 _Key = _like(r"[A-Za-z][A-Za-z0-9_:.-]*", "a key of the bibliography, such as mixon2022neural")
-_Chapter = _like(_CHAPTER, "<paper's folder>/<NN-name>, such as mixon-parshall-pi/04-figure-1")
 _Text = Annotated[str, Field(description="a text that is not empty"), AfterValidator(_text)]
 _Words = Annotated[_Text, AfterValidator(_without_maths)]
 _Prose = Annotated[_Text, AfterValidator(_with_maths)]
-_Finite = int | Annotated[float, Field(allow_inf_nan=False)]
-_Size = Annotated[
-    Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, allow_inf_nan=False)],
-    Field(description="a finite number, 0 or more"),
-]
+_Size = Annotated[int | float, Field(ge=0, description="a finite number, 0 or more")]
+_Side = Annotated[dict[Literal["max", "min"], int | float], Field(min_length=1, max_length=1)]
+_Missing = Field(None, validate_default=True)  # TOML has no null: None is a field that is missing
+
 # What a claim of each kind expects, and how that is said.
-_STRICT = ConfigDict(strict=True)
-_NUMBER = (TypeAdapter(_Finite, config=_STRICT), "a finite number")
-_EXPECT = dict.fromkeys(schema.KINDS, _NUMBER) | {
-    "identity": (TypeAdapter(None), "no such field: an identity expects 0"),
-    "bound": (
-        TypeAdapter(
-            Annotated[dict[Literal["max", "min"], _Finite], Field(min_length=1, max_length=1)],
-            config=_STRICT,
-        ),
-        "{max = x} or {min = x} with a finite number x",
-    ),
-}
+_NUMBER = (TypeAdapter(int | float, config=_STRICT), "a finite number")
+_BOUND = (TypeAdapter(_Side, config=_STRICT), "{max = x} or {min = x} with a finite number x")
+_IDENTITY = (TypeAdapter(None), "no such field: an identity expects 0")
+_EXPECT = dict.fromkeys(schema.KINDS, _NUMBER) | {"bound": _BOUND, "identity": _IDENTITY}
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Tolerance(_Table):
+class Tolerance(BaseModel):
     """How far beyond what is expected a value may lie, and why that far."""
 
+    model_config = _STRICT
     reason: _Prose
-    # TOML has no null: None is a field that is missing.
-    rel: _Size = None
-    abs: _Size = Field(None, validate_default=True)
-
-    @field_validator("rel")
-    @classmethod
-    def _share(cls, value, info: ValidationInfo):
-        side_and_value = info.context["expect"]
-        if side_and_value and side_and_value[1] == 0:
-            raise ValueError("abs instead: a share of 0 allows nothing")
-        return value
-
-    @field_validator("abs", mode="wrap")
-    @classmethod
-    def _one_size(cls, value, check, info: ValidationInfo):
-        rel = info.data.get("rel", "malformed")
-        if value is not None and rel is not None:
-            raise ValueError("either abs or rel, not both")
-        if value is None and rel is None and info.context["kind"] != "bound":
-            raise ValueError("a number, 0 or more (or rel, a share of expect)")
-        return value if value is None else check(value)
+    rel: Annotated[_Size, AfterValidator(_share)] = None
+    abs: Annotated[_Size, WrapValidator(_one_size)] = _Missing
 
 
-class Entry(_Table):
+class Entry(BaseModel):
     """One ``[[claim]]`` table."""
 
+    model_config = _STRICT
     id: _Id
     place: _Words
     origin: _one_of(schema.ORIGINS)
@@ -140,89 +179,22 @@ class Entry(_Table):
     planned: _Prose = None
     chapter: _Chapter
     statistic: _one_of(schema.STATISTICS)
-    expect: Any = Field(None, validate_default=True)
-    tolerance: Tolerance = Field(
+    expect: Annotated[Any, AfterValidator(_side_and_value)] = _Missing
+    tolerance: Annotated[Tolerance, WrapValidator(_fits_what_is_expected)] = Field(
         description='{abs = x, reason = "..."} or {rel = x, reason = "..."}'
     )
     profile: _one_of(schema.PROFILES) = "quick"
-    discrepancy: _Prose = None
-
-    @field_validator("id")
-    @classmethod
-    def _new(cls, value, info: ValidationInfo):
-        # Two ids that differ in dots and dashes alone would share one anchor in the ledger.
-        anchor, taken = value.replace(".", "-"), info.context["taken"]
-        if anchor in taken:
-            raise ValueError(f"another than that of {taken[anchor]}")
-        taken[anchor] = f"claim {value!r} of {info.context['file']}"
-        return value
-
-    @field_validator("chapter")
-    @classmethod
-    def _exists(cls, value, info: ValidationInfo):
-        chapters, folder = info.context["chapters"], info.context["file"].parent.name
-        if not value.startswith(folder + "/"):
-            raise ValueError(f"a chapter of {folder}/, the folder of this file")
-        if chapters is None or value in chapters or info.data.get("planned", "") is not None:
-            return value
-        known = ", ".join(sorted(one for one in chapters if one.startswith(folder + "/")))
-        raise ValueError(f"a chapter that exists: {known or 'there is none yet'}")
-
-    @field_validator("expect")
-    @classmethod
-    def _fits_its_kind(cls, value, info: ValidationInfo):
-        if "kind" not in info.data:
-            return value
-        adapter, expected = _EXPECT[info.data["kind"]]
-        try:
-            value = adapter.validate_python(value)
-        except ValidationError as error:
-            raise ValueError(expected) from error
-        if isinstance(value, dict):
-            return next(iter(value.items()))
-        return None, 0.0 if value is None else value
-
-    @field_validator("tolerance", mode="wrap")
-    @classmethod
-    def _fits_what_is_expected(cls, value, check, info: ValidationInfo):
-        known = {name: info.data.get(name) for name in ("kind", "expect")}
-        if not isinstance(value, dict):
-            return check(value)
-        return Tolerance.model_validate(value, context=info.context | known)
-
-    @field_validator("discrepancy")
-    @classmethod
-    def _explained(cls, value, info: ValidationInfo):
-        if not _targets(value):
-            raise ValueError("a link to its explanation, [words](#section-of-chapter)")
-        if info.data.get("planned") is not None:
-            raise ValueError("no such field beside 'planned': only a run finds a discrepancy")
-        return value
+    discrepancy: Annotated[_Prose, AfterValidator(_explained)] = None
 
 
-class Paper(_Table):
+class Paper(BaseModel):
     """A claims.toml."""
 
+    model_config = _STRICT
     paper: _Words
     citation: _Key
     part: _one_of(schema.PARTS)
     claim: list[Entry] = Field(min_length=1, description="at least one [[claim]] table")
-
-    def claims(self) -> list[Claim]:
-        """Return the claims that the file registers, in its order."""
-        return [self._claim(entry) for entry in self.claim]
-
-    def _claim(self, entry: Entry) -> Claim:
-        fields = dict(entry) | {name: getattr(self, name) for name in ("paper", "citation", "part")}
-        (side, expect), size = fields.pop("expect"), fields.pop("tolerance")
-        return Claim(
-            **fields,
-            side=side,
-            expect=expect,
-            tolerance=next((one for one in (size.rel, size.abs) if one is not None), 0.0),
-            relative=size.rel is not None,
-            reason=size.reason,
-        )
 
 
 def read(path: Path, chapters: Collection[str] | None, taken: dict[str, str]) -> list[Claim]:
@@ -238,12 +210,27 @@ def read(path: Path, chapters: Collection[str] | None, taken: dict[str, str]) ->
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClaimsError(f"{path}: is not valid TOML: {error}.") from error
-    context = {"file": path, "chapters": chapters, "taken": taken}
     try:
-        return Paper.model_validate(table, context=context).claims()
+        found = Paper.model_validate(
+            table, context={"file": path, "chapters": chapters, "taken": taken}
+        )
     except ValidationError as error:
         lines = dict.fromkeys(f"{path}: {_said(one, table)}." for one in error.errors())
         raise ClaimsError("\n".join(lines)) from error
+    return [_claim(found, entry) for entry in found.claim]
+
+
+def _claim(paper: Paper, entry: Entry) -> Claim:
+    fields = dict(entry) | {name: getattr(paper, name) for name in ("paper", "citation", "part")}
+    (side, expect), size = fields.pop("expect"), fields.pop("tolerance")
+    return Claim(
+        **fields,
+        side=side,
+        expect=expect,
+        tolerance=next((one for one in (size.rel, size.abs) if one is not None), 0.0),
+        relative=size.rel is not None,
+        reason=size.reason,
+    )
 
 
 def _said(error: dict[str, Any], table: dict[str, Any]) -> str:
