@@ -267,7 +267,7 @@ def test_a_ledger_of_another_book_is_refused(root, good):
     for change in ({"code": 3}, {"extra": 1}, {"changed": 3}):
         table = json.loads(text)
         table["kept"][FIRST] |= change
-        with pytest.raises(ClaimsError, match="no ledger of the book as it is now: .*make book"):
+        with pytest.raises(ClaimsError, match=r"no ledger of the book as it is now: .*make book"):
             ledger.from_json(json.dumps(table), known)
     with pytest.raises(ClaimsError, match="its profile 'huge'"):
         ledger.from_json(text.replace('"profile": "quick"', '"profile": "huge"', 1), known)
