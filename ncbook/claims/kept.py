@@ -36,6 +36,7 @@ _FACTS = {
     "code": dict,
     "confirmed": dict | None,
 }
+_HASH = re.compile("[0-9a-f]{7,64}")
 _CONFIRMED = {"commit": str, "made": str, "why": str, "code": dict}
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CELLS = re.compile(
@@ -166,11 +167,13 @@ class Kept:
 
 
 def _check(table: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Check the types of a table's fields; a text must not be empty."""
+    """Check the types of a table's fields; no text may be empty, and a commit is a hash."""
     for field, kind in kinds.items():
         value = table[field]
         if not isinstance(value, kind) or isinstance(value, bool) or value == "":
             raise ValueError(f"its {field} is {value!r}")
+        if field == "commit" and not _HASH.fullmatch(value):
+            raise ValueError(f"its commit is {value!r}, expected the hash of a clean one")
 
 
 def path(root: Path, chapter: str) -> Path:
@@ -211,8 +214,16 @@ def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
 
 
 def write(root: Path, kept: Kept) -> Path:
-    """Write the kept run of a chapter, whole or not at all, and return where."""
-    text = json.dumps(kept.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    """Write the kept run of a chapter, whole or not at all, and return where.
+
+    Raises
+    ------
+    ValueError
+        It is not of a clean commit.
+    """
+    table = kept.as_dict()
+    _check(table, _FACTS)
+    text = json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False)
     return files.write_atomic(path(root, kept.chapter), text + "\n")
 
 
@@ -232,13 +243,14 @@ def confirm(root: Path, kept: Kept, commit: str, made: str, why: str) -> Kept:
     Raises
     ------
     ClaimsError
-        A text is empty.
+        A text is empty, or the commit is none.
     """
-    why = " ".join(why.split())
-    for name, text in (("commit", commit), ("made", made), ("why", why)):
-        if not text:
-            raise ClaimsError(f"{kept.chapter} cannot be confirmed: its {name} is empty.")
-    confirmed = {"commit": commit, "made": made, "why": why, "code": code(root, kept.chapter)}
+    confirmed = {"commit": commit, "made": made, "why": " ".join(why.split())}
+    confirmed["code"] = code(root, kept.chapter)
+    try:
+        _check(confirmed, _CONFIRMED)
+    except ValueError as error:
+        raise ClaimsError(f"{kept.chapter} cannot be confirmed: {error}.") from error
     return replace(kept, confirmed=confirmed, changed=())
 
 

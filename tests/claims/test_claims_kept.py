@@ -115,10 +115,10 @@ DAMAGE = [
     ({"machine": "fast"}, "its machine is 'fast'"),
     ({"code": None}, "its code is None"),
     ({"commit": ""}, "its commit is ''"),
-    ({"commit": None}, "its commit is None"),
+    ({"commit": "0123456 and uncommitted changes"}, "expected the hash of a clean one"),
     ({"confirmed": {"commit": "1"}}, "its fields are commit, expected commit, made, why, code"),
     ({"confirmed": {"commit": "", "made": "2", "why": "3", "code": {}}}, "its commit is ''"),
-    ({"confirmed": {"commit": "1", "made": "2", "why": "3", "code": 4}}, "its code is 4"),
+    ({"confirmed": {"commit": "1" * 7, "made": "2", "why": "3", "code": 4}}, "its code is 4"),
     ({"claims": {}}, "it has no measurement"),
     ({"claims": [3]}, "it has no measurement"),
     ({"claims": {"a.number": 3}}, "the measurement of a.number: it holds no JSON object"),
@@ -246,14 +246,14 @@ def test_a_stale_result_can_be_confirmed_until_the_next_change(root):
     # What the chapter imports from now on counts too.
     edit(root, MD, "import frames\n", "import frames, other\n")
     why = "Factors were put in another order,\n\nand a name was imported"
-    confirmed = kept.confirm(root, read(root), "abcdef", "2026-02-03T00:00:00Z", why)
+    confirmed = kept.confirm(root, read(root), "abcdef0", "2026-02-03T00:00:00Z", why)
     assert not confirmed.stale
     kept.write(root, confirmed)
     found = read(root)
     assert repr(found) == repr(confirmed)
     assert not found.stale
     assert str(found).endswith(
-        "commit 0123456789. Confirmed on 2026-02-03 for the code of commit abcdef: Factors were "
+        "commit 0123456789. Confirmed on 2026-02-03 for the code of commit abcdef0: Factors were "
         "put in another order, and a name was imported."
     )
     for file, old, new in ((FRAME, "n * 3", "3 * n"), ("scratch/metrics/other.py", "4", "5")):
@@ -263,11 +263,25 @@ def test_a_stale_result_can_be_confirmed_until_the_next_change(root):
         assert not read(root).stale
 
 
-@pytest.mark.parametrize(("name", "values"), [("commit", ("", "x", "y")), ("why", ("a", "b", " "))])
-def test_a_confirmation_says_what_and_why(root, name, values):
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("commit", ("", "2026-02-03", "So.")),
+        ("commit", ("abcdef0 and uncommitted changes", "2026-02-03", "So.")),
+        ("why", ("abcdef0", "2026-02-03", " \n")),
+    ],
+)
+def test_a_confirmation_says_for_what_and_why(root, name, values):
     keep(root, VALUES)
-    with pytest.raises(ClaimsError, match=f"cannot be confirmed: its {name} is empty"):
+    with pytest.raises(ClaimsError, match=f"{CHAPTER} cannot be confirmed: its {name} is '"):
         kept.confirm(root, read(root), *values)
+
+
+@pytest.mark.parametrize("commit", ["", "0123456 and uncommitted changes", None])
+def test_nothing_is_kept_but_of_a_clean_commit(root, commit):
+    with pytest.raises(ValueError, match="its commit is "):
+        keep(root, VALUES, commit=commit)
+    assert not kept.path(root, CHAPTER).exists()
 
 
 @pytest.fixture

@@ -330,6 +330,9 @@ def test_the_page_part(good):
     assert "{cite:p}`author2020`. 5 claims: 3 hold, 1 known discrepancy, 1 planned." in text
     page = Page(text)
     rows = [attrs for attrs in page.all("tr") if "id" in attrs]
+    # One count: what is said above is the sum of its parts, and all the rows that there are.
+    said = [int(number) for number in re.findall(r"\d+", text.partition("Measured in")[0])]
+    assert said[0] == sum(said[1:]) == len(rows)
     assert [row["id"] for row in rows] == [
         "claim-a-number", "claim-a-gap", "claim-a-large", "claim-a-next", "claim-a-later",
         "claim-b-number",
