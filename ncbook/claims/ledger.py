@@ -98,8 +98,8 @@ def _unregistered(
 def shown(root: Path, chapter: str, profile: str, folder: Path) -> dict[str, str]:
     """Return the claims of an executed chapter as its page shows them: MIME type -> content.
 
-    It is what :meth:`ncbook.claims.Chapter.show` displayed, made from claims.toml and the kept
-    run as they are now. The outputs to replace have the chapter's name in their metadata, as
+    It is what :meth:`ncbook.claims.record.Chapter.show` displayed, made from claims.toml and the
+    kept run as they are now. The output to replace has the chapter's name in its metadata, as
     ``{"ncbook": {"claims": "<paper's folder>/<NN-name>"}}``.
 
     Parameters

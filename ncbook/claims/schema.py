@@ -1,7 +1,8 @@
 """What a claim is, and how ``notebooks/<paper>/claims.toml`` registers it.
 
 Every claim of a paper that the book checks is one ``[[claim]]`` table. Nothing in such a file is
-taken on trust: :mod:`ncbook.claims.form` says what each field must be.
+taken on trust: a field that is unknown, missing or not as it must be is an error that names the
+file, the claim, the field, what was found and what was expected.
 """
 
 import math
@@ -122,9 +123,9 @@ def load(path: Path, chapters: Collection[str] | None = None) -> list[Claim]:
     ClaimsError
         The file is no TOML, or an entry is malformed; the message has one line a problem.
     """
-    from ncbook.claims import form  # which imports pydantic
+    from ncbook.claims import _form  # which imports pydantic
 
-    return form.read(Path(path), chapters, {})
+    return _form.read(Path(path), chapters, {})
 
 
 def registry(root: Path) -> dict[str, Claim]:
@@ -146,7 +147,7 @@ def registry(root: Path) -> dict[str, Claim]:
         There is no such file; one is malformed; two claims have one id or one anchor; or a claim
         that is not planned names a chapter that has no source under ``notebooks/``.
     """
-    from ncbook.claims import form
+    from ncbook.claims import _form
 
     notebooks = Path(root) / "notebooks"
     paths = sorted(notebooks.glob("*/claims.toml"))
@@ -161,7 +162,7 @@ def registry(root: Path) -> dict[str, Claim]:
     taken: dict[str, str] = {}
     for path in paths:
         try:
-            claims += form.read(path, chapters, taken)
+            claims += _form.read(path, chapters, taken)
         except ClaimsError as error:
             problems.append(str(error))
     if problems:
