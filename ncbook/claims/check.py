@@ -71,6 +71,11 @@ class Row:
         """Whether what the kept run measured for the claim is stale."""
         return self.at_paper_size is not None and self.kept.stale
 
+    @property
+    def has_page(self) -> bool:
+        """Whether the claim's chapter exists; that of planned claims need not."""
+        return bool(self.key) or self.claim.planned is None
+
     @cached_property
     def verdict(self) -> Verdict:
         """What follows from the claim and what was measured."""

@@ -8,10 +8,12 @@ generated part and the same ledger for machines::
     ledger.broken(rows)  # empty, or the book does not stand
 """
 
+import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,9 @@ from ncbook.claims.schema import ORIGINS, PROFILES, Claim, ClaimsError
 
 FORMAT = 3  # of the JSON file; to be raised when a field changes its meaning
 
-_PLURALS = {
-    check.HOLDS: "hold",
-    check.FAILS: "fail",
-    check.DISCREPANCY: "known discrepancies",
-}
+_PLURALS = {"holds": "hold", "fails": "fail", "known discrepancy": "known discrepancies"}
+_chapter = attrgetter("claim.chapter")
+_paper = attrgetter("claim.part", "claim.paper", "claim.citation")
 
 
 def collect(
@@ -142,7 +142,7 @@ def broken(rows: Sequence[Row]) -> list[Row]:
 
 
 def to_json(rows: Sequence[Row]) -> str:
-    """Return the ledger for machines; numbers that are not finite are the texts nan and inf."""
+    """Return the ledger for machines; nan becomes a text."""
     table = {
         "format": FORMAT,
         "profile": rows[0].profile if rows else None,
@@ -209,38 +209,21 @@ def to_markdown(rows: Sequence[Row]) -> str:
     can filter them, and each links to its row in its chapter.
     """
     papers = list(dict.fromkeys(_paper(row) for row in rows))
-    rows = sorted(rows, key=lambda row: (papers.index(_paper(row)), row.claim.chapter))
+    rows = sorted(rows, key=lambda row: (papers.index(_paper(row)), _chapter(row)))
     return page.render(
         "ledger.md",
-        summary=summary_line(rows),
-        profile=rows[0].profile,
-        counts=[(name, count, _called(name, count)) for name, count in summary(rows).items()],
         rows=rows,
+        papers=[
+            [list(chapter) for _, chapter in itertools.groupby(paper, _chapter)]
+            for _, paper in itertools.groupby(rows, _paper)
+        ],
+        counts=[(name, count, _called(name, count)) for name, count in summary(rows).items()],
+        origins=_origins,
         schema=schema,
         style=page.style(),
-        papers=[
-            {
-                "part": part,
-                "name": paper,
-                "citation": citation,
-                "summary": summary_line(of_paper),
-                "origins": _origins(of_paper),
-                "chapters": [
-                    _chapter(name, list(of_chapter))
-                    for name, of_chapter in itertools.groupby(of_paper, lambda r: r.claim.chapter)
-                ],
-            }
-            for (part, paper, citation), group in itertools.groupby(rows, _paper)
-            for of_paper in [list(group)]
-        ],
+        summary=summary_line,
+        table=functools.partial(page.table, in_ledger=True),
     )
-
-
-def _chapter(name: str, rows: list[Row]) -> dict[str, Any]:
-    # The chapter of planned claims need not exist.
-    exists = any(row.key or row.claim.planned is None for row in rows)
-    table = page.table(rows, f"Claims of {name}", in_ledger=True, linked=exists)
-    return {"name": name, "exists": exists, "table": table}
 
 
 def write(rows: Sequence[Row], root: Path) -> None:
@@ -263,9 +246,7 @@ def write(rows: Sequence[Row], root: Path) -> None:
         (Path(root) / "book" / "_generated" / "ledger.json", table),
         (Path(root) / "_build" / "ledger.json", table),
     ):
-        data = content.encode()
-        if not path.is_file() or path.read_bytes() != data:
-            files.write_atomic(path, data)
+        files.write_changed(path, content)
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
@@ -278,10 +259,6 @@ def _as_dict(row: Row) -> dict[str, Any]:
         "record": row.record.as_dict() if row.record else None,
         "key": row.key,
     }
-
-
-def _paper(row: Row) -> tuple[str, str, str]:
-    return row.claim.part, row.claim.paper, row.claim.citation
 
 
 def _called(name: str, count: int) -> str:

@@ -34,9 +34,7 @@ def bundle(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def table(
-    rows: Sequence[Row], caption: str, in_ledger: bool = False, linked: bool = False
-) -> str:
+def table(rows: Sequence[Row], caption: str, in_ledger: bool = False) -> str:
     """Return the claims of one chapter as HTML, on lines none of which is blank.
 
     Parameters
@@ -48,10 +46,8 @@ def table(
     in_ledger : bool
         Show the run, and the digits of rounding errors: the ledger is not compared from run to
         run. Links lead from the ledger's page; without it, from the chapter.
-    linked : bool
-        Link each claim of the ledger to its chapter.
     """
-    return render("claims.html", rows=rows, caption=caption, in_ledger=in_ledger, linked=linked)
+    return render("claims.html", rows=rows, caption=caption, in_ledger=in_ledger)
 
 
 def text(row: Row) -> str:
