@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ncbook.claims import record
+from ncbook.claims import ledger
 from ncbook.files import BookError, check_writable
 from ncbook.pipeline import machine, pages, settling, site
 from ncbook.pipeline.book import Book
@@ -100,7 +100,7 @@ def publish(book: Book, chosen: list[Chapter], outcome: Outcome, whole: bool) ->
             chapter,
             outcome.values[chapter.id],
             result.notebook,
-            lambda chapter=chapter, result=result: record.shown(
+            lambda chapter=chapter, result=result: ledger.shown(
                 book.root, chapter.id, result.meta["profile"], result.folder
             ),
         )

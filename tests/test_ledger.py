@@ -6,22 +6,15 @@ or its value spoilt, the same check must fail; so must it with what a kept paper
 and with a measurement of a planned claim.
 """
 
-import dataclasses
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from ncbook import files
-from ncbook.claims import check, ledger, registry
-
-
-def built():
-    """Return the text of the built ledger."""
-    path = files.root() / "_build" / "ledger.json"
-    if not path.is_file():
-        pytest.fail(f"{path} does not exist; run make book first.", pytrace=False)
-    return path.read_text(encoding="utf-8")
+from ncbook.claims import ClaimsError, check, kept, ledger, registry
+from ncbook.claims.measured import Record, summarise
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +22,45 @@ def claims():
     return registry(files.root())
 
 
-def broken(text, claims):
-    """Return the claims that break the book, each with why."""
-    rows = ledger.broken(ledger.from_json(text, claims))
-    return {row.claim.id: f"{row.verdict.name}: {row.verdict.message}" for row in rows}
+@pytest.fixture(scope="module")
+def built():
+    """The text of the built ledger."""
+    path = files.root() / "_build" / "ledger.json"
+    if not path.is_file():
+        pytest.fail(f"{path} does not exist; run make book first.", pytrace=False)
+    return path.read_text(encoding="utf-8")
 
 
-def with_record(text, id, change):
-    """Return the ledger with one claim's record changed: None removes it."""
-    table = json.loads(text)
-    for entry in table["claims"]:
-        if entry["id"] == id and entry["record"] is not None:
-            entry["record"] = None if change is None else entry["record"] | change
-    return json.dumps(table)
+@pytest.fixture(scope="module")
+def rows(built, claims):
+    return ledger.from_json(built, claims)
 
 
-def with_kept(text, id, change):
-    """Return the ledger with one claim's kept measurement changed: None removes it."""
-    table = json.loads(text)
-    for run in table["kept"].values():
-        if id in run["claims"]:
-            run["claims"][id] |= change or {}
-            if change is None:
-                del run["claims"][id]
-    table["kept"] = {chapter: run for chapter, run in table["kept"].items() if run["claims"]}
-    return json.dumps(table)
+@pytest.fixture(scope="module")
+def judged(rows):
+    """The rows of the claims that the build's own measurements are judged for."""
+    return [
+        row
+        for row in rows
+        if row.claim.planned is None and not check.elsewhere(row.claim, row.profile)
+    ]
 
 
-def all_equal_to(value, *more):
-    """Return the fields of a record in which every measured value is this one."""
-    return dict.fromkeys(("min", "median", "max", *more), check.encode(value))
+def breaks(row):
+    return ledger.broken([row]) == [row]
+
+
+def measuring(row, value):
+    """Return the row as if this alone had been measured: None for nothing."""
+    return replace(row, record=None if value is None else Record(summarise(value), {}, {}))
+
+
+def keeping(row, value):
+    """Return the row as if the kept run had measured this alone for its claim."""
+    measured = {id: one for id, one in row.kept.measured.items() if id != row.claim.id}
+    if value is not None:
+        measured[row.claim.id] = Record(summarise(value), {}, {})
+    return replace(row, kept=replace(row.kept, measured=measured))
 
 
 def wrong_values(claim):
@@ -72,86 +74,74 @@ def wrong_values(claim):
     return [*wrong, math.nan, math.inf]
 
 
-def judged(text, claims):
-    """Return the ids of the claims that the build's own measurements are judged for."""
-    profile = json.loads(text)["profile"]
-    return [
-        id
-        for id, claim in claims.items()
-        if claim.planned is None and not check.elsewhere(claim, profile)
-    ]
+def test_every_claim_was_measured_and_none_fails(rows):
+    assert {row.claim.id: str(row.verdict) for row in ledger.broken(rows)} == {}
 
 
-def kept(text):
-    """Return the ids of the claims that kept paper-size runs measured."""
-    return [id for run in json.loads(text)["kept"].values() for id in run["claims"]]
+def test_the_ledger_lists_every_claim_once(built, claims):
+    assert [one["id"] for one in json.loads(built)["claims"]] == list(claims)
 
 
-def test_every_claim_was_measured_and_none_fails(claims):
-    assert broken(built(), claims) == {}
-
-
-def test_the_ledger_lists_every_claim_once(claims):
-    assert [one["id"] for one in json.loads(built())["claims"]] == list(claims)
-
-
-def test_the_reader_downloads_the_same_ledger():
-    text = built()
+def test_the_reader_downloads_the_same_ledger(built):
     copy = files.root() / "book" / "_generated" / "ledger.json"
-    assert copy.read_text(encoding="utf-8") == text
+    assert copy.read_text(encoding="utf-8") == built
 
 
-def test_without_its_measurement_each_claim_breaks_the_book(claims):
-    text = built()
+def test_no_kept_result_is_stale(claims):
+    stale = []
+    for path in (files.root() / "results").glob("*/[0-9][0-9]-*.json"):
+        chapter = f"{path.parent.name}/{path.stem}"
+        own = [claim.id for claim in claims.values() if claim.chapter == chapter]
+        try:
+            found = kept.read(files.root(), chapter, own)
+        except ClaimsError:
+            continue  # with such a file there is no build
+        if found.stale:
+            stale.append(f"{chapter}: {', '.join(found.changed)} changed")
+    assert stale == []
+
+
+def test_without_its_measurement_each_claim_breaks_the_book(judged):
+    assert [row.claim.id for row in judged if not breaks(measuring(row, None))] == []
+
+
+def test_a_wrong_value_of_each_claim_breaks_the_book(judged):
     unseen = [
-        id for id in judged(text, claims) if id not in broken(with_record(text, id, None), claims)
+        (row.claim.id, value)
+        for row in judged
+        for value in wrong_values(row.claim)
+        if not breaks(measuring(row, value))
     ]
     assert unseen == []
 
 
-def test_a_wrong_value_of_each_claim_breaks_the_book(claims):
-    text = built()
+def test_a_wrong_kept_value_of_each_claim_breaks_the_book(rows):
     unseen = [
-        (id, value)
-        for id in judged(text, claims)
-        for value in wrong_values(claims[id])
-        if id not in broken(with_record(text, id, all_equal_to(value, "value", "worst")), claims)
+        (row.claim.id, value)
+        for row in rows
+        if row.at_paper_size and not row.stale
+        for value in wrong_values(row.claim)
+        if not breaks(keeping(row, value))
     ]
     assert unseen == []
 
 
-def test_a_wrong_kept_value_of_each_claim_breaks_the_book(claims):
-    text = built()
-    unseen = [
-        (id, value)
-        for id in kept(text)
-        for value in wrong_values(claims[id])
-        if id not in broken(with_kept(text, id, all_equal_to(value)), claims)
+def test_a_claim_for_the_paper_profile_needs_its_kept_measurement(rows):
+    needing = [
+        row for row in rows if row.at_paper_size and check.elsewhere(row.claim, row.profile)
     ]
-    assert unseen == []
+    assert [row.claim.id for row in needing if not breaks(keeping(row, None))] == []
 
 
-def test_a_claim_for_the_paper_profile_needs_its_kept_measurement(claims):
-    text = built()
-    profile = json.loads(text)["profile"]
-    unseen = [
-        id
-        for id in kept(text)
-        if check.elsewhere(claims[id], profile)
-        and id not in broken(with_kept(text, id, None), claims)
-    ]
-    assert unseen == []
-
-
-def test_a_planned_claim_that_was_measured_breaks_the_book(claims):
-    text = built()
-    for id in judged(text, claims)[:3]:
-        planned = claims | {id: dataclasses.replace(claims[id], planned="Later.")}
-        assert id in broken(text, planned)
+def test_a_planned_claim_that_was_measured_breaks_the_book(judged):
+    for row in judged:
+        planned = replace(row, claim=replace(row.claim, planned="Later."))
+        assert breaks(planned)
         # Not measured and planned, it does not; not planned, it does.
-        less = with_kept(with_record(text, id, None), id, None)
-        assert id not in broken(less, planned)
-        assert id in broken(less, claims)
+        less = measuring(planned, None)
+        less = keeping(less, None) if less.kept else less
+        assert not breaks(less)
+        assert breaks(replace(less, claim=row.claim))
 
 
 def test_a_wrong_value_of_each_claim_fails_at_the_papers_size(claims):
@@ -159,6 +149,6 @@ def test_a_wrong_value_of_each_claim_fails_at_the_papers_size(claims):
         (id, value)
         for id, claim in claims.items()
         for value in wrong_values(claim)
-        if check.judge(claim, check.summarise(value), "paper").name != check.FAILS
+        if not breaks(check.Row(claim, Record(summarise(value), {}, {}), profile="paper"))
     ]
     assert unseen == []

@@ -3,25 +3,25 @@
 Such a file holds what one chapter measured in its paper profile, and the run that measured it. It
 holds no verdict: that follows from the claims as they are registered now. Its rules:
 
-1. It is written from a clean commit alone, and says which.
-2. It lists a fingerprint of all code that measures: the chapter's cells, and what they import of
-   the rooms in ``MEASURES``. Where that code is another now, the result is *stale*: it is shown,
-   and decides nothing. A test fails as long as there is one.
+1. It is written from a clean commit alone, and names it.
+2. It has a fingerprint of each file that measures: the chapter's cells, and what they import of the
+   rooms in ``MEASURES``. Where one is another now, the result is *stale*: it is shown, and decides
+   nothing. A test fails as long as there is one.
 3. A stale result is renewed by another run, or confirmed: a person says why the change does not
-   alter what is measured. The file keeps the reason, and the commit that it holds for.
+   alter what is measured. The file keeps the reason, the commit and the code that it holds for.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ncbook import files
-from ncbook.claims.check import Summary
-from ncbook.claims.schema import Claim, ClaimsError
-from ncbook.codegraph import fingerprint
+from ncbook import codegraph, files
+from ncbook.claims import measured
+from ncbook.claims.measured import Record, Summary
+from ncbook.claims.schema import ClaimsError
 
 FORMAT = 2  # of the files; to be raised when a field changes its meaning
 MEASURES = ("runtime", "data", "models", "dynamics", "theory", "metrics")
@@ -36,38 +36,13 @@ _FACTS = {
     "code": dict,
     "confirmed": dict | None,
 }
-_CONFIRMED = ("commit", "made", "why", "code")
-_FIELDS = ("format", "chapter", *_FACTS, "claims")
+_HASH = re.compile("[0-9a-f]{7,64}")
+_CONFIRMED = {"commit": str, "made": str, "why": str, "code": dict}
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The code of a cell, without its options.
 _CELLS = re.compile(
     r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S
 )
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What was measured for one claim, with the parameters and the provenance of its record."""
-
-    summary: Summary
-    parameters: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        about = {"parameters": dict(self.parameters), "provenance": dict(self.provenance)}
-        return self.summary.as_dict() | about
-
-    @classmethod
-    def from_dict(cls, table: Any) -> "Measurement":
-        """Return what ``as_dict`` wrote; a ValueError says what is wrong with it."""
-        fields = ("n", "not_finite", "min", "median", "max", "parameters", "provenance")
-        if not isinstance(table, dict) or set(table) != set(fields):
-            raise ValueError(f"it is {table!r}, expected the fields {', '.join(fields)}")
-        for field in ("parameters", "provenance"):
-            if not isinstance(table[field], dict):
-                raise ValueError(f"its {field} is {table[field]!r}, expected a JSON object")
-        return cls(Summary.from_dict(table), table["parameters"], table["provenance"])
 
 
 @dataclass(frozen=True)
@@ -87,11 +62,11 @@ class Kept:
     machine, versions, parameters : mapping
         The machine, the versions of the packages, the values of the chapter's parameters.
     code : mapping
-        The fingerprint of each file that measures.
+        File -> fingerprint, of all that measures.
     confirmed : mapping or None
         ``commit``, ``made``, ``why`` and ``code``: for which later code the result stands, too.
     measured : mapping
-        id -> Measurement, of the claims that the run measured.
+        id -> Record, of the claims that the run measured.
     changed : tuple of str
         The files that measure otherwise than those of the run, or than those for which it was
         confirmed; not written, but found on reading.
@@ -106,7 +81,7 @@ class Kept:
     parameters: Mapping[str, Any]
     code: Mapping[str, str]
     confirmed: Mapping[str, Any] | None
-    measured: Mapping[str, Measurement]
+    measured: Mapping[str, Record]
     changed: tuple[str, ...] = ()
 
     @property
@@ -118,10 +93,6 @@ class Kept:
         """Return what was measured for a claim; None if nothing was."""
         return self.measured[id].summary if id in self.measured else None
 
-    def judged(self, id: str) -> Summary | None:
-        """Return what decides about a claim: what was measured, unless that is stale."""
-        return None if self.stale else self.summary(id)
-
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {
@@ -132,7 +103,7 @@ class Kept:
         }
 
     @classmethod
-    def from_dict(cls, table: Any, chapter: str, claims: Mapping[str, Claim]) -> "Kept":
+    def from_dict(cls, table: Any, chapter: str, claims: Collection[str]) -> "Kept":
         """Return what ``as_dict`` wrote.
 
         Parameters
@@ -140,32 +111,26 @@ class Kept:
         table : dict
         chapter : str
             The chapter that it must be of.
-        claims : mapping
-            id -> Claim: those registered for the chapter.
+        claims : collection of str
+            The ids that are registered for the chapter.
 
         Raises
         ------
         ValueError
-            It is not what ``as_dict`` writes, is of another chapter, or has a measurement of a
-            claim that is not registered for the chapter.
+            It is not what ``as_dict`` writes, is of another chapter, names no commit, or has a
+            measurement of a claim that is not registered for the chapter.
         """
-        if not isinstance(table, dict):
-            raise ValueError("it holds no JSON object")
-        if set(table) != set(_FIELDS):
-            raise ValueError(f"its fields are {', '.join(table)}, expected {', '.join(_FIELDS)}")
         for field, expected in (("format", FORMAT), ("chapter", chapter)):
-            if table[field] != expected:
+            if isinstance(table, dict) and field in table and table[field] != expected:
                 raise ValueError(f"its {field} is {table[field]!r}, expected {expected!r}")
-        for field, kind in _FACTS.items():
-            if not isinstance(table[field], kind) or isinstance(table[field], bool):
-                raise ValueError(f"its {field} is {table[field]!r}")
-        if not table["commit"]:
-            raise ValueError("it names no commit")
-        if table["confirmed"] is not None and set(table["confirmed"]) != set(_CONFIRMED):
-            raise ValueError(f"its confirmed has not the fields {', '.join(_CONFIRMED)}")
+        measured.fields(table, ("format", "chapter", *_FACTS, "claims"))
+        _check(table, _FACTS)
+        if table["confirmed"] is not None:
+            measured.fields(table["confirmed"], _CONFIRMED)
+            _check(table["confirmed"], _CONFIRMED)
         if not isinstance(table["claims"], dict) or not table["claims"]:
             raise ValueError("it has no measurement")
-        measured = {}
+        records = {}
         for id, one in table["claims"].items():
             if id not in claims:
                 raise ValueError(
@@ -173,10 +138,10 @@ class Kept:
                     f"are {', '.join(claims) or 'none'}"
                 )
             try:
-                measured[id] = Measurement.from_dict(one)
+                records[id] = Record.from_dict(one)
             except ValueError as error:
                 raise ValueError(f"the measurement of {id}: {error}") from error
-        return cls(chapter, **{field: table[field] for field in _FACTS}, measured=measured)
+        return cls(chapter, **{field: table[field] for field in _FACTS}, measured=records)
 
     def __str__(self) -> str:
         devices = sorted({str(one.provenance.get("device")) for one in self.measured.values()})
@@ -190,8 +155,9 @@ class Kept:
             f"{self.versions.get('torch', '?')}; {', '.join(values)}; commit {self.commit}."
         )
         if self.confirmed:
-            said += " Confirmed on {made} for commit {commit}: {why}".format(
-                **dict(self.confirmed) | {"made": self.confirmed["made"][:10]}
+            said += (
+                f" Confirmed on {self.confirmed['made'][:10]} for the code of commit "
+                f"{self.confirmed['commit']}: {self.confirmed['why'].rstrip('.')}."
             )
         if self.stale:
             said += (
@@ -201,12 +167,22 @@ class Kept:
         return said
 
 
+def _check(table: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Check the types of a table's fields; no text may be empty, and a commit is a hash."""
+    for field, kind in kinds.items():
+        value = table[field]
+        if not isinstance(value, kind) or isinstance(value, bool) or value == "":
+            raise ValueError(f"its {field} is {value!r}")
+        if field == "commit" and not _HASH.fullmatch(value):
+            raise ValueError(f"its commit is {value!r}, expected the hash of a clean one")
+
+
 def path(root: Path, chapter: str) -> Path:
     """Return where the kept results of a chapter are, or would be."""
     return Path(root) / "results" / f"{chapter}.json"
 
 
-def read(root: Path, chapter: str, claims: Mapping[str, Claim]) -> Kept | None:
+def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
     """Return the kept paper-size run of a chapter; None if there is none.
 
     Parameters
@@ -214,8 +190,8 @@ def read(root: Path, chapter: str, claims: Mapping[str, Claim]) -> Kept | None:
     root : Path
         The project's root.
     chapter : str
-    claims : mapping
-        id -> Claim: those registered for the chapter.
+    claims : collection of str
+        The ids that are registered for the chapter.
 
     Raises
     ------
@@ -233,18 +209,53 @@ def read(root: Path, chapter: str, claims: Mapping[str, Claim]) -> Kept | None:
             "control, or make it anew: python -m ncbook build --profile paper --chapter "
             f"{chapter}, then python -m ncbook keep {chapter}."
         ) from error
-    now = code(root, chapter, found.code)
     then = found.confirmed["code"] if found.confirmed else found.code
-    return replace(found, changed=tuple(name for name in then if now.get(name) != then[name]))
+    changed = (name for name in then if _fingerprint(root, name) != then[name])
+    return replace(found, changed=tuple(changed))
 
 
 def write(root: Path, kept: Kept) -> Path:
-    """Write the kept run of a chapter, whole or not at all, and return where."""
-    text = json.dumps(kept.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    """Write the kept run of a chapter, whole or not at all, and return where.
+
+    Raises
+    ------
+    ValueError
+        It is not of a clean commit.
+    """
+    table = kept.as_dict()
+    _check(table, _FACTS)
+    text = json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False)
     return files.write_atomic(path(root, kept.chapter), text + "\n")
 
 
-def code(root: Path, chapter: str, names: Iterable[str]) -> dict[str, str]:
+def confirm(root: Path, kept: Kept, commit: str, made: str, why: str) -> Kept:
+    """Return a kept run that stands for the code as it is now, too; :func:`write` writes it.
+
+    Parameters
+    ----------
+    root : Path
+        The project's root.
+    kept : Kept
+    commit, made : str
+        The clean commit that the code is of, and the time now, as ``2026-01-31T12:00:00Z``.
+    why : str
+        Why the change does not alter what is measured: a sentence for the reader.
+
+    Raises
+    ------
+    ClaimsError
+        A text is empty, or the commit is none.
+    """
+    confirmed = {"commit": commit, "made": made, "why": " ".join(why.split())}
+    confirmed["code"] = code(root, kept.chapter)
+    try:
+        _check(confirmed, _CONFIRMED)
+    except ValueError as error:
+        raise ClaimsError(f"{kept.chapter} cannot be confirmed: {error}.") from error
+    return replace(kept, confirmed=confirmed, changed=())
+
+
+def code(root: Path, chapter: str) -> dict[str, str]:
     """Return the fingerprints of the code that measures, as it is now, for ``Kept.code``.
 
     Parameters
@@ -252,22 +263,31 @@ def code(root: Path, chapter: str, names: Iterable[str]) -> dict[str, str]:
     root : Path
         The project's root.
     chapter : str
-        Its cells are the first entry.
-    names : iterable of str
-        Files of the package, such as ``ncbook/metrics/frames.py``. Those of rooms that measure
-        nothing are left out; what is gone has an empty fingerprint.
+        Its cells are the first entry; what they import of the measuring rooms follows.
     """
     source = f"notebooks/{chapter}.md"
-    found = {source: _fingerprint(Path(root) / source)}
-    for name in sorted(set(names) - {source}):
-        if Path(name).with_suffix("").parts[1] in MEASURES:
-            found[name] = _fingerprint(_PACKAGE.parent / name)
-    return found
+    graph = codegraph.Graph(_PACKAGE)
+    used, _ = graph.used_by(_cells(Path(root) / source))
+    modules = sorted(name for name in graph.closure(used) if _room(name) in MEASURES)
+    paths = (graph.modules[name].relative_to(_PACKAGE.parent).as_posix() for name in modules)
+    names = (source, *paths)
+    return {name: _fingerprint(root, name) for name in names}
 
 
-def _fingerprint(path: Path) -> str:
+def _room(module: str) -> str:
+    return module.partition(".")[2].partition(".")[0]
+
+
+def _fingerprint(root: Path, name: str) -> str:
+    """Return the fingerprint of a chapter's cells or of a module; empty if it is gone."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if name.endswith(".md"):
+            return codegraph.fingerprint(_cells(Path(root) / name))
+        return codegraph.fingerprint((_PACKAGE.parent / name).read_text(encoding="utf-8"))
     except OSError:
         return ""
-    return fingerprint("\n".join(_CELLS.findall(text)) if path.suffix == ".md" else text)
+
+
+def _cells(source: Path) -> str:
+    """Return the code of a chapter's cells, without their options."""
+    return "\n".join(_CELLS.findall(source.read_text(encoding="utf-8")))

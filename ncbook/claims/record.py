@@ -1,73 +1,15 @@
 """What a chapter measured: written down as it runs, and shown at its end."""
 
-import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ncbook import files
-from ncbook.claims import check, kept, page
-from ncbook.claims.check import Summary
-from ncbook.claims.schema import PROFILES, Claim, ClaimsError, load
-
-
-@dataclass(frozen=True)
-class Record:
-    """One measurement of one claim, with the run that made it."""
-
-    id: str
-    chapter: str
-    profile: str
-    summary: Summary
-    provenance: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-
-    def as_dict(self, claim: Claim) -> dict[str, Any]:
-        """Return what JSON can hold, with the value that ``claim`` judges and the worst one."""
-        return {
-            "id": self.id,
-            "chapter": self.chapter,
-            "profile": self.profile,
-            "statistic": claim.statistic,
-            "value": check.encode(check.value(claim, self.summary)),
-            "worst": check.encode(check.worst(claim, self.summary)),
-            **self.summary.as_dict(),
-            "parameters": dict(self.parameters),
-            "provenance": dict(self.provenance),
-        }
-
-    @classmethod
-    def from_dict(cls, table: Any, claim: Claim, profile: str) -> "Record":
-        """Return the record that ``as_dict`` made for a claim in a profile.
-
-        Raises
-        ------
-        ValueError
-            It is none; it is of another claim, chapter or profile; or its value is not the one
-            that the claim, as it is registered now, makes of its numbers.
-        """
-        if not isinstance(table, dict):
-            raise ValueError("it holds no JSON object")
-        for field in ("parameters", "provenance"):
-            if not isinstance(table.get(field), dict):
-                raise ValueError(f"the field {field!r} is missing or no JSON object")
-        due = {"id": claim.id, "chapter": claim.chapter, "profile": profile}
-        for field, expected in due.items():
-            if table.get(field) != expected:
-                raise ValueError(f"its {field} is {table.get(field)!r}, expected {expected!r}")
-        found = cls(
-            **due,
-            summary=Summary.from_dict(table),
-            provenance=table["provenance"],
-            parameters=table["parameters"],
-        )
-        if found.as_dict(claim) != table:
-            raise ValueError(
-                "it was damaged, or made for an earlier text of the claim; run the chapter again"
-            )
-        return found
+from ncbook.claims import kept, measured, page, schema
+from ncbook.claims.check import Row
+from ncbook.claims.measured import Record
+from ncbook.claims.schema import PROFILES, Claim, ClaimsError
 
 
 def read(path: Path, claim: Claim, profile: str) -> Record:
@@ -78,10 +20,15 @@ def read(path: Path, claim: Claim, profile: str) -> Record:
     FileNotFoundError
         There is no such file.
     ValueError
-        It holds no record of this claim and profile; the message names the file.
+        It holds no record of this claim, chapter and profile; the message names the file.
     """
     try:
-        return Record.from_dict(json.loads(path.read_text(encoding="utf-8")), claim, profile)
+        table = json.loads(path.read_text(encoding="utf-8"))
+        due = {"id": claim.id, "chapter": claim.chapter, "profile": profile}
+        for field, expected in due.items() if isinstance(table, dict) else ():
+            if table.pop(field, None) != expected:
+                raise ValueError(f"its {field} is not {expected!r}")
+        return Record.from_dict(table)
     except ValueError as error:
         raise ValueError(f"{path} is no record of the claim: {error}") from error
 
@@ -110,19 +57,11 @@ class Chapter:
     ) -> None:
         if profile not in PROFILES:
             raise ClaimsError(f"profile is {profile!r}; known profiles are {', '.join(PROFILES)}.")
-        path = files.root() / "notebooks" / name.partition("/")[0] / "claims.toml"
-        claims = load(path)
         self.name = name
         self.profile = profile
         self.provenance = _plain(provenance or {}, "provenance")
-        self.claims = {claim.id: claim for claim in claims if claim.chapter == name}
+        self.claims = schema.of_chapter(files.root(), name)
         self._records: dict[str, Record] = {}
-        if not self.claims:
-            known = sorted({claim.chapter for claim in claims})
-            raise ClaimsError(
-                f"{path} registers no claim of chapter {name!r}; it has claims of "
-                f"{', '.join(known)}."
-            )
         # A paper-size run measures anew what the kept one measured.
         self._kept = kept.read(files.root(), name, self.claims) if profile == "quick" else None
 
@@ -156,14 +95,13 @@ class Chapter:
                 "field 'planned' from claims.toml."
             )
         try:
-            summary = check.summarise(values)
+            summary = measured.summarise(values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ClaimsError(f"claim {id!r}: {error}.") from error
-        record = Record(
-            id, self.name, self.profile, summary, self.provenance,
-            _plain(parameters or {}, f"claim {id!r}: parameters"),
-        )  # fmt: skip
-        content = json.dumps(record.as_dict(claim), indent=1, ensure_ascii=False) + "\n"
+        about = _plain(parameters or {}, f"claim {id!r}: parameters")
+        record = Record(summary, about, self.provenance)
+        table = {"id": id, "chapter": self.name, "profile": self.profile, **record.as_dict()}
+        content = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(files.output_dir() / "claims" / f"{id}.json", content)
         self._records[id] = record
 
@@ -171,30 +109,13 @@ class Chapter:
         """Display each claim of the chapter: expected, measured here and at paper size, verdict."""
         from IPython.display import display
 
-        rows, lines = [], [f"Claims of {self.name}, {self.profile} profile"]
-        for claim in self.claims.values():
-            record = self._records.get(claim.id)
-            summary = record.summary if record else None
-            stored = self._kept.summary(claim.id) if self._kept else None
-            judged = self._kept.judged(claim.id) if self._kept else None
-            verdict = check.judge(claim, summary, self.profile, judged)
-            resolve = functools.partial(_from_chapter, claim=claim)
-            rows.append(page.row(claim, summary, verdict, resolve, kept=stored))
-            lines.append(page.text(claim, summary, verdict, stored))
-        note = str(self._kept) if self._kept else ""
-        lines += [note] if note else []
-        caption = f"Claims of {self.name}, measured in the {self.profile} profile"
-        table = page.table(rows, caption, note)
-        bundle = {
-            "text/html": f"<style>{page.STYLE}</style>\n{table}",
-            "text/plain": "\n".join(lines),
-        }
-        display(bundle, raw=True)
-
-
-def _from_chapter(target: str, claim: Claim) -> str:
-    # A section of the chapter itself is found in Jupyter too.
-    return target if target.startswith("#") else page.address(target, claim, "../")
+        rows = [
+            Row(claim, self._records.get(claim.id), self._kept, self.profile)
+            for claim in self.claims.values()
+        ]
+        # By this mark the build finds the table, and makes it anew from the records: see
+        # ncbook.claims.ledger.shown.
+        display(page.bundle(rows), metadata={"ncbook": {"claims": self.name}}, raw=True)
 
 
 def _plain(table: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 
+from ncbook.claims.measured import Summary
 from ncbook.claims.schema import MARKUP, Claim
 
 SYMBOLS = {
@@ -71,10 +72,12 @@ def measured(claim: Claim, value: float, exact: bool = False) -> str:
         Show the digits of rounding errors. That is right in the ledger, which is not compared
         from run to run; without it, a small value is a power of ten.
     """
-    if isinstance(claim.expect, int) and math.isfinite(value) and value == int(value):
+    if not math.isfinite(value):
+        return "not finite"
+    if isinstance(claim.expect, int) and value == int(value):
         return str(int(value))
     low, high = claim.interval
-    if not exact and low < high and math.isfinite(value):
+    if not exact and low < high:
         if claim.kind == "identity" and low <= value <= high:
             return f"≤ {decade(value)}"
         if abs(value) < (1e-12 if claim.kind == "bound" else 10.0**FLOOR):
@@ -82,22 +85,17 @@ def measured(claim: Claim, value: float, exact: bool = False) -> str:
     return digits(value)
 
 
-def not_finite(n: int, count: int) -> str:
-    """Return how many of ``n`` values are not finite: ``2 of 4 values are not finite``."""
+def not_finite(summary: Summary) -> str:
+    """Return how many of the values are not finite: ``2 of 4 values are not finite``."""
+    n, count = summary.n, summary.not_finite
     if n == 1:
         return "the value is not finite"
+    if count == n:
+        return f"none of the {n} values is finite"
     return f"{count} of {n} values {'is' if count == 1 else 'are'} not finite"
 
 
-def spread(
-    claim: Claim,
-    value: float,
-    n: int,
-    least: float,
-    greatest: float,
-    infinite: int = 0,
-    exact: bool = False,
-) -> str:
+def spread(claim: Claim, value: float, summary: Summary, exact: bool = False) -> str:
     """Return what the judged value stands for: ``median of 50 values, 1.99 to 2.02``.
 
     Of values that are not finite their number is said, and the rest describes the others. Where
@@ -105,13 +103,14 @@ def spread(
     follows.
     """
     parts = []
-    if infinite:
-        parts.append(not_finite(n, infinite))
-    if n - infinite > 1:
-        others = f"the {n - infinite} others" if infinite else f"{n} values"
-        parts.append(f"{claim.statistic} of {others}")
-        ends = [measured(claim, end, exact) for end in (least, greatest)]
-        furthest = measured(claim, max(least, greatest, key=abs), exact)
+    bad, finite = summary.not_finite, summary.n - summary.not_finite
+    if bad and summary.n > 1:
+        parts.append(not_finite(summary))
+    if finite > 1:
+        them = f"the {finite} others" if bad else f"{finite} values"
+        parts.append(f"{claim.statistic} of {them}")
+        ends = [measured(claim, end, exact) for end in (summary.min, summary.max)]
+        furthest = measured(claim, max(summary.min, summary.max, key=abs), exact)
         if furthest.startswith("≤"):
             parts.append(f"all {furthest}")
         else:

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ncbook.claims import record
+from ncbook.claims import ledger, page
 from ncbook.files import PART, BookError, UsageError, check_writable, write_atomic
 from ncbook.pipeline import pages, settling
 from ncbook.pipeline.book import Book
@@ -75,7 +75,7 @@ def run(
         where = f"\nAs far as it came: {folder / f'{chapter.name}.ipynb'}" if shown else ""
         raise BookError(failures[0].text + where)
     rows = settling.judged(book, [chapter], {chapter.id: (folder, key)}, profile, kept)
-    return folder, [settling.in_words(row) for row in rows]
+    return folder, [page.text(row) for row in rows]
 
 
 def _bring(book: Book, job: Job, meta: dict, folder: Path) -> None:
@@ -85,7 +85,7 @@ def _bring(book: Book, job: Job, meta: dict, folder: Path) -> None:
         job.chapter,
         job.values,
         executed,
-        lambda: record.shown(book.root, job.chapter.id, job.values["profile"], job.result),
+        lambda: ledger.shown(book.root, job.chapter.id, job.values["profile"], job.result),
     )
     executed.unlink()
     write_atomic(job.result / f"{job.chapter.name}.ipynb", text)

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from ncbook.claims import kept
+from ncbook.claims import kept, page
 from ncbook.files import BookError
 from ncbook.pipeline import machine, settling
 from ncbook.pipeline.book import Book
@@ -35,8 +35,7 @@ def keep(book: Book, named: str) -> tuple[Path, list[str]]:
     chapter = book.find(named)
     values = chapter.values("paper")
     commit = clean_commit(book)
-    keys = book.keys()
-    key = keys.of(chapter, values)
+    key = book.keys().of(chapter, values)
     again = f"Make one: python -m ncbook build --profile paper --chapter {chapter.id}"
     try:
         result = book.store.get(key)
@@ -49,13 +48,7 @@ def keep(book: Book, named: str) -> tuple[Path, list[str]]:
             f"There is no paper-size result of {chapter.id} by the code as it is now. {again}"
         )
     rows = settling.judged(book, [chapter], {chapter.id: (result.folder, key)}, "paper", {})
-    measured = {
-        row.claim.id: kept.Measurement(
-            row.record.summary, row.record.parameters, row.record.provenance
-        )
-        for row in rows
-        if row.record
-    }
+    measured = {row.claim.id: row.record for row in rows if row.record}
     if not measured:
         raise BookError(f"The paper-size run of {chapter.id} measured no claim: nothing to keep.")
     path = kept.write(
@@ -64,13 +57,13 @@ def keep(book: Book, named: str) -> tuple[Path, list[str]]:
             chapter=chapter.id,
             commit=commit,
             parameters=values,
-            code=kept.code(book.root, chapter.id, keys.code(chapter)),
+            code=kept.code(book.root, chapter.id),
             confirmed=None,
             measured=measured,
             **{name: result.meta[name] for name in ("made", "seconds", "machine", "versions")},
         ),
     )
-    return path, [settling.in_words(row) for row in rows]
+    return path, [page.text(row) for row in rows]
 
 
 def confirm(book: Book, named: str, why: str) -> Path:
@@ -101,7 +94,7 @@ def confirm(book: Book, named: str, why: str) -> Path:
         raise BookError(f"{state} of {chapter.id}: there is nothing to confirm.")
     commit = clean_commit(book)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return kept.write(book.root, kept.confirm(book.root, found, commit, made, why.strip()))
+    return kept.write(book.root, kept.confirm(book.root, found, commit, made, why))
 
 
 def clean_commit(book: Book) -> str:

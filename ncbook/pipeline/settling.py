@@ -49,7 +49,7 @@ def settle(
         )
     summary = ledger.summary_line(rows)
     if broken := ledger.broken(rows):
-        texts = [in_words(row) for row in broken]
+        texts = [page.text(row) for row in broken]
         raise BookError("\n".join([*texts, "", summary, "The site is as it was."]))
     return summary
 
@@ -61,10 +61,3 @@ def judged(book, chosen, folders, profile, kept, whole=False) -> list[ledger.Row
     else:
         claims = {id: claim for chapter in chosen for id, claim in book.claims(chapter).items()}
     return ledger.collect(claims, folders, profile, kept)
-
-
-def in_words(row: ledger.Row) -> str:
-    """Return one row of the ledger as lines of text."""
-    return page.text(
-        row.claim, row.record.summary if row.record else None, row.verdict, row.at_paper_size
-    )

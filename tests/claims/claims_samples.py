@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ncbook.claims import check, kept
+from ncbook.claims import kept
+from ncbook.claims.measured import Record, summarise
 from ncbook.claims.schema import Claim
 
 CHAPTER = "a-paper/01-first"
@@ -84,8 +85,7 @@ def book(root: Path, **papers: list[dict]) -> Path:
 def keep(root: Path, values: dict, chapter: str = CHAPTER, **changes) -> Path:
     """Keep values of claims as a paper-size run of a chapter, and return the file."""
     measured = {
-        id: kept.Measurement(check.summarise(found), {"N": 9}, {"device": "cuda"})
-        for id, found in values.items()
+        id: Record(summarise(found), {"N": 9}, {"device": "cuda"}) for id, found in values.items()
     }
     facts = {
         "made": "2026-01-31T12:00:00Z",
@@ -94,7 +94,7 @@ def keep(root: Path, values: dict, chapter: str = CHAPTER, **changes) -> Path:
         "machine": {"processor": "A processor", "cores": "64"},
         "versions": {"torch": "2.13.0"},
         "parameters": {"profile": "paper", "seeds": 400},
-        "code": kept.code(root, chapter, []),
+        "code": kept.code(root, chapter),
         "confirmed": None,
     }
     return kept.write(root, kept.Kept(chapter, **(facts | changes), measured=measured))

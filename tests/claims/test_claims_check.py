@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncbook.claims import check
-from ncbook.claims.check import Summary, judge, summarise
+from ncbook.claims.check import judge
+from ncbook.claims.measured import Record, Summary, summarise
 
 finite = st.floats(-1e6, 1e6)
 some = st.lists(finite, min_size=1, max_size=20)
@@ -120,10 +121,10 @@ def test_the_summary_does_not_depend_on_order_or_container(values):
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=8))
-def test_a_summary_survives_json(values):
+def test_what_was_measured_survives_json(values):
     summary = summarise(values)
-    again = Summary.from_dict(json.loads(json.dumps(summary.as_dict(), allow_nan=False)))
-    assert repr(again) == repr(summary)
+    table = json.loads(json.dumps(Record(summary, {}, {}).as_dict(), allow_nan=False))
+    assert repr(Record.from_dict(table).summary) == repr(summary)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,18 @@ def test_a_claim_for_the_paper_profile_is_judged_there_only():
     assert verdict(claim(), 9.0, profile="paper") == check.FAILS
 
 
+def test_a_stale_kept_run_decides_nothing():
+    for stored in (2.0, 9.0):
+        assert judge(claim(), summarise(2.0), kept=summarise(stored), stale=True).name == "holds"
+        found = judge(claim(profile="paper"), summarise(2.0), kept=summarise(stored), stale=True)
+        assert (found.name, found.breaks) == (check.NOT_MEASURED, True)
+        for part in ("is stale", "build --profile paper --chapter a-paper/01-first, then",
+                     "ncbook keep a-paper/01-first.", 'ncbook confirm a-paper/01-first --why "'):
+            assert part in found.message, part  # fmt: skip
+        # What was measured once is not merely planned.
+        assert judge(claim(planned="Later."), None, kept=summarise(stored), stale=True).breaks
+
+
 def test_a_claim_must_hold_in_the_kept_run_too():
     good, wrong = summarise(2.0), summarise(2.1)
     assert judge(claim(), good, kept=good) == check.Verdict(check.HOLDS)
@@ -250,18 +263,45 @@ def test_the_share_of_the_tolerance_that_is_used():
 
 
 @pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, math.nan, 3], Summary(4, 1.0, 2.0, 3.0, 1)),
+        ([math.inf, 1, -math.inf, math.nan, 3], Summary(5, 1.0, 2.0, 3.0, 3)),
+    ],
+)
+def test_the_summary_is_of_what_is_finite(values, expected):
+    assert summarise(values) == expected
+
+
+@pytest.mark.parametrize("values", [math.nan, [math.inf] * 3, [math.nan, -math.inf]])
+def test_where_nothing_is_finite_the_summary_has_no_number(values):
+    summary = summarise(values)
+    assert summary.not_finite == summary.n
+    assert math.isnan(summary.min) and math.isnan(summary.median) and math.isnan(summary.max)
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"n": 0}, "n is 0"),
         ({"n": True}, "n is True"),
         ({"min": 5.0}, "does not lie between"),
         ({"max": "many"}, "'many' is no number"),
+        ({"max": "inf"}, "'inf' is no number"),
         ({"median": None}, "None is no number"),
         ({"median": [1]}, "is no number"),
+        ({"min": "nan"}, "does not fit 0 of 3 not finite"),
+        ({"not_finite": 3}, "does not fit 3 of 3 not finite"),
+        ({"not_finite": 4}, "not_finite is 4, expected a count from 0 to 3"),
+        ({"not_finite": False}, "not_finite is False"),
+        ({"value": 2.0}, "expected n, not_finite, min, median, max, parameters, provenance"),
+        ({"provenance": 3}, "provenance is 3"),
     ],
 )
-def test_a_damaged_summary_is_refused(change, said):
+def test_a_damaged_record_is_refused(change, said):
+    record = Record(summarise([1.0, 2.0, 3.0]), {}, {})
+    assert Record.from_dict(record.as_dict()) == record
     with pytest.raises(ValueError, match=said):
-        Summary.from_dict(summarise([1.0, 2.0, 3.0]).as_dict() | change)
-    with pytest.raises(ValueError, match="'n' is missing"):
-        Summary.from_dict({})
+        Record.from_dict(record.as_dict() | change)
+    with pytest.raises(ValueError, match="its fields are none"):
+        Record.from_dict({})

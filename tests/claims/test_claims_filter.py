@@ -29,16 +29,17 @@ def address(tmp_path_factory):
     keep(root, {"a.number": [2.0, 2.02]}, machine={"processor": "x" * 120})
     patch = pytest.MonkeyPatch()
     patch.setenv("NCBOOK_ROOT", str(root))
-    patch.setenv("NCBOOK_OUT", str(folder / "out"))
+    patch.setenv("NCBOOK_OUT", str(folder / "out/01-first"))
     first = Chapter("a-paper/01-first", provenance={"platform": "x" * 120})
     first.measure("a.number", [2.0, 2.01])
     first.measure("a.two", 2.0)
+    patch.setenv("NCBOOK_OUT", str(folder / "out/02-next"))
     Chapter("a-paper/02-next").measure("a.gap", 3.0)
     patch.undo()
     known = registry(root)
     names = ("a-paper/01-first", "a-paper/02-next")
     run = kept.read(root, names[0], {id: known[id] for id in ("a.number", "a.two")})
-    folders = {name: (folder / "out", "") for name in names}
+    folders = {name: (folder / "out" / name.split("/")[1], "") for name in names}
     rows = ledger.collect(known, folders, kept={names[0]: run})
     assert not ledger.broken(rows)
 

@@ -1,4 +1,4 @@
-"""Kept results of paper-size runs: what is written, what is refused, what has changed since."""
+"""Kept results of paper-size runs: what is written, what is refused, what makes them stale."""
 
 import json
 import re
@@ -6,8 +6,7 @@ import re
 import pytest
 from claims_samples import CHAPTER, book, entry, keep
 
-from ncbook import files
-from ncbook.claims import Chapter, ClaimsError, kept, registry
+from ncbook.claims import Chapter, ClaimsError, kept, ledger, registry
 
 SOURCE = """\
 ---
@@ -21,9 +20,28 @@ ncbook:
 Prose.
 
 ```{code-cell} ipython3
-print(seeds)
+:tags: [parameters]
+seeds = 3  # runs
+```
+
+More prose.
+
+```{code-cell} ipython3
+from scratch.figures import plot
+from scratch.metrics import frames
+
+frames.spread(seeds)
 ```
 """
+FRAMES = '''\
+"""How far."""
+
+from scratch.theory import constants
+
+
+def spread(n):
+    return 3 * n
+'''
 VALUES = {"a.number": [2.0, 2.02, 2.05], "a.large": float("inf")}
 
 
@@ -38,6 +56,20 @@ def root(tmp_path, monkeypatch):
         ],
     )  # fmt: skip
     (root / "notebooks" / f"{CHAPTER}.md").write_text(SOURCE)
+    package = root / "scratch"
+    for name, text in {
+        "__init__.py": "",
+        "theory/__init__.py": "",
+        "theory/constants.py": "C = 3\n",
+        "metrics/__init__.py": "",
+        "metrics/frames.py": FRAMES,
+        "metrics/other.py": "D = 4\n",
+        "figures/__init__.py": "",
+        "figures/plot.py": "SIZE = 4\n",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    monkeypatch.setattr(kept, "_PACKAGE", package)
     monkeypatch.setenv("NCBOOK_ROOT", str(root))
     monkeypatch.setenv("NCBOOK_OUT", str(tmp_path / "out"))
     return root
@@ -62,7 +94,7 @@ def test_what_is_kept_is_read_as_it_was_written(root):
         2.05,
     )
     assert (one.parameters, one.provenance) == ({"N": 9}, {"device": "cuda"})
-    assert found.summary("a.large").max == float("inf")
+    assert found.summary("a.large").not_finite == 1
     assert found.summary("a.other") is None
     text = path.read_text()
     kept.write(root, found)
@@ -72,7 +104,7 @@ def test_what_is_kept_is_read_as_it_was_written(root):
 
 
 DAMAGE = [
-    ({"format": 2}, "its format is 2, expected 1"),
+    ({"format": 1}, "its format is 1, expected 2"),
     (
         {"chapter": "a-paper/02-next"},
         "its chapter is 'a-paper/02-next', expected 'a-paper/01-first'",
@@ -82,15 +114,20 @@ DAMAGE = [
     ({"seconds": True}, "its seconds is True"),
     ({"machine": "fast"}, "its machine is 'fast'"),
     ({"code": None}, "its code is None"),
+    ({"commit": ""}, "its commit is ''"),
+    ({"commit": "0123456 and uncommitted changes"}, "expected the hash of a clean one"),
+    ({"confirmed": {"commit": "1"}}, "its fields are commit, expected commit, made, why, code"),
+    ({"confirmed": {"commit": "", "made": "2", "why": "3", "code": {}}}, "its commit is ''"),
+    ({"confirmed": {"commit": "1" * 7, "made": "2", "why": "3", "code": 4}}, "its code is 4"),
     ({"claims": {}}, "it has no measurement"),
     ({"claims": [3]}, "it has no measurement"),
-    ({"claims": {"a.number": 3}}, "the measurement of a.number: it is 3"),
+    ({"claims": {"a.number": 3}}, "the measurement of a.number: it holds no JSON object"),
 ]
 MEASURED = [
-    ({"n": 0}, "the measurement of a.number: n is 0"),
+    ({"n": 0}, "the measurement of a.number: its n is 0"),
     ({"median": 7.0}, "does not lie between"),
     ({"max": "many"}, "'many' is no number"),
-    ({"verdict": "holds"}, "expected the fields n, min"),
+    ({"verdict": "holds"}, "expected n, not_finite, min"),
     ({"provenance": 3}, "its provenance is 3"),
 ]
 
@@ -138,28 +175,120 @@ def test_a_measurement_of_an_unknown_claim_is_named(root, id):
     refused(root, table, f"it has a measurement of {id!r}, and {CHAPTER} has no such claim")
 
 
-def test_a_change_of_the_code_is_told_and_one_of_the_prose_is_not(root):
-    source = root / "notebooks" / f"{CHAPTER}.md"
-    real = files.digest(kept._PACKAGE / "claims" / "page.py")
-    modules = {"claims/page.py": real, "claims/words.py": real, "gone.py": real}
-    keep(root, VALUES, code=kept.code(root, CHAPTER, modules))
-    wrong = ("ncbook/claims/words.py", "ncbook/gone.py")
-    assert read(root).changed == wrong
-    for old, new, told in (
-        ("Prose.", "Better prose.", ()),
-        ("# A chapter", "# Chapter", ()),
-        ("print(seeds)", "print(seeds + 1)", (f"notebooks/{CHAPTER}.md",)),
-        ("seeds: 400", "seeds: 40", (f"notebooks/{CHAPTER}.md",)),
-    ):
-        source.write_text(SOURCE.replace(old, new))
-        assert read(root).changed == told + wrong, old
+def test_a_file_of_the_earlier_format_is_refused(root):
+    table = json.loads(keep(root, VALUES).read_text())
+    del table["confirmed"]
+    refused(root, table | {"format": 1, "changed": []}, "its format is 1, expected 2")
+
+
+def test_the_code_that_measures_is_known_by_its_fingerprint(root):
+    found = kept.code(root, CHAPTER)
+    # Neither what draws nor what is not imported; but the packages above, which importing runs.
+    assert list(found) == [
+        f"notebooks/{CHAPTER}.md",
+        "scratch/metrics/__init__.py",
+        "scratch/metrics/frames.py",
+        "scratch/theory/__init__.py",
+        "scratch/theory/constants.py",
+    ]
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in found.values())
+
+
+def edit(root, file, old, new):
+    path = root / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+MD = f"notebooks/{CHAPTER}.md"
+FRAME = "scratch/metrics/frames.py"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        (MD, "Prose.", "Better prose.", False),
+        (MD, "# A chapter", "# Chapter", False),
+        (MD, "  # runs", "  # how many runs", False),
+        (MD, ":tags: [parameters]", ":tags: [parameters, hide-input]", False),
+        (MD, "seeds = 3", "seeds = 4", True),
+        (MD, "spread(seeds)", "spread(seeds + 1)", True),
+        (FRAME, "How far.", "How far it is.", False),
+        (FRAME, "    return", "    # Thrice.\n\n    return", False),
+        (FRAME, "3 * n", "4 * n", True),
+        ("scratch/theory/constants.py", "3", "4", True),
+        ("scratch/theory/__init__.py", "", "C = 1", True),
+        ("scratch/metrics/other.py", "4", "5", False),
+        ("scratch/figures/plot.py", "4", "5", False),
+    ],
+)
+def test_a_change_of_what_measures_makes_stale_and_no_other(root, file, old, new, told):
+    keep(root, VALUES)
+    assert not read(root).stale
+    edit(root, file, old, new)
+    found = read(root)
+    assert (found.stale, found.changed) == (told, (file,) if told else ())
+    assert ("stale" in str(found)) == told
+    # Stale or not, what was measured can be seen.
+    assert found.summary("a.number").median == 2.02
+
+
+def test_a_measuring_module_that_is_gone_makes_stale(root):
+    keep(root, VALUES)
+    (root / FRAME).unlink()
+    assert read(root).changed == (FRAME,)
+
+
+def test_a_stale_result_can_be_confirmed_until_the_next_change(root):
+    keep(root, VALUES)
+    edit(root, FRAME, "3 * n", "n * 3")
+    # What the chapter imports from now on counts too.
+    edit(root, MD, "import frames\n", "import frames, other\n")
+    why = "Factors were put in another order,\n\nand a name was imported"
+    confirmed = kept.confirm(root, read(root), "abcdef0", "2026-02-03T00:00:00Z", why)
+    assert not confirmed.stale
+    kept.write(root, confirmed)
+    found = read(root)
+    assert repr(found) == repr(confirmed)
+    assert not found.stale
+    assert str(found).endswith(
+        "commit 0123456789. Confirmed on 2026-02-03 for the code of commit abcdef0: Factors were "
+        "put in another order, and a name was imported."
+    )
+    for file, old, new in ((FRAME, "n * 3", "3 * n"), ("scratch/metrics/other.py", "4", "5")):
+        edit(root, file, old, new)
+        assert read(root).changed == (file,)
+        edit(root, file, new, old)
+        assert not read(root).stale
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("commit", ("", "2026-02-03", "So.")),
+        ("commit", ("abcdef0 and uncommitted changes", "2026-02-03", "So.")),
+        ("why", ("abcdef0", "2026-02-03", " \n")),
+    ],
+)
+def test_a_confirmation_says_for_what_and_why(root, name, values):
+    keep(root, VALUES)
+    with pytest.raises(ClaimsError, match=f"{CHAPTER} cannot be confirmed: its {name} is '"):
+        kept.confirm(root, read(root), *values)
+
+
+@pytest.mark.parametrize("commit", ["", "0123456 and uncommitted changes", None])
+def test_nothing_is_kept_but_of_a_clean_commit(root, commit):
+    with pytest.raises(ValueError, match="its commit is "):
+        keep(root, VALUES, commit=commit)
+    assert not kept.path(root, CHAPTER).exists()
 
 
 @pytest.fixture
 def shown(monkeypatch):
     def show(chapter):
         bundles = []
-        monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
+        monkeypatch.setattr("IPython.display.display", lambda found, **_: bundles.append(found))
         chapter.show()
         return bundles[0]
 
@@ -178,7 +307,7 @@ def test_a_chapter_shows_what_is_kept_beside_what_it_measures(root, shown):
         "  at paper size, holds: 2.02 (median of 2 values, 2.02 to 2.03)\n"
         "✓ holds: a.large"
     ) in page["text/plain"]
-    assert page["text/plain"].endswith("The code that it ran has not changed since.")
+    assert page["text/plain"].endswith("seeds = 400; commit 0123456789.")
     assert page["text/html"].count('<span class="kept">') == 2
     assert page["text/html"].count('<p class="run">The paper-size results are kept ones') == 1
     assert "nothing" not in page["text/html"]
@@ -193,6 +322,32 @@ def test_a_chapter_shows_a_kept_result_that_fails(root, shown):
     assert "at paper size, fails: 2.10" in page["text/plain"]
     assert page["text/html"].count('id="claim-a-') == 2
     assert len(re.findall('id="claim-a-.*" data-verdict="fails"', page["text/html"])) == 2
+
+
+def test_a_stale_result_is_shown_and_decides_nothing(root, shown, tmp_path):
+    keep(root, {"a.number": 2.1, "a.large": 2.0})
+    edit(root, FRAME, "3 * n", "4 * n")
+    chapter = Chapter(CHAPTER)
+    chapter.measure("a.number", 2.0)
+    page = shown(chapter)
+    # What the quick run measures holds, though the kept value would fail; the paper-size claim
+    # is not measured, though the kept value would hold.
+    assert "✓ holds: a.number" in page["text/plain"]
+    assert "at paper size, stale, not judged: 2.10" in page["text/plain"]
+    assert "○ not measured: a.large" in page["text/plain"]
+    assert "ncbook confirm a-paper/01-first" in page["text/plain"]
+    at = '<span class="about">at paper size, stale, not judged:</span> <span class="value">'
+    assert f"{at}2.10" in page["text/html"] and f"{at}2.00" in page["text/html"]
+    assert page["text/html"].count(f"has changed since, in {FRAME}.</p>") == 1
+    claims = registry(root)
+    folders = {CHAPTER: (tmp_path / "out", "k"), "a-paper/02-next": (tmp_path / "none", "k")}
+    rows = ledger.collect(claims, folders, "quick", {CHAPTER: read(root)})
+    assert {row.claim.id for row in ledger.broken(rows)} == {"a.large", "a.other"}
+    assert ledger.to_markdown(rows).count(at) == 2
+    table = json.loads(ledger.to_json(rows))
+    assert table["kept"][CHAPTER]["changed"] == [FRAME]
+    again = ledger.from_json(ledger.to_json(rows), claims)
+    assert [row.verdict for row in again] == [row.verdict for row in rows]
 
 
 def test_a_paper_size_run_does_not_show_an_earlier_one(root, shown):

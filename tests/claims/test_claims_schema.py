@@ -20,7 +20,11 @@ def test_each_kind_of_expectation(tmp_path):
         entry(id="d", kind="rate", expect=-4, tolerance={"rel": 0.25} | reason),
         entry(id="e", kind="order", expect=4, tolerance={"abs": 0} | reason),
     )
-    intervals = [one.interval for one in load(path)]
+    claims = load(path)
+    # A count stays one, and is said without a decimal point.
+    assert [type(one.expect) for one in claims] == [float, int, float, int, int]
+    assert type(load(write(tmp_path / "a-paper", entry(expect=0)))[0].expect) is int
+    intervals = [one.interval for one in claims]
     inf = float("inf")
     assert intervals == [(-1e-12, 1e-12), (-inf, 1), (0.9, inf), (-5, -3), (4, 4)]
 
@@ -46,14 +50,16 @@ def test_a_planned_claim_needs_no_chapter_yet(tmp_path):
     assert list(registry(root)) == ["a.number", "a.later"]
 
 
+SHARE = {"rel": 0.1, "reason": "Why."}
 LINK = "expected a link to its explanation"
-KNOWN = "known fields are id, place, origin, kind, sentence, chapter, statistic, tolerance, expect"
+KNOWN = "known fields are id, place, origin, kind, sentence, planned, chapter, statistic, expect"
 BAD = [
     # field, value (None: the field is missing), what the message says after the field's name
     ("id", None, "is missing; expected letters a-z, digits"),
     ("id", "A b", 'is "A b"; expected letters a-z, digits'),
     ("id", "../x", "expected letters a-z, digits"),
     ("id", "a..b", "expected letters a-z, digits"),
+    ("id", "a\n", "expected letters a-z, digits"),
     ("id", 3, "is 3; expected letters a-z"),
     ("place", "", 'is ""; expected a text that is not empty'),
     ("place", ["x"], 'is ["x"]; expected a text'),
@@ -66,7 +72,7 @@ BAD = [
     ("sentence", "An open $x", "expected each $ of its mathematics to have its partner"),
     ("sentence", "A [link](nowhere).", "expected the target 'nowhere' to be #section"),
     ("chapter", "first", 'is "first"; expected <paper\'s folder>/<NN-name>'),
-    ("chapter", "b-paper/01-first", "expected a chapter that exists: a-paper/01-first"),
+    ("chapter", "b-paper/01-first", "expected a chapter of a-paper/, the folder of this file"),
     ("chapter", "a-paper/09-none", "expected a chapter that exists: a-paper/01-first"),
     ("statistic", "mean", 'is "mean"; expected one of median, worst'),
     ("statistic", None, "is missing; expected one of median, worst"),
@@ -84,7 +90,7 @@ BAD = [
     ("tolerance", {"abs": -0.1, "reason": "Why."}, ".abs' is -0.1; expected a finite number"),
     ("tolerance", {"abs": float("nan"), "reason": "Why."}, ".abs' is NaN; expected a finite"),
     ("tolerance", {"abs": "x", "reason": "Why."}, '.abs\' is "x"; expected a finite number'),
-    ("tolerance", {"abs": 1, "rel": 1, "reason": "Why."}, ".rel' is 1; expected either abs or"),
+    ("tolerance", {"abs": 1, "rel": 1, "reason": "Why."}, ".abs' is 1; expected either abs or"),
     ("tolerance", {"abs": 1, "sigma": 2, "reason": "Why."}, ".sigma' is not known; known fields"),
     ("profile", "huge", 'is "huge"; expected one of quick, paper'),
     ("discrepancy", "", 'is ""; expected a text'),
@@ -118,12 +124,13 @@ def test_a_malformed_field_is_named(tmp_path, field, value, said):
     ("changes", "said"),
     [
         ({"kind": "identity"}, "field 'expect' is 2.0; expected no such field"),
-        ({"planned": "Later.", "discrepancy": "[why](#x)"}, "no such field beside 'discrepancy'"),
+        ({"planned": "Later.", "discrepancy": "[why](#x)"}, "no such field beside 'planned'"),
         ({"kind": "bound"}, "field 'expect' is 2.0; expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"max": 1, "min": 0}}, "expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"most": 1}}, "expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"max": float("nan")}}, "expected {max = x} or {min = x}"),
-        ({"expect": 0, "tolerance": {"rel": 0.1, "reason": "Why."}}, "a share of 0 allows nothing"),
+        ({"expect": 0, "tolerance": SHARE}, "a share of 0 allows nothing"),
+        ({"kind": "bound", "expect": {"max": 0}, "tolerance": SHARE}, "a share of 0 allows"),
     ],
 )
 def test_an_expectation_that_does_not_fit_its_kind(tmp_path, changes, said):
@@ -146,6 +153,13 @@ def test_every_problem_is_told_at_once(tmp_path):
         load(path)
     assert [line.split("field ")[1][:8] for line in str(error.value).splitlines()] == [
         "'origin'", "'kind' i", "'statist",
+    ]  # fmt: skip
+    path = write(tmp_path / "a-paper", entry(tolerance={"sigma": 1}, expect="2", extra=1),
+                 head={"part": "x", "more": 1})  # fmt: skip
+    with pytest.raises(ClaimsError) as error:
+        load(path)
+    assert [line.split("'")[-2] for line in str(error.value).splitlines()] == [
+        "part", "expect", "tolerance.reason", "tolerance.abs", "tolerance.sigma", "extra", "more",
     ]  # fmt: skip
 
 
@@ -189,7 +203,7 @@ def test_what_is_no_toml_is_named(tmp_path):
 @pytest.mark.parametrize("other", ["a.number", "a-number"])
 def test_two_claims_of_a_file_share_no_id_and_no_anchor(tmp_path, other):
     path = write(tmp_path / "a-paper", entry(), entry(id=other))
-    with pytest.raises(ClaimsError, match=f"\"{other}\", taken by an earlier claim 'a.number'"):
+    with pytest.raises(ClaimsError, match=f"\"{other}\"; expected another than that of claim"):
         load(path)
 
 
@@ -202,7 +216,11 @@ def test_registry_keeps_the_order_of_the_parts(tmp_path):
 
 def test_registry_refuses_an_id_that_two_papers_use(tmp_path):
     root = book(tmp_path / "book", a_paper=[entry()], b_paper=[entry(chapter="b-paper/01-one")])
-    with pytest.raises(ClaimsError, match=r"field 'id' is \"a\.number\", which .*a-paper.* too"):
+    with pytest.raises(ClaimsError, match=r"b-paper.* another than that of .*number' of .*a-paper"):
+        registry(root)
+    # Nor one that differs in a dash alone: in the ledger both have one anchor.
+    write(root / "notebooks" / "b-paper", entry(id="a-number", chapter="b-paper/01-one"))
+    with pytest.raises(ClaimsError, match=r"is \"a-number\"; expected another than that of"):
         registry(root)
 
 

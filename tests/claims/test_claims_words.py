@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncbook.claims import check, page, words
+from ncbook.claims.measured import Record, summarise
 
 positive = st.floats(1e-300, 1e300)
 
@@ -87,7 +88,7 @@ BOUND = {"kind": "bound", "side": "max", "expect": 1.0, "tolerance": 0}
         (IDENTITY, 0.0, "≤ 1e-14", "0"),
         (IDENTITY, -4e-13, "≤ 1e-12", "-4.00e-13"),
         (IDENTITY, 0.25, "0.250", "0.250"),
-        (IDENTITY, math.nan, "nan", "nan"),
+        (IDENTITY, math.nan, "not finite", "not finite"),
         (IDENTITY | {"tolerance": 0}, 0.0, "0", "0"),
         (BOUND, 2e-13, "0 ± 1e-12", "2.00e-13"),
         (BOUND, 0.5, "0.500", "0.500"),
@@ -101,9 +102,8 @@ def test_measured(changes, value, plain, exact):
 
 
 def said(one, values, exact=False):
-    summary = check.summarise(values)
-    ends = summary.n, summary.min, summary.max
-    return words.spread(one, check.value(one, summary), *ends, exact)
+    summary = summarise(values)
+    return words.spread(one, check.value(one, summary), summary, exact)
 
 
 def test_spread():
@@ -115,6 +115,32 @@ def test_spread():
         "worst of 2 values, 1.00e-16 to 3.00e-15"
     )
     assert said(claim(**IDENTITY), [0.1, 0.2]) == "worst of 2 values, 0.100 to 0.200"
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "text"),
+    [
+        ([1.0, 2.0, math.nan, 3.0], "2.00",
+         "1 of 4 values is not finite, median of the 3 others, 1.00 to 3.00"),
+        ([math.inf, 2.0, math.nan, 2.0], "2.00",
+         "2 of 4 values are not finite, median of the 2 others, all 2.00"),
+        ([math.nan, 2.0], "2.00", "1 of 2 values is not finite"),
+        ([math.nan, math.nan], "not finite", "none of the 2 values is finite"),
+        ([-math.inf, math.inf, math.nan], "not finite", "none of the 3 values is finite"),
+        (math.inf, "not finite", ""),
+    ],
+)  # fmt: skip
+def test_what_is_not_finite_is_counted_and_the_others_described(values, value, text):
+    summary = summarise(values)
+    assert words.measured(claim(), check.value(claim(), summary)) == value
+    assert said(claim(), values) == text
+    row = check.Row(claim(), Record(summary, {}, {}))
+    found = page.bundle([row])
+    assert f"measured {value}{f' ({text})' if text else ''}" in found["text/plain"]
+    assert "nan" not in found["text/plain"] + found["text/html"].partition("</style>")[2]
+    message = text.partition(",")[0] or "the value is not finite"
+    assert row.verdict == check.Verdict(check.FAILS, f"{message[0].upper()}{message[1:]}.")
+    assert f'<p class="note">{row.verdict.message}</p>' in found["text/html"]
 
 
 def test_a_tolerance_too_tight_for_three_digits_shows_the_distance():
@@ -129,11 +155,11 @@ def test_a_tolerance_too_tight_for_three_digits_shows_the_distance():
 @given(st.lists(st.floats(1e-17, 9e-15), min_size=1, max_size=9))
 def test_rounding_errors_never_change_what_a_chapter_prints(values):
     one = claim(**IDENTITY)
-    summary = check.summarise(values)
-    verdict = check.judge(one, summary)
-    same = check.summarise([5e-15] * len(values))
-    assert page.text(one, summary, verdict) == page.text(one, same, verdict)
-    assert page.row(one, summary, verdict, str) == page.row(one, same, verdict, str)
+    found, same = (
+        page.bundle([check.Row(one, Record(summarise(numbers), {}, {}))])
+        for numbers in (values, [5e-15] * len(values))
+    )
+    assert found == same
 
 
 def test_numbers_in_html():

@@ -197,7 +197,7 @@ def test_paper_size_results_are_kept_and_shown(built):
     assert kept.read_bytes() == before
 
     said = built.do("build", "--chapter", "01-one")
-    assert "1 claim: 1 holds, 1 planned." in said
+    assert "2 claims: 1 holds, 1 planned." in said
     page = built.page("01-one").read_text()
     assert "at paper size, holds: 2.01 (median of 3 values" in page
     assert "has not changed since." in page
@@ -231,7 +231,7 @@ def test_a_planned_claim_stops_nothing_until_it_is_measured(built):
     built.chapter("01-one", CLAIMING)
     claims = built.root / "notebooks/paper/claims.toml"
     claims.write_text(CLAIMS + LATER)
-    assert "1 claim: 1 holds, 1 planned." in built.do("build", "--chapter", "01-one")
+    assert "2 claims: 1 holds, 1 planned." in built.do("build", "--chapter", "01-one")
     claims.write_text(CLAIMS + LATER.replace("planned =", "# planned ="))
     assert "not measured: a.later" in built.do("build", "--chapter", "01-one", expect=1)
     claims.write_text(CLAIMS + LATER)
