@@ -32,11 +32,11 @@ ROOMS = {
     "figures": ("files", "numpy pandas matplotlib seaborn plotly IPython"),  # never torch
     "store": ("files", ""),
     "pipeline": (
-        "files store",
-        "jupytext nbformat papermill ipykernel jupyter_client jupyter_book yaml rich",
+        "files codegraph claims store",
+        "jupytext nbformat papermill ipykernel jupyter_client jupyter_book platformdirs yaml rich",
     ),
-    "build": ("files claims codegraph store pipeline", ""),
-    "cli": ("files claims store pipeline build data", "typer"),  # data: to list what there is
+    "build": ("files claims pipeline", ""),
+    "cli": ("files claims pipeline build data", "typer"),  # data: to list what there is
     "__main__": ("cli", ""),
 }
 

@@ -7,6 +7,7 @@ from ncbook.claims import kept, page
 from ncbook.files import BookError
 from ncbook.pipeline import machine, settling
 from ncbook.pipeline.book import Book
+from ncbook.pipeline.owned import set_aside
 from ncbook.store import DamagedError
 
 
@@ -51,6 +52,11 @@ def keep(book: Book, named: str) -> tuple[Path, list[str]]:
     measured = {row.claim.id: row.record for row in rows if row.record}
     if not measured:
         raise BookError(f"The paper-size run of {chapter.id} measured no claim: nothing to keep.")
+    path = kept.path(book.root, chapter.id)
+    try:
+        kept.read(book.root, chapter.id, [row.claim.id for row in rows])
+    except BookError:
+        set_aside(path, book.root, book.say)  # not what this command writes
     path = kept.write(
         book.root,
         kept.Kept(

@@ -49,7 +49,7 @@ class Owned:
             self._save()
         for path, content in due.items():
             if os.path.lexists(path) and not self.is_own(path):
-                self.set_aside(path)
+                set_aside(path, self.root, self.say)
             write_atomic(path, content)
 
     def is_own(self, path: Path) -> bool:
@@ -77,20 +77,6 @@ class Owned:
             self.say.warn(f"Left alone, since edited: {', '.join(edited[:5])}{more}.")
         self._save()
 
-    def set_aside(self, path: Path, beside: Path | None = None) -> None:
-        """Give what stands in the build's way another name, and say so."""
-        beside = beside or path
-        stamp, number = time.strftime("%Y%m%d-%H%M%S"), 0
-        aside = path
-        while os.path.lexists(aside):
-            number += 1
-            mark = f"yours-{stamp}" + (f"-{number}" if number > 1 else "")
-            aside = beside.with_name(f"{beside.stem}.{mark}{beside.suffix}")
-        os.replace(path, aside)
-        self.say.warn(
-            f"{self._name(path)} is not as the build wrote it. It is kept as {self._name(aside)}."
-        )
-
     # ------------------------------------------------------------ folders
 
     def take(self, folder: Path) -> Path:
@@ -102,9 +88,10 @@ class Owned:
             if folder.is_dir() and not folder.is_symlink():
                 for path in folder.rglob("*"):
                     if not (path.is_dir() and not path.is_symlink()) and not self.is_own(path):
-                        self.set_aside(path, folder.with_name(f"{folder.name}-{path.name}"))
+                        beside = folder.with_name(f"{folder.name}-{path.name}")
+                        set_aside(path, self.root, self.say, beside)
             elif os.path.lexists(folder):
-                self.set_aside(folder)
+                set_aside(folder, self.root, self.say)
             self._folders.add(self._name(folder))
             self._save()
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,6 +163,19 @@ class Owned:
             write_atomic(self.root / NAME, json.dumps(table, indent=0, sort_keys=True) + "\n")
         else:
             (self.root / NAME).unlink(missing_ok=True)
+
+
+def set_aside(path: Path, root: Path, say: Progress, beside: Path | None = None) -> None:
+    """Give what stands in the way another name, its own or that of `beside` with a mark."""
+    beside = beside or path
+    stamp, number, aside = time.strftime("%Y%m%d-%H%M%S"), 0, path
+    while os.path.lexists(aside):
+        number += 1
+        mark = f"yours-{stamp}" + (f"-{number}" if number > 1 else "")
+        aside = beside.with_name(f"{beside.stem}.{mark}{beside.suffix}")
+    os.replace(path, aside)
+    names = [name.relative_to(root).as_posix() for name in (path, aside)]
+    say.warn(f"{names[0]} is not as the build wrote it. It is kept as {names[1]}.")
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -20,7 +20,7 @@ from ncbook.pipeline import lifeline, status
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import NAME
 from ncbook.pipeline.execution import Outcome
-from ncbook.pipeline.owned import WORK
+from ncbook.pipeline.owned import WORK, set_aside
 from ncbook.pipeline.progress import Progress, plain
 from ncbook.pipeline.workers import environment
 
@@ -275,7 +275,7 @@ def publish(book: Book, output: Path, key: str) -> None:
     new.unlink(missing_ok=True)
     new.symlink_to(Path(SITES) / name, target_is_directory=True)
     if os.path.lexists(link) and not _is_ours(link):
-        book.owned.set_aside(link)
+        set_aside(link, book.root, book.say)
     os.replace(new, link)
 
     stamp = {"inputs": key, "site": name, "extent": _extent(sites / name)}

@@ -275,23 +275,6 @@ def test_a_ledger_of_another_book_is_refused(root, good):
         ledger.from_json(text.replace('"format": 3', '"format": 0'), known)
 
 
-def test_it_is_written_for_site_reader_and_tests(root, good):
-    rows = good()
-    ledger.write(rows, root)
-    page, copy, built = (
-        root / "book/_generated/ledger.md",
-        root / "book/_generated/ledger.json",
-        root / "_build/ledger.json",
-    )
-    assert page.read_text() == ledger.to_markdown(rows)
-    assert copy.read_text() == built.read_text() == ledger.to_json(rows)
-    before = [path.stat().st_mtime_ns for path in (page, copy, built)]
-    ledger.write(rows, root)
-    assert before == [path.stat().st_mtime_ns for path in (page, copy, built)]
-    with pytest.raises(ClaimsError, match="the ledger is empty"):
-        ledger.write([], root)
-
-
 class Page(HTMLParser):
     """What matters of the generated HTML; checks on the way that elements are closed in order."""
 

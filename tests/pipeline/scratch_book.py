@@ -119,6 +119,17 @@ class Book:
         """The stored results: key -> folder."""
         return {p.name: p for p in (self.root / "_build" / "store").glob("[0-9a-f]*")}
 
+    def commit(self) -> str:
+        """Commit all that git should know of the book; return the commit's short name."""
+        (self.root / ".gitignore").write_text("_build/\nbook/\nruns/\n")
+        git = ["git", "-C", str(self.root), "-c", "user.name=n", "-c", "user.email=e"]
+        if not (self.root / ".git").is_dir():
+            subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "add", "-A"], check=True)
+        subprocess.run([*git, "commit", "-qm", "A state", "--allow-empty"], check=True)
+        head = [*git, "rev-parse", "--short=10", "HEAD"]
+        return subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
+
     def copy(self, to: Path) -> "Book":
         """The same book with all that was built, elsewhere."""
         shutil.copytree(self.root, to, symlinks=True)

@@ -179,16 +179,24 @@ def test_paper_size_results_are_kept_and_shown(built):
     claims = built.root / "notebooks/paper/claims.toml"
     claims.write_text(CLAIMS + LATER)
     kept = built.root / "results" / "paper" / "01-one.json"
+    assert "there is none: not in a git checkout" in built.do("keep", "01-one", expect=1)
+    commit = built.commit()
     said = built.do("keep", "01-one", expect=1)
     assert "no paper-size result of paper/01-one by the code as it is now. Make one: pyth" in said
     assert not kept.exists()
     built.do("build", "--profile", "paper", "--chapter", "01-one")
+    (built.root / "notebooks/paper/draft.md").write_text("Mine.")
+    said = built.do("keep", "01-one", expect=1)
+    assert "a clean commit alone, and notebooks/paper/draft.md differs from" in said
+    (built.root / "notebooks/paper/draft.md").unlink()
+    assert not kept.exists()
     said = built.do("keep", "01-one")
     assert "holds: a.claim" in said
     assert f"Kept: {kept}" in said
     table = json.loads(kept.read_text())
     assert table["parameters"]["seeds"] == 200
-    assert {"notebooks/paper/01-one.md", "ncbook/claims/record.py"} <= set(table["code"])
+    assert table["commit"] == commit
+    assert "notebooks/paper/01-one.md" in table["code"]
     assert table["machine"]["cores"].isdigit() and table["versions"] == {}
     # Kept again, it is the same file; and it does not make its own run anew.
     before = kept.read_bytes()
@@ -200,12 +208,14 @@ def test_paper_size_results_are_kept_and_shown(built):
     assert "2 claims: 1 holds, 1 planned." in said
     page = built.page("01-one").read_text()
     assert "at paper size, holds: 2.01 (median of 3 values" in page
-    assert "has not changed since." in page
+    assert "stale" not in page
 
-    # What is kept is judged like what is measured.
-    table["claims"]["a.claim"] |= {"median": 2.5, "max": 2.5}
-    kept.write_text(json.dumps(table))
+    # What is kept is judged like what is measured, without executing anything.
+    record = table["claims"]["a.claim"]
+    spoilt = table | {"claims": {"a.claim": record | {"median": 2.5, "max": 2.5}}}
+    kept.write_text(json.dumps(spoilt))
     said = built.do("build", "--chapter", "01-one", expect=1)
+    assert "executed" not in said.replace("last executed", "")
     assert "fails: a.claim" in said
     assert "In the kept paper-size run: Measured 2.50, expected 2 ± 0.1." in said
     # A file that is not as it must be stops the build before anything runs.
@@ -215,16 +225,41 @@ def test_paper_size_results_are_kept_and_shown(built):
             said = built.do(*command, expect=1)
             assert f"{kept} holds no kept results of paper/01-one: " in said
             assert "executed" not in said
-    # The way to mend it is open.
+    # The way to mend it is open, and what stood there is somebody's.
+    said = built.do("keep", "01-one")
+    assert kept.read_bytes() == before
+    assert "It is kept as results/paper/01-one.yours-" in said
+    assert built.do("keep", "02-two", expect=1).startswith("Results are kept from a clean commit")
+    next(kept.parent.glob("*.yours-*")).unlink()
+    assert built.do("keep", "02-two", expect=1).startswith("There is no paper-size result")
+
+
+def test_kept_results_become_stale_and_are_confirmed(built):
+    built.chapter("01-one", CLAIMING)
+    (built.root / "notebooks/paper/claims.toml").write_text(CLAIMS)
+    built.commit()
     built.do("build", "--profile", "paper", "--chapter", "01-one")
     built.do("keep", "01-one")
-    assert kept.read_bytes() == before
-    assert built.do("keep", "02-two", expect=1).startswith("There is no paper-size result")
-    # Other code: its results are not made yet, and those that are kept say that they are older.
-    built.chapter("01-one", CLAIMING.replace("[2.0,", "[2.001,"))
+    source = built.root / "notebooks/paper/01-one.md"
+    # Prose and comments change nothing.
+    source.write_text(source.read_text().replace("# The chapter", "# A chapter") + "\nWords.\n")
+    built.do("build", "--chapter", "01-one")
+    assert "stale" not in built.page("01-one").read_text()
+    assert "nothing to confirm" in built.do("confirm", "01-one", "--why", "It is so.", expect=1)
+    # Other code does: its results are not made yet, and those that are kept decide nothing.
+    source.write_text(source.read_text().replace("[2.0,", "[2.001,"))
+    said = built.do("confirm", "01-one", "--why", "It only adds a digit.", expect=1)
+    assert "differs from" in said
+    built.commit()
     assert "by the code as it is now" in built.do("keep", "01-one", expect=1)
     built.do("build", "--chapter", "01-one")
-    assert "changed since: notebooks/paper/01-one.md." in built.page("01-one").read_text()
+    page = built.page("01-one").read_text()
+    assert "stale, not judged" in page and "changed since, in notebooks/paper/01-one.md" in page
+    assert "Say in a sentence" in built.do("confirm", "01-one", "--why", "so", expect=1)
+    built.do("confirm", "01-one", "--why", "It only adds a digit.")
+    assert "1 chapter unchanged" in built.do("build", "--chapter", "01-one")
+    page = built.page("01-one").read_text()
+    assert "It only adds a digit." in page and "stale" not in page
 
 
 def test_a_planned_claim_stops_nothing_until_it_is_measured(built):
