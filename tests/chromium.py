@@ -61,6 +61,6 @@ def missing() -> str:
     said = "; ".join(f"{node}: {why.rstrip('.')}" for node, why in complaints.items())
     return (
         f"Nothing was looked at in a browser: playwright's driver does not start ({said}). It "
-        f"needs a newer node, also by {NODE}, or a library for its own (on Debian: apt install "
-        "nodejs, or libatomic1)."
+        f"needs a newer node, on the path or in {NODE}, or a library for its own (on Debian: apt "
+        "install libatomic1, or nodejs from Debian 13 on)."
     )

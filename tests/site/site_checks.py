@@ -6,6 +6,7 @@ The same functions are run on the book and, as negative controls, on small broke
 import base64
 import functools
 import http.server
+import json
 import re
 import threading
 from collections import Counter
@@ -67,6 +68,11 @@ def _read(path: Path) -> tuple[list[str], list[tuple[str, str, str, str]]]:
     return reader.ids, reader.links
 
 
+def ids(path: Path) -> list[str]:
+    """A page's ids, each as often as it stands there."""
+    return _read(path)[0]
+
+
 def dead_links(folder: Path) -> list[str]:
     """Links to files or anchors of the site that are not there."""
     wrong = []
@@ -113,6 +119,31 @@ def loads_from_elsewhere(folder: Path) -> list[str]:
             if away and tag != "a" and not name:
                 wrong.append(f"{page}: <{tag} {attribute}={target!r}> is on another host")
     return list(dict.fromkeys(wrong))
+
+
+def numbered_boxes(folder: Path) -> dict[str, tuple[str, str]]:
+    """Every box with a number, such as Theorem 1.3.1, by its title: its page and its id."""
+    return {
+        title: (page, name)
+        for page in pages(folder)
+        for name, title in _BOX.findall((folder / page).read_text(encoding="utf-8"))
+    }
+
+
+_BOX = re.compile(
+    r'<div class="proof [^>]*id="([^"]+)">\s*<p class="admonition-title">'
+    r'<span class="caption-number">(\S+ \d[\d.]*) </span>'
+)
+
+
+def search_entries(folder: Path) -> dict[str, list[tuple[str, str, bool]]]:
+    """What the search finds by an entry: page, id on it, whether before all other results."""
+    index = (folder / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(index.removeprefix("Search.setIndex(").removesuffix(")"))
+    return {
+        entry: [(f"{index['docnames'][page]}.html", name, main) for page, name, main in places]
+        for entry, places in index["indexentries"].items()
+    }
 
 
 # ---------------------------------------------------------------- in a browser
