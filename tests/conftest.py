@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import chromium
 import pytest
 import torch
 
@@ -26,34 +27,55 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+SAID = set()  # what was said to be missing, in this process
+
+
+def skip(sentence: str):
+    """Skip a test that lacks a program; where the browser is compulsory, the first one fails."""
+    first = sentence not in SAID
+    SAID.add(sentence)
+    if first and os.environ.get("NCBOOK_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{sentence} NCBOOK_REQUIRE_BROWSER=1 makes it compulsory.", pytrace=False)
+    pytest.skip(sentence)
+
+
 @pytest.fixture(scope="session")
 def missing():
-    """How a test skips that lacks a program; it fails where the browser is compulsory."""
+    """How a test skips that lacks a program: one sentence, which fails once where compulsory."""
+    return skip
 
-    def skip_or_fail(sentence: str):
-        if os.environ.get("NCBOOK_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"{sentence} NCBOOK_REQUIRE_BROWSER=1 makes it compulsory.", pytrace=False)
-        pytest.skip(sentence)
 
-    return skip_or_fail
+def needs_browser(item) -> bool:
+    """Tell whether a test drives the browser."""
+    return "browser" in getattr(item, "fixturenames", ())
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a browser where none can be driven, before anything else is made for it."""
+    if needs_browser(item) and chromium.missing():
+        skip(chromium.missing())
 
 
 @pytest.fixture(scope="session")
-def browser(missing):
+def browser():
     """A headless Chromium, one for all tests."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        missing(
-            f"Nothing was looked at in a browser: none of {', '.join(names)} is installed "
-            "(on Debian: apt install chromium)."
-        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        one = playwright.chromium.launch(executable_path=chromium.program(), args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Say to xdist (--dist loadgroup) what one process does: what needs the browser, and a file.
+
+    Each process would start a browser of its own; and a notebook's cells need one kernel.
+    """
+    for item in items:
+        group = "browser" if needs_browser(item) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 class ChapterEnvironment:
@@ -91,6 +113,7 @@ class ChapterEnvironment:
 
 
 def pytest_configure(config):
-    """Register the plugin where nbval is asked for."""
+    """Register a marker that is xdist's, and the plugin where nbval is asked for."""
+    config.addinivalue_line("markers", "xdist_group(name): run in one process (pytest-xdist)")
     if config.getoption("nbval", default=False):
         config.pluginmanager.register(ChapterEnvironment(), "ncbook-chapter-environment")

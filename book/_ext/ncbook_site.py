@@ -1,4 +1,4 @@
-"""What the site needs beyond jupyter-book: buttons, the API pages, labels, the landing figure."""
+"""What the site needs beyond jupyter-book: buttons, API pages, labels, search, landing figure."""
 
 import json
 import pkgutil
@@ -13,6 +13,7 @@ from pybtex.plugin import register_plugin
 from pybtex.richtext import Text
 from pybtex.style.formatting.plain import Style as PlainStyle
 from pybtex.style.labels import BaseLabelStyle
+from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
@@ -20,6 +21,15 @@ from sphinx.util.nodes import make_refnode
 logger = logging.getLogger(__name__)
 
 FIELD = type(namedtuple("Any", "one").one)  # of a named tuple, as its class holds it
+NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma "
+    "tau upsilon phi chi psi omega"
+)
+GREEK = dict(zip(NAMES.split(), "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
+# The same letter's other characters, on keyboards and in formulas. (The search knows no capitals.)
+VARIANTS = {"ε": "ϵ", "θ": "ϑ", "κ": "ϰ", "μ": "µ", "π": "ϖ", "ρ": "ϱ", "σ": "ς", "φ": "ϕ"}
+LETTER = re.compile(rf"\\(?:var)?({'|'.join(GREEK)})(?![a-z])", re.IGNORECASE)
+NOTATION = "book/notation"
 API = re.compile(r"<!-- api: ([\w. ]+?) -->")
 
 
@@ -135,6 +145,49 @@ def mend_page(app, pagename, templatename, context, doctree):
     """Mend a page's body before it is written."""
     if "body" in context:
         context["body"] = mend(context["body"])
+
+
+# ---------------------------------------------------------------- search
+
+
+def add_to_search(app, doctree, docname):
+    """Let the search find numbered boxes by their number, and Greek letters in formulas.
+
+    The search takes index entries from a page as it is written. The general index was collected
+    when the page was read, so it does not list them.
+    """
+    numbers = app.env.toc_fignumbers.get(docname, {})
+    entries = []
+    for box in doctree.findall(lambda node: isinstance(node, nodes.Admonition)):
+        name = next(iter(box["ids"]), "")
+        if number := numbers.get(box.get("countertype"), {}).get(name):
+            number = ".".join(map(str, number))
+            title = f"{box['realtype'].title()} {number}"
+            entries += [(entry, name, "main") for entry in (title, number)]
+    seen = set()
+    for formula in doctree.findall(
+        lambda node: isinstance(node, nodes.math | nodes.math_block | nodes.raw)
+    ):
+        for letter in {GREEK[name.lower()] for name in LETTER.findall(formula.astext())} - seen:
+            seen.add(letter)
+            main = "main" if docname == NOTATION else ""
+            entries += [
+                (entry, section_of(formula), main) for entry in letter + VARIANTS.get(letter, "")
+            ]
+    if entries:
+        doctree += addnodes.index(
+            entries=[("single", entry, name, main, None) for entry, name, main in entries]
+        )
+
+
+def section_of(node) -> str:
+    """Return the id of the section that a node stands in, "" at the top of its page."""
+    while node.parent is not None:
+        node = node.parent
+        # A box's content is a section too, whose id is taken away (see `mend`).
+        if isinstance(node, nodes.section) and isinstance(node.parent, nodes.section):
+            return node["ids"][0]
+    return ""
 
 
 # ---------------------------------------------------------------- landing figure
@@ -315,6 +368,7 @@ def setup(app):
     )
     app.connect("source-read", expand_api)
     app.connect("missing-reference", resolve_short_name)
+    app.connect("doctree-resolved", add_to_search)
     app.connect("html-page-context", mend_page)
     app.connect("html-page-context", add_chapter_buttons, priority=900)
     app.add_directive("landing", Landing)

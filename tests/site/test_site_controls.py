@@ -73,6 +73,12 @@ def test_wide_element_that_is_cut_off_is_reported(look):
     assert look(body).too_wide
 
 
+def test_what_only_a_wide_font_makes_too_wide_is_reported(look):
+    body = f'<p style="font: 16px sans-serif; white-space: nowrap">{"i" * 50}</p>'
+    found = look(body).too_wide
+    assert found and all(said.startswith("wide font: ") for said in found)
+
+
 def test_low_contrast_is_reported(look, needs_axe):
     found = look('<p style="color:#ccc;background:#fff">hard to read</p>')
     assert [said for said in found.inaccessible if "color-contrast" in said]

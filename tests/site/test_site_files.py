@@ -1,6 +1,7 @@
 """The built book's files: links, ids, downloads, and what depends on the public address."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,41 @@ def test_figures_offer_their_tables(site, source):
     }
     assert figures, "the chapter has no figure"
     assert figures <= tables, f"no table to download for {', '.join(sorted(figures - tables))}"
+
+
+def test_the_search_finds_every_numbered_box(site):
+    boxes, entries = site_checks.numbered_boxes(site), site_checks.search_entries(site)
+    texts = [(site / page).read_text("utf-8") for page in site_checks.pages(site)]
+    assert len(boxes) == sum(len(re.findall('class="proof [a-z]+ adm', text)) for text in texts)
+    assert {title.split()[0] for title in boxes} >= {"Theorem", "Lemma", "Definition"}
+    for title, (page, name) in boxes.items():
+        for asked in (title.lower(), title.split()[1]):
+            assert (page, name, True) in entries.get(asked, ()), f"{asked} is not to be found"
+
+
+@pytest.mark.parametrize(
+    ("letter", "command"),
+    [("ε", "varepsilon"), ("λ", "lambda"), ("σ", "Sigma"), ("µ", "mu"), ("φ", "phi")],
+)
+def test_the_search_finds_a_letter_in_formulas(site, letter, command):
+    formula = re.compile(rf'class="math[^>]*>[^<]*\\{command}(?![A-Za-z])')
+    pages = {p for p in site_checks.pages(site) if formula.search((site / p).read_text("utf-8"))}
+    found = site_checks.search_entries(site)[letter]
+    assert pages, f"no formula has {letter}"
+    assert pages <= {page for page, _, _ in found}
+    assert {page for page, _, main in found if main} <= {"book/notation.html"}
+
+
+def test_what_the_search_finds_is_there(site):
+    for entry, places in site_checks.search_entries(site).items():
+        for page, name, _ in places:
+            assert not name or name in site_checks.ids(site / page), f"{entry}: {page}#{name}"
+
+
+def test_the_general_index_lists_no_letters_and_numbers(site):
+    index = BeautifulSoup((site / "genindex.html").read_text("utf-8"), "html.parser")
+    entries = [tag.get_text() for tag in index.select("table.indextable li")]
+    assert entries and not [e for e in entries if re.match(r"[α-ωϵ]|\d|\w+ \d+\.\d", e)]
 
 
 def test_labels_agree_with_citations(site):

@@ -1,6 +1,7 @@
 """The built book in a browser: every page, wide and narrow, light and dark."""
 
 import re
+from urllib.parse import quote
 
 import site_checks
 from bs4 import BeautifulSoup
@@ -64,17 +65,38 @@ def test_turning_figure_follows_the_theme(site, tab, address):
     assert site_checks.contrast(tab.evaluate(ink), site_checks.colours(tab)["background"]) >= 4.5
 
 
-def test_search_finds_a_theorem(site, tab, address):
-    title, page = next(
-        (title, page)
-        for page in site_checks.pages(site)
-        if page.startswith("book/")
-        for title in theorems((site / page).read_text("utf-8"))
+def test_search_finds_a_theorem_by_its_name(site, tab, address):
+    html = (site / "book" / "wu-mondelli" / "02-stationary-points.html").read_text("utf-8")
+    title = theorems(html)[0]
+    found = search(tab, address, " ".join(re.findall(r"[A-Za-z]{4,}", title)))
+    pages = [place.split("#")[0] for place in found]
+    assert "/book/wu-mondelli/02-stationary-points.html" in pages, title
+
+
+def test_search_finds_a_theorem_by_its_number(site, tab, address):
+    boxes = site_checks.numbered_boxes(site)
+    for title in [*boxes][::20]:
+        page, name = boxes[title]
+        assert search(tab, address, title)[0] == f"/{page}#{name}", title
+        number = title.split()[1]
+        same = {f"/{p}#{n}" for other, (p, n) in boxes.items() if other.split()[1] == number}
+        assert set(search(tab, address, number)[: len(same)]) == same, number
+
+
+def test_search_finds_a_symbol_by_its_letter(site, tab, address):
+    for letter in "ελΣµ":
+        found = search(tab, address, letter)
+        assert found[0].startswith("/book/notation.html#"), letter
+        assert len(found) > 5, letter
+
+
+def search(tab, address: str, words: str) -> list[str]:
+    """Search the site; return the places that were found, in their order."""
+    tab.goto(f"{address}search.html?q={quote(words)}", wait_until="commit")
+    tab.wait_for_selector("#search-results .search-summary:has-text('page')", timeout=20_000)
+    return tab.eval_on_selector_all(
+        "#search-results li > a", "all => all.map((a) => a.pathname + a.hash)"
     )
-    tab.goto(f"{address}search.html?q={'+'.join(re.findall(r'[A-Za-z]{4,}', title))}")
-    tab.wait_for_selector("#search-results li a", timeout=20_000)
-    found = tab.eval_on_selector_all("#search-results li a", "all => all.map((a) => a.pathname)")
-    assert f"/{page}" in found, f"searching for {title!r} does not find {page}"
 
 
 def theorems(html: str) -> list[str]:
