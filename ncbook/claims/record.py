@@ -123,6 +123,7 @@ class Chapter:
                 f"{path} registers no claim of chapter {name!r}; it has claims of "
                 f"{', '.join(known)}."
             )
+        files.begin(name)
         # A paper-size run measures anew what the kept one measured.
         self._kept = kept.read(files.root(), name, self.claims) if profile == "quick" else None
 
