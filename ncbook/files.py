@@ -9,6 +9,8 @@ from pathlib import Path
 
 PART = ".part"  # how the name of a half-written file ends; what a killed build leaves
 
+_running = ""  # the chapter that this process began; the pipeline says it in NCBOOK_CHAPTER
+
 
 class BookError(Exception):
     """A sentence for the person at the keyboard: what was given, what was expected, what to do."""
@@ -56,10 +58,22 @@ def _is_root(folder: Path) -> bool:
     return (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir()
 
 
+def begin(chapter: str) -> None:
+    """Say which chapter, ``<paper>/<NN-name>``, this process runs from now on."""
+    global _running
+    _running = chapter
+
+
+def chapter_name() -> str:
+    """Return the ``NN-name`` of the chapter that runs, "interactive" where none began."""
+    return Path(os.environ.get("NCBOOK_CHAPTER") or _running or "interactive").name
+
+
 def output_dir() -> Path:
     """Return the folder for what a running chapter makes (tables, measurements).
 
-    ``NCBOOK_OUT`` where the pipeline set it; ``_build/interactive`` in a plain Jupyter session.
+    ``NCBOOK_OUT`` where the pipeline set it; in a plain Jupyter session
+    ``_build/interactive/<paper>/<NN-name>``, a folder for each chapter.
 
     Raises
     ------
@@ -68,7 +82,7 @@ def output_dir() -> Path:
     """
     named = os.environ.get("NCBOOK_OUT")
     if named is None:
-        return root() / "_build" / "interactive"
+        return root() / "_build" / "interactive" / _running
     if not named:
         raise UsageError("NCBOOK_OUT is empty: set it to a folder, or unset it.")
     return Path(named)

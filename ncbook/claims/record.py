@@ -62,6 +62,7 @@ class Chapter:
         self.provenance = _plain(provenance or {}, "provenance")
         self.claims = schema.of_chapter(files.root(), name)
         self._records: dict[str, Record] = {}
+        files.begin(name)
         # A paper-size run measures anew what the kept one measured.
         self._kept = kept.read(files.root(), name, self.claims) if profile == "quick" else None
 

@@ -10,7 +10,9 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,6 +20,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal
 from matplotlib.text import Text
@@ -91,7 +94,36 @@ _RC = {
 }
 
 
+@contextmanager
+def settings() -> Iterator[None]:
+    """Draw with matplotlib's own defaults and the book's style, whatever a matplotlibrc says."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        # A panel of zeros shows as much; see _say_what_is_missing.
+        warnings.filterwarnings("ignore", "Data has no positive values")
+        yield
+
+
 # ---------------------------------------------------------------- for those who draw
+
+
+class Panel(Axes):
+    """Axes whose limits, where they are not finite or are the same, are left to the data."""
+
+    def set_xlim(self, left=None, right=None, **options):
+        """Set the limits of x as :meth:`Axes.set_xlim` does."""
+        return super().set_xlim(_finite_pair(left, right), **options)
+
+    def set_ylim(self, bottom=None, top=None, **options):
+        """Set the limits of y as :meth:`Axes.set_ylim` does."""
+        return super().set_ylim(_finite_pair(bottom, top), **options)
+
+
+def _finite_pair(low, high) -> tuple:
+    pair = low if high is None and np.iterable(low) else (low, high)
+    pair = tuple(end if end is not None and np.isfinite(end) else None for end in pair)
+    return pair if pair[0] != pair[1] else (None, None)
 
 
 def new_figure(
@@ -137,6 +169,7 @@ def new_figure(
     if isinstance(ratio, tuple):
         ratio = ratio[LAYOUTS.index(layout)]
     fig = Figure(figsize=(WIDTHS[layout], down * width * ratio), layout="constrained")
+    subplots["subplot_kw"] = {"axes_class": Panel} | subplots.get("subplot_kw", {})
     axes = fig.subplots(down, across, squeeze=False, **subplots).ravel()
     for spare in axes[panels:]:
         spare.remove()
@@ -370,12 +403,16 @@ def show_interactive(fig, table: pd.DataFrame, *, name: str, alt: str) -> None:
 def markup(
     draw: Callable[..., Figure], table: pd.DataFrame, *, name: str, alt: str, **options
 ) -> str:
-    """Return a figure's HTML: both layouts and the numbers behind it (see :func:`show`)."""
+    """Return a figure's HTML: both layouts and the numbers behind it (see :func:`show`).
+
+    What is not finite is not drawn; a panel without a finite value says so.
+    """
     _check(table, name, alt)
+    drawn = table.replace([np.inf, -np.inf], np.nan)
     pictures = []
     for layout in LAYOUTS:
-        with mpl.rc_context(_RC):
-            fig = draw(table, layout, **options)
+        with settings():
+            fig = draw(drawn, layout, **options)
             if not isinstance(fig, Figure):
                 raise TypeError(
                     f"{getattr(draw, '__name__', draw)} returned {type(fig).__name__} for the "
@@ -401,13 +438,15 @@ def svg(fig: Figure, *, prefix: str, alt: str, layout: str = "wide") -> str:
     layout : "wide" or "narrow"
         Sets the class and the greatest width.
     """
+    for ax in fig.axes:
+        _say_what_is_missing(ax)
     for text in fig.findobj(Text):
         # Roots, fractions and tall brackets need glyphs that only matplotlib's fonts have: these
         # labels become outlines, all others stay text.
         if re.search(r"\\(sqrt|d?frac|left|\||big|sum|int|prod)", text.get_text()):
             text.set_path_effects([Normal()])
     buffer = io.StringIO()
-    with mpl.rc_context(_RC):
+    with settings():
         # No date and no version: the same numbers give the same text.
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -439,6 +478,33 @@ def svg(fig: Figure, *, prefix: str, alt: str, layout: str = "wide") -> str:
         'style="stroke-linejoin:round;stroke-linecap:butt;width:100%;height:auto;'
         f'max-width:{WIDTHS[layout] * 1.45:.4g}in">' + text[len(head) :]
     )
+
+
+def _say_what_is_missing(ax: Axes) -> None:
+    """Let a panel without a finite value say so, and keep what cannot be drawn from being drawn."""
+    for name, axis, sharing in (
+        ("x", ax.xaxis, ax.get_shared_x_axes()),
+        ("y", ax.yaxis, ax.get_shared_y_axes()),
+    ):
+        least = min(getattr(one.dataLim, f"minpos{name}") for one in sharing.get_siblings(ax))
+        # Without a positive value a logarithmic axis has no limits and no ticks.
+        if axis.get_scale() == "log" and not np.isfinite(least):
+            if getattr(ax, f"get_autoscale{name}_on")():
+                ax.set(**{f"{name}lim": (1, 10)})
+            axis.set_ticks([])
+            axis.set_ticks([], minor=True)
+    for text in ax.texts:
+        places = [*text.get_position(), *getattr(text, "xy", ())]
+        if any(isinstance(place, float) and not np.isfinite(place) for place in places):
+            text.set_visible(False)
+    # What is drawn in ink and grey are predictions and marks, which say nothing of the runs.
+    drawn = [line.get_xydata() for line in ax.lines if line.get_color() not in (INK, GREY)]
+    drawn += [np.ma.filled(dots.get_offsets(), np.nan) for dots in ax.collections
+              if isinstance(dots, PathCollection)]  # fmt: skip
+    drawn = [points for points in drawn if len(points)]
+    drawn += [np.ma.filled(image.get_array(), np.nan).reshape(-1, 1) for image in ax.images]
+    if drawn and not any(np.isfinite(points).all(-1).any() for points in drawn):
+        ax.text(0.5, 0.5, "no finite value", ha="center", va="center", transform=ax.transAxes)
 
 
 def numbers(table: pd.DataFrame, name: str) -> str:
@@ -527,9 +593,8 @@ def _display(markup: str, words: str) -> None:
 
 
 def _keep(table: pd.DataFrame, name: str) -> Path:
-    chapter = Path(os.environ.get("NCBOOK_CHAPTER", "interactive")).name
     return files.write_atomic(
-        files.output_dir() / "tables" / chapter / f"{name}.csv",
+        files.output_dir() / "tables" / files.chapter_name() / f"{name}.csv",
         table.to_csv(index=False, lineterminator="\n"),
     )
 

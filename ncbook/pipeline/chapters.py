@@ -1,8 +1,9 @@
 """A chapter's source: a MyST Markdown notebook, its parameters and its profiles.
 
 A chapter is ``notebooks/<paper>/NN-name.md``. Its one cell tagged ``parameters`` gives every
-parameter its default and, by the default, its type; the front matter's ``ncbook: profiles:``
-gives each profile the values that differ from these. The profile ``quick`` is the defaults.
+parameter its default, by the default its type, and in the comment its bound (see
+`ncbook.pipeline.bounds`); the front matter's ``ncbook: profiles:`` gives each profile the values
+that differ from these. The profile ``quick`` is the defaults.
 """
 
 import ast
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ncbook.files import BookError, UsageError
+from ncbook.pipeline import bounds
 
 QUICK = "quick"
 NAME = re.compile(r"\d\d-[a-z0-9-]+")
@@ -21,17 +23,30 @@ EXECUTED = {"parameters", "raises-exception", "skip-execution"}  # tags that exe
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell: its name, its default, and where the default stands."""
+    """One line of a parameters cell: name, default, bound, words, and where the default stands."""
 
     name: str
     default: Any
-    comment: str
+    bound: str
+    words: str
     span: tuple[int, int, int, int]  # line, column, end line, end column of the default's text
 
     @property
     def kind(self) -> str:
         """The type in words: ``int``, ``float``, ``str``, ``bool`` or a list of one of these."""
         return _kind(self.default)
+
+    @property
+    def comment(self) -> str:
+        """What the parameter is, and its bound."""
+        return f"{self.words} ({self.bound})".strip() if self.bound else self.words
+
+    def broken(self, values: dict[str, Any]) -> str | None:
+        """Say what this parameter's value breaks of its bound, if anything."""
+        try:
+            return bounds.broken(self.bound, self.name, values) if self.bound else None
+        except ValueError as error:
+            return str(error)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind}, default {self.default!r})"
@@ -79,7 +94,8 @@ class Chapter:
         Raises
         ------
         BookError
-            The chapter has no such profile or parameter, or a value is not of its type.
+            The chapter has no such profile or parameter, or a value is not of its type or breaks
+            its parameter's bound.
         """
         if profile not in self.profiles:
             raise UsageError(
@@ -87,14 +103,22 @@ class Chapter:
                 f"Its profiles are: {', '.join(self.profiles)}."
             )
         values = {name: p.default for name, p in self.parameters.items()} | {"profile": profile}
-        for source, changes in (("profile", self.profiles[profile]), ("given", given or {})):
+        for origin, changes in ((profile, self.profiles[profile]), (None, given or {})):
             for name, value in changes.items():
-                values[name] = self._checked(name, value, profile if source == "profile" else None)
+                values[name] = self._checked(name, value, origin)
+            for parameter in self.parameters.values():
+                if said := parameter.broken(values):
+                    error, where = self._refusal(origin)
+                    raise error(f"{where}: {said}.")
         return values
 
+    def _refusal(self, profile: str | None) -> tuple[type[BookError], str]:
+        """Return how a value of the profile, or one that was given, is refused."""
+        of_profile = f" (profile {profile!r})" if profile else ""
+        return BookError if profile else UsageError, f"The chapter {self.id}{of_profile}"
+
     def _checked(self, name: str, value: Any, profile: str | None) -> Any:
-        error = BookError if profile else UsageError
-        where = f"The chapter {self.id}" + (f" (profile {profile!r})" if profile else "")
+        error, where = self._refusal(profile)
         known = "; ".join(str(p) for n, p in self.parameters.items() if n != "profile") or "none"
         if name == "profile":
             raise error(f"{where}: the profile is not a parameter. Choose it with --profile.")
@@ -260,13 +284,17 @@ def _parameters(source: str, chapter_id: str) -> dict[str, Parameter]:
         found[target.id] = Parameter(
             target.id,
             default,
-            comment.strip().lstrip("#").strip(),
+            *bounds.split(comment.strip().lstrip("#").strip()),
             (value.lineno, value.col_offset, value.end_lineno, value.end_col_offset),
         )
     if next(iter(found), None) != "profile" or found["profile"].default != QUICK:
         raise BookError(
             f'The parameters cell of {chapter_id} must begin with the line profile = "quick".'
         )
+    defaults = {name: parameter.default for name, parameter in found.items()}
+    for parameter in found.values():
+        if said := parameter.broken(defaults):
+            raise BookError(f"The parameters cell of {chapter_id}: {said}.")
     return found
 
 

@@ -9,12 +9,15 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from claims_samples import CHAPTER, book, entry, keep, write
 
+from ncbook import files
 from ncbook.claims import Chapter, ClaimsError, ledger, record, registry
 from ncbook.claims.measured import summarise
+from ncbook.figures import style
 
 PROVENANCE = {"device": "cpu", "dtype": "float64", "torch": "2.13.0"}
 ENTRIES = [
@@ -264,11 +267,31 @@ def test_the_room_is_light_to_import():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_chapter_measures_in_a_plain_session_too(place, tmp_path, monkeypatch):
+def test_chapters_of_plain_sessions_have_a_folder_each(place, monkeypatch):
     monkeypatch.delenv("NCBOOK_OUT")
-    Chapter(CHAPTER).measure("a.number", 2.0)
-    root = os.environ["NCBOOK_ROOT"]
-    assert os.path.isfile(f"{root}/_build/interactive/claims/a.number.json")
+    monkeypatch.delenv("NCBOOK_CHAPTER", raising=False)
+    monkeypatch.setattr(files, "_running", "")
+    monkeypatch.setattr(style, "display", lambda bundle, raw: None)
+    other = "a-paper/02-next"
+    for name, id in ((CHAPTER, "a.number"), (other, "a.other")):
+        Chapter(name).measure(id, 2.0)
+        table = pd.DataFrame({"chapter": [name]})
+        style.show(lambda *_: style.new_figure("wide")[0], table, name="figure", alt="None at all.")
+    made = Path(os.environ["NCBOOK_ROOT"]) / "_build" / "interactive"
+    assert {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()} == {
+        f"{CHAPTER}/claims/a.number.json",
+        f"{CHAPTER}/tables/01-first/figure.csv",
+        f"{other}/claims/a.other.json",
+        f"{other}/tables/02-next/figure.csv",
+    }
+
+
+def test_the_pipelines_folder_is_for_one_chapter(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_running", "")
+    Chapter(CHAPTER)
+    assert files.output_dir() == tmp_path / "out"
+    monkeypatch.setenv("NCBOOK_CHAPTER", "09-another")
+    assert files.chapter_name() == "09-another"
 
 
 DAMAGE = [

@@ -1,6 +1,7 @@
 """The figures' one style: what a reader sees, hears and downloads."""
 
 import re
+import warnings
 from itertools import combinations
 from xml.etree import ElementTree
 
@@ -125,7 +126,7 @@ def test_band_without_groups_is_one_line(table):
 
 
 def test_legend_names_each_line_once(table):
-    with mpl.rc_context(style._RC):
+    with style.settings():
         fig = draw(table, "narrow")
     assert [text.get_text() for text in fig.legends[0].texts] == [
         "start 1.0", "start 0.1", "start 0.01",
@@ -140,7 +141,7 @@ def test_legend_of_nothing_is_refused():
 
 @pytest.mark.parametrize("layout", style.LAYOUTS)
 def test_legend_fits_its_figure(table, layout):
-    with mpl.rc_context(style._RC):
+    with style.settings():
         fig = draw(table, layout)
         fig.canvas.draw()
         box = fig.legends[0].get_window_extent()
@@ -220,10 +221,74 @@ def test_options_reach_the_drawing(table, shown):
     assert "Another title" in shown[0]["text/html"]
 
 
+HOSTILE = {
+    "axes.xmargin": 0.4, "text.usetex": True, "font.size": 20, "lines.linewidth": 9,
+    "axes.autolimit_mode": "round_numbers", "savefig.bbox": "tight",
+}  # fmt: skip
+
+
+def test_nobodys_settings_change_a_figure(table, published, shown):
+    page = style.markup(draw, table, name="figure-1", alt=ALT)
+    first = landing.page(*published)
+    with mpl.rc_context(HOSTILE):
+        assert style.markup(draw, table, name="figure-1", alt=ALT) == page
+        assert landing.page(*published) == first
+        assert all(mpl.rcParams[key] == value for key, value in HOSTILE.items())
+
+
 def test_style_does_not_leak(table, shown):
     before = dict(mpl.rcParams)
     style.show(draw, table, name="figure-1", alt=ALT)
     assert dict(mpl.rcParams) == before
+
+
+# ---------------------------------------------------------------- what is not finite
+
+
+def panels(table, layout):
+    """A logarithmic panel, a linear one with limits and words, an image; each with a mark."""
+    fig, (log, linear, image) = style.new_figure(layout, 3)
+    style.median_band(log, table, "iteration", "error", "eps")
+    log.set(yscale="log", xscale="log")
+    linear.scatter(table["iteration"], table["error"])
+    linear.set(ylim=(0, 1.1 * table["error"].max()), xlim=(0, 4))
+    linear.annotate("last", (4, float(table["error"].iloc[-1])))
+    linear.axhline(0.5, color=style.INK)
+    image.imshow(table.pivot_table("error", "iteration", "eps", dropna=False))
+    return fig
+
+
+def drawn_quietly(draw, table, caplog) -> list:
+    """The wide drawing's panels as text, where nothing is warned of and nothing logged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page = style.markup(draw, table, name="figure-1", alt=ALT)
+    assert not caplog.records and "nan" not in page.lower().replace("style", "")
+    svg = BeautifulSoup(page, "html.parser").select_one("svg.ncb-wide")
+    return [text.get_text() for text in svg.find_all("text")]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_not_drawn(table, shown, caplog, tmp_path, bad):
+    table.loc[(table["eps"] == 1.0) & (table["iteration"] > 2), "error"] = bad
+    words = drawn_quietly(panels, table, caplog)
+    assert "no finite value" not in words and "last" in words
+    finite = table.assign(error=table["error"].replace([np.inf, -np.inf], np.nan))
+    given = []
+    style.show(lambda t, layout: given.append(t) or panels(t, layout), table, name="a", alt=ALT)
+    pd.testing.assert_frame_equal(given[0], finite)
+    kept = pd.read_csv(tmp_path / "tables" / "04-figure-1" / "a.csv")
+    pd.testing.assert_frame_equal(kept, table, check_exact=True)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_panel_without_a_finite_value_says_so(table, shown, caplog, bad):
+    words = drawn_quietly(panels, table.assign(error=bad), caplog)
+    assert words.count("no finite value") == 3 and "last" not in words
+
+
+def test_a_panel_of_zeros_on_a_logarithmic_axis_is_drawn(table, shown, caplog):
+    assert "no finite value" not in drawn_quietly(panels, table.assign(error=0.0), caplog)
 
 
 # ---------------------------------------------------------------- the table
@@ -237,6 +302,7 @@ def test_table_is_kept_whole(table, shown, tmp_path):
 
 def test_table_outside_the_pipeline_is_kept_apart(table, shown, tmp_path, monkeypatch):
     monkeypatch.delenv("NCBOOK_CHAPTER")
+    monkeypatch.setattr(style.files, "_running", "")
     style.show(draw, table, name="figure-1", alt=ALT)
     assert (tmp_path / "tables" / "interactive" / "figure-1.csv").is_file()
 
