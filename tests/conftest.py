@@ -1,13 +1,20 @@
 """Settings of all tests, and the environment in which nbval executes the chapters again."""
 
+import contextlib
+import itertools
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
 import chromium
 import pytest
 import torch
+from jupyter_client.connect import LocalPortCache
+
+from ncbook.pipeline.workers import environment
+from ncbook.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -71,36 +78,51 @@ def browser():
 def pytest_collection_modifyitems(items):
     """Say to xdist (--dist loadgroup) what one process does: what needs the browser, and a file.
 
-    Each process would start a browser of its own; and a notebook's cells need one kernel.
+    Each process would start a browser of its own; and a notebook's cells need one kernel. What
+    takes longest comes first, so that no process is left alone with it at the end.
     """
+    took = {chapter: s for (chapter, _), s in Store(ROOT / "_build" / "store").seconds().items()}
+    weights = {}
     for item in items:
-        group = "browser" if needs_browser(item) else item.path.name
+        group = "browser" if needs_browser(item) else item.path.relative_to(ROOT).as_posix()
         item.add_marker(pytest.mark.xdist_group(group))
+        name = f"{item.path.parent.name}/{item.path.stem}"
+        in_pipeline = item.path.parent.name == "pipeline"
+        weights[item] = 300 if needs_browser(item) else 100 if in_pipeline else took.get(name, 0)
+    items.sort(key=weights.get, reverse=True)
 
 
-class ChapterEnvironment:
-    """Give each executed chapter that nbval runs the environment that the build gave it.
+class Chapters:
+    """Let nbval run the book's executed chapters, each in the environment that the build gave it.
 
     This is a plugin, not hooks of this file: such hooks do not see the notebooks in book/.
     """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ncbook-nbval-"))
+        self.known = {path.with_suffix("").relative_to(ROOT / "notebooks").as_posix()
+                      for path in (ROOT / "notebooks").glob("*/*.md")}  # fmt: skip
+
+    def pytest_ignore_collect(self, collection_path):
+        """Pass over the notebooks that a reader has put beside them."""
+        if collection_path.suffix != ".ipynb" or ROOT not in collection_path.parents:
+            return None
+        name = collection_path.relative_to(ROOT).with_suffix("").as_posix()
+        return True if name.removeprefix("book/") not in self.known else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item):
         """Set it while a notebook's kernel starts, which is in the setup of its first cell."""
         if item.path.suffix != ".ipynb":
             return (yield)
-        from ncbook.pipeline.workers import environment
-
         name = item.path.stem
         out, runtime = self.folder / item.path.parent.name / name, self.folder / "runtime"
         for folder in (out, runtime):
             folder.mkdir(parents=True, exist_ok=True)
+        fonts = ROOT / "_build" / "cache" / "matplotlib"
         before = dict(os.environ)
         os.environ.clear()
-        os.environ.update(environment(ROOT, out, name, runtime))
+        os.environ.update(environment(ROOT, out, name, runtime, fonts))
         try:
             return (yield)
         finally:
@@ -112,8 +134,28 @@ class ChapterEnvironment:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def keep_ports_apart(worker: str) -> None:
+    """Let each test process give its kernels ports of its own range.
+
+    A port that is free when it is chosen may be taken when the kernel binds it; of processes that
+    choose among the same ports at once, one would lose.
+    """
+    start = 20000 + 1000 * int(worker.removeprefix("gw"))
+    ports = itertools.cycle(range(start, start + 1000))
+
+    def available(self, ip):
+        for port in ports:
+            with socket.socket() as tried, contextlib.suppress(OSError):
+                tried.bind((ip, port))
+                return port
+
+    LocalPortCache.find_available_port = available
+
+
 def pytest_configure(config):
     """Register a marker that is xdist's, and the plugin where nbval is asked for."""
     config.addinivalue_line("markers", "xdist_group(name): run in one process (pytest-xdist)")
     if config.getoption("nbval", default=False):
-        config.pluginmanager.register(ChapterEnvironment(), "ncbook-chapter-environment")
+        config.pluginmanager.register(Chapters(), "ncbook-chapters")
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        keep_ports_apart(worker)
