@@ -394,7 +394,11 @@ def _log_epochs(ax: Axes, table: pd.DataFrame) -> None:
 
 def _log_values(ax: Axes, values: np.ndarray, has_zero: bool) -> None:
     """Set a logarithmic scale, below the smallest value continued linearly where 0 occurs."""
-    smallest, largest = values[values > 0].min(), values.max()
+    values = values[values > 0]
+    if not len(values):  # all zero, or none is finite
+        ax.set_yscale("log")
+        return
+    smallest, largest = values.min(), values.max()
     if has_zero:
         ax.set_yscale("symlog", linthresh=smallest, linscale=0.4)
         ax.set_yticks([0, *(t for t in 10.0 ** np.arange(-5, 1) if smallest < t <= largest)])

@@ -7,8 +7,11 @@ It stands in the comment of the parameter's line, up to a colon: comparisons, jo
     source = "sample"    # source in ("sample", "full"): of MNIST
     norms = [0.6, 1.6]   # len(norms) == 2 and 0 < norms[0] <= norms[1]: least and greatest
 
+    widths = [16, 64]    # widths >= 1 and widths == sorted(widths): numbers of particles
+
 of parameters, numbers and texts. The name of a list stands for each of its items, of which there
-must be one. A comment without a comparison before its first colon is words alone.
+must be one; beside ``==`` and behind ``in`` it stands for the list. A comment without a comparison
+before its first colon is words alone.
 """
 
 import ast
@@ -27,8 +30,17 @@ RELATIONS = {
     ast.Eq: (operator.eq, ""),
     ast.NotEq: (operator.ne, "other than "),
     ast.In: (lambda value, known: value in known, ""),
+    "has": (operator.contains, ""),
 }
-TURNED = {ast.GtE: ast.LtE, ast.Gt: ast.Lt, ast.LtE: ast.GtE, ast.Lt: ast.Gt}
+TURNED = {
+    ast.GtE: ast.LtE,
+    ast.Gt: ast.Lt,
+    ast.LtE: ast.GtE,
+    ast.Lt: ast.Gt,
+    ast.Eq: ast.Eq,
+    ast.NotEq: ast.NotEq,
+    ast.In: "has",
+}
 ARITHMETIC = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -80,8 +92,8 @@ def _relations(bound: str, name: str):
             raise TypeError(f"{ast.unparse(part)!r} is no comparison")
         sides = [part.left, *part.comparators]
         for left, kind, right in zip(sides, map(type, part.ops), sides[1:], strict=False):
-            if name not in _names(left) and kind in TURNED:
-                left, kind, right = right, TURNED[kind], left
+            if name not in _names(left):
+                left, kind, right = right, TURNED.get(kind), left
             if name not in _names(left) or kind not in RELATIONS:
                 raise TypeError(f"{ast.unparse(part)!r} does not say what {name!r} must be")
             yield left, kind, right
@@ -90,6 +102,8 @@ def _relations(bound: str, name: str):
 def _broken(subject, kind, limit, name: str, values: Mapping[str, Any]) -> str | None:
     holds, words = RELATIONS[kind]
     lists = sorted(n for n in _names(subject) | _names(limit) if isinstance(values.get(n), list))
+    if isinstance(subject, ast.Name) and kind in (ast.Eq, ast.NotEq, "has"):
+        lists = []
     for items in itertools.product(*(values[n] for n in lists)):
         each = dict(zip(lists, items, strict=True))
         least = _value(limit, values, each)
@@ -100,6 +114,8 @@ def _broken(subject, kind, limit, name: str, values: Mapping[str, Any]) -> str |
             said = " or ".join(map(repr, least))
         elif _names(limit):
             said = f"{ast.unparse(limit)} = {said}"
+        if kind == "has":
+            return f"{text} must have the item {said}"
         if text == name:
             text = "each item " if name in each else ""
         else:
@@ -109,7 +125,7 @@ def _broken(subject, kind, limit, name: str, values: Mapping[str, Any]) -> str |
 
 
 def _names(node: ast.AST) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - {"len"}
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - {"len", "sorted"}
 
 
 def _value(node: ast.AST, values: Mapping[str, Any], each: Mapping[str, Any]) -> Any:
@@ -121,8 +137,10 @@ def _value(node: ast.AST, values: Mapping[str, Any], each: Mapping[str, Any]) ->
             return each[name] if name in each else values[name]
         case ast.Call(ast.Name("len"), [ast.Name(name)], []):
             return len(values[name])
-        case ast.Subscript(ast.Name(name), ast.Constant(int(index))):
-            return values[name][index]
+        case ast.Call(ast.Name("sorted"), [ast.Name(name)], []):
+            return sorted(values[name])
+        case ast.Subscript(ast.Name(name), index):
+            return values[name][_value(index, values, each)]
         case ast.Tuple(items):
             return tuple(_value(item, values, each) for item in items)
         case ast.UnaryOp(ast.USub(), operand):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ncbook.figures import emergence
-from ncbook.figures.style import LAYOUTS
+from ncbook.figures.style import LAYOUTS, settings
 
 EPOCHS = [0, 1, 3, 10, 30]
 CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
@@ -102,6 +102,15 @@ def test_definitions_draws_each_network_and_the_quotient(runs, layout):
     part = runs[(runs["network"] == "plain") & (runs["epoch"] > 0)]
     np.testing.assert_allclose(last.lines[1].get_ydata(), part.groupby("epoch")["ratio"].median())
     assert set(last.lines[2].get_ydata()) == {0.9}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_measures_that_are_never_finite_have_their_panels(runs, layout):
+    nothing = runs.assign(ratio=np.nan, loss=np.nan)
+    with settings():
+        *_, last = emergence.definitions(nothing, layout, limit=0.9).axes
+        assert last.get_yscale() == "log"
+        assert "Loss" in [ax.get_title() for ax in emergence.collapse(nothing, layout).axes]
 
 
 def test_endpoints_takes_the_first_epoch_without_error_and_the_last(runs):

@@ -83,10 +83,32 @@ def test_the_least_and_the_greatest_value_are_accepted():
         ("seeds <= sizes", 26, False),
         ("seeds < len(sizes)", 1, True),
         ("seeds < len(sizes)", 2, False),
+        ("sizes >= 1 and sizes == sorted(sizes)", [1, 2], True),
+        ("sizes >= 1 and sizes == sorted(sizes)", [2, 1], False),
+        ("sizes % 3 == 0", [3, 6], True),
+        ("sizes % 3 == 0", [3, 7], False),
+        ("3 in sizes and C in sizes and 4 in sizes", [4, 3], True),
+        ("3 in sizes and C in sizes and 4 in sizes", [3, 5], False),
+        ("sizes[-1] < sizes[-2] < 9", [9, 4, 3], True),
+        ("sizes[-1] < sizes[-2] < 9", [4, 9, 3], False),
+        ("sizes[0] != sizes[1] != sizes[2] != sizes[0]", [1, 2, 1], False),
     ],
 )
 def test_a_bound_holds_or_does_not(bound, value, kept):
-    assert (bounds.broken(bound, "seeds", VALUES | {"seeds": value}) is None) == kept
+    name = "sizes" if isinstance(value, list) else "seeds"
+    assert (bounds.broken(bound, name, VALUES | {name: value}) is None) == kept
+
+
+def test_a_list_is_refused_as_a_whole_or_by_its_items():
+    said = [
+        bounds.broken(bound, "sizes", VALUES)
+        for bound in ("sizes == sorted(norms)", "3 in sizes", "sizes % 50 == 0")
+    ]
+    assert said == [
+        "the parameter 'sizes' is [25, 100], and must be sorted(norms) = [0.6, 1.6]",
+        "the parameter 'sizes' is [25, 100], and sizes must have the item 3",
+        "the parameter 'sizes' is [25, 100], and sizes % 50 must be 0",
+    ]
 
 
 @pytest.mark.parametrize(
