@@ -76,11 +76,11 @@ def _root() -> Path:
 @contextmanager
 def _book():
     """The book that is meant, which says on the terminal how it gets on."""
-    from ncbook.pipeline import progress
     from ncbook.pipeline.book import Book
+    from ncbook.pipeline.progress import Progress
 
     root = _root()
-    with progress.chosen() as say:
+    with Progress(terminal=sys.stdout.isatty()) as say:
         yield Book(root, say)
 
 
@@ -226,11 +226,11 @@ def data(context: typer.Context) -> None:
 def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> None:
     """Download a data set, or what is missing of it; the same command goes on with a part."""
     from ncbook.data import mnist_files
-    from ncbook.pipeline import progress
+    from ncbook.pipeline.progress import Progress
 
     if name != "mnist":
         raise UsageError(f"There is no data set {name!r} to download; there is: mnist.")
-    with progress.chosen() as say:
+    with Progress(terminal=sys.stdout.isatty()) as say:
         running = ""
 
         def report(file: str, done: int, total: int | None) -> None:
