@@ -23,7 +23,8 @@ def nodes() -> list[str]:
     """
     if os.environ.get(NODE):
         return [os.environ[NODE]]
-    return [*filter(None, map(shutil.which, ("node", "nodejs"))), ""]
+    system = shutil.which("node") or shutil.which("nodejs")
+    return [system, ""] if system else [""]
 
 
 def starts(node: str) -> str:

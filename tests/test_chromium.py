@@ -56,7 +56,7 @@ def test_sentence_says_what_is_missing_and_how_to_get_it(node, sentence):
 def test_system_comes_before_what_came_with_playwright(monkeypatch):
     monkeypatch.delenv(chromium.NODE, raising=False)
     monkeypatch.setattr(chromium.shutil, "which", lambda name: f"/{name}")
-    assert chromium.nodes() == ["/node", "/nodejs", ""]
+    assert chromium.nodes() == ["/node", ""]
     monkeypatch.setattr(chromium.shutil, "which", lambda name: None)
     assert chromium.nodes() == [""]
     monkeypatch.setenv(chromium.NODE, "/chosen")
