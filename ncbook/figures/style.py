@@ -113,11 +113,13 @@ class Panel(Axes):
 
     def set_xlim(self, left=None, right=None, **options):
         """Set the limits of x as :meth:`Axes.set_xlim` does."""
-        return super().set_xlim(_finite_pair(left, right), **options)
+        pair = _finite_pair(left, right)
+        return super().set_xlim(pair, **options) if pair != (None, None) else self.get_xlim()
 
     def set_ylim(self, bottom=None, top=None, **options):
         """Set the limits of y as :meth:`Axes.set_ylim` does."""
-        return super().set_ylim(_finite_pair(bottom, top), **options)
+        pair = _finite_pair(bottom, top)
+        return super().set_ylim(pair, **options) if pair != (None, None) else self.get_ylim()
 
 
 def _finite_pair(low, high) -> tuple:
@@ -226,7 +228,8 @@ def median_band(
     parts = [(None, table)] if group is None else list(table.groupby(group, sort=False))
     style = looks([value for value, _ in parts])
     for value, part in parts:
-        quantiles = part.groupby(x)[y].quantile([band[0], 0.5, band[1]]).unstack()
+        shares = [band[0], 0.5, band[1]]
+        quantiles = part.groupby(x)[y].quantile(shares).unstack().reindex(columns=shares)
         low, middle, high = (quantiles.iloc[:, i].to_numpy() for i in range(3))
         where = quantiles.index.to_numpy()
         look = style[value] if markers else {**style[value], "marker": None}

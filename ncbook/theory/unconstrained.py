@@ -71,8 +71,14 @@ def strong_collapse(W: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _reduced_svd(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the singular value decomposition without the direction 1 that Pi removed."""
-    U, s, Vh = torch.linalg.svd(A, full_matrices=False)
+    """Return the singular value decomposition without the direction 1 that Pi removed.
+
+    NaN for a matrix that is not finite, such as that of a run that diverged.
+    """
+    finite = A.isfinite().all(-1).all(-1)
+    U, s, Vh = torch.linalg.svd(A.where(finite[..., None, None], 0), full_matrices=False)
+    s = s.where(finite[..., None], torch.nan)
+    U, Vh = (x.where(finite[..., None, None], torch.nan) for x in (U, Vh))
     rank = min(A.shape[-2] - 1, A.shape[-1])
     return U[..., :rank], s[..., :rank], Vh[..., :rank, :]
 
@@ -426,7 +432,8 @@ def forget_decaying(H0: Tensor, W0: Tensor, step: float, eps: float) -> tuple[Te
     W0 : Tensor
         Shape ``(*batch, C, p)``, of norm 1.
     step : float
-        Step of gradient descent.
+        Step of gradient descent, below 1/sqrt(N), as every stable one is; beyond it there is no
+        such start, and the result is NaN.
     eps : float
         Size of the start.
     """

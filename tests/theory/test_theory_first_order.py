@@ -124,6 +124,17 @@ def test_descent_forgets_the_decaying_part_of_the_start(C, N, p):
     assert float((measured / theory.first_order(H, W).left - 1).abs().max()) > 0.2
 
 
+def test_no_start_remembers_what_an_unstable_step_does():
+    model = UnconstrainedFeatures(3, 3, 5)
+    z = model.small_start(torch.tensor([1.0], dtype=torch.float64), range(2), RUN)[0]
+    H, W, _ = model.unpack(z)
+    H, W = theory.forget_decaying(H, W, 1e3, 1e-3)
+    assert all(bool(x.isnan().all()) for x in vars(theory.first_order(H, W)).values())
+    H[0], W[0], _ = (x[0] for x in model.unpack(z))
+    left = theory.first_order(H, W).left
+    assert bool(left[0].isfinite()) and bool(left[1].isnan())
+
+
 @pytest.mark.parametrize(("C", "N", "p"), [(3, 3, 15), (4, 5, 6), (3, 2, 4)])
 def test_the_plateau_is_left_over_times_of_order_eps_to_the_minus_two(C, N, p):
     """After t = 150/eps^2 the errors have settled at the other constants."""
