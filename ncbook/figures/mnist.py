@@ -361,6 +361,8 @@ def passage(table: pd.DataFrame, layout: str, *, end: float) -> Figure:
         for rate, run in part[part["epoch"] > 0].groupby("rate", sort=False):
             ax.plot(run["rate"] * run["epoch"], 100 * run["pca"], color=colour, lw=1.1,
                     ls=rates[rate]["linestyle"], marker=rates[rate]["marker"], ms=3.2)  # fmt: skip
+        if part["pca"].isna().all():
+            continue  # every run from there diverged at once
         low = part.loc[part["pca"].idxmin()]
         ax.annotate(f"start $10^{{{np.log10(sigma):.0f}}}$",
                     (low["rate"] * low["epoch"], 100 * low["pca"]), xytext=(3, -6),

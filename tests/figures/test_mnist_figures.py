@@ -153,6 +153,9 @@ def test_the_passage_has_a_line_a_run(layout):
     part = table[(table["sigma"] == 1e-3) & (table["rate"] == 0.2) & (table["epoch"] > 0)]
     np.testing.assert_allclose(lines[3].get_xdata(), 0.2 * part["epoch"])
     np.testing.assert_allclose(lines[3].get_ydata(), 100 * part["pca"])
+    diverged = table["pca"].where(table["sigma"] < 1e-2)
+    (ax,) = mnist.passage(table.assign(pca=diverged), layout, end=5.0).axes
+    assert [text.get_text() for text in ax.texts] == ["start $10^{-3}$"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
