@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ncbook.claims import words
 from ncbook.claims.kept import Kept
-from ncbook.claims.measured import Record, Summary
+from ncbook.claims.measured import Record
 from ncbook.claims.schema import Claim
 
 HOLDS = "holds"
@@ -57,14 +57,9 @@ class Row:
     problem: str = ""
 
     @property
-    def summary(self) -> Summary | None:
-        """What the chapter measured; None if nothing."""
-        return self.record.summary if self.record else None
-
-    @property
-    def at_paper_size(self) -> Summary | None:
+    def at_paper_size(self) -> Record | None:
         """What the kept run measured for the claim, stale or not; None if nothing."""
-        return self.kept.summary(self.claim.id) if self.kept else None
+        return self.kept.measured.get(self.claim.id) if self.kept else None
 
     @property
     def stale(self) -> bool:
@@ -79,28 +74,28 @@ class Row:
     @cached_property
     def verdict(self) -> Verdict:
         """What follows from the claim and what was measured."""
-        found = judge(self.claim, self.summary, self.profile, self.at_paper_size, self.stale)
+        found = judge(self.claim, self.record, self.profile, self.at_paper_size, self.stale)
         if self.problem and found.name == NOT_MEASURED and not elsewhere(self.claim, self.profile):
             return Verdict(NOT_MEASURED, self.problem)
         return found
 
 
-def value(claim: Claim, summary: Summary) -> float:
+def value(claim: Claim, record: Record) -> float:
     """Return the one value that is judged: the median, or the one that speaks most against."""
     if claim.statistic == "median":
-        return summary.median
+        return record.median
     if claim.side is not None:
-        return getattr(summary, claim.side)
-    return max(summary.min, summary.max, key=lambda value: abs(value - claim.expect))
+        return getattr(record, claim.side)
+    return max(record.min, record.max, key=lambda value: abs(value - claim.expect))
 
 
-def used(claim: Claim, summary: Summary) -> float | None:
+def used(claim: Claim, record: Record) -> float | None:
     """Return the share of the tolerance that the judged value uses: 1 at its edge, more beyond.
 
     None for a bound, which may be far from its limit, for a tolerance of 0, and where no value is
     finite.
     """
-    distance = abs(value(claim, summary) - claim.expect)
+    distance = abs(value(claim, record) - claim.expect)
     if claim.side is not None or claim.slack == 0 or not math.isfinite(distance):
         return None
     return distance / claim.slack
@@ -113,9 +108,9 @@ def elsewhere(claim: Claim, profile: str) -> bool:
 
 def judge(
     claim: Claim,
-    summary: Summary | None,
+    record: Record | None,
     profile: str = "quick",
-    kept: Summary | None = None,
+    kept: Record | None = None,
     stale: bool = False,
 ) -> Verdict:
     """Return the verdict on a claim.
@@ -127,18 +122,18 @@ def judge(
     Parameters
     ----------
     claim : Claim
-    summary : Summary or None
+    record : Record or None
         What was measured; None if nothing was.
     profile : "quick" or "paper"
         The profile of the run.
-    kept : Summary or None
+    kept : Record or None
         What the kept paper-size run measured, beside a quick one. The claim must stand in both;
         one for the paper profile is judged by this one alone.
     stale : bool
         Whether ``kept`` is stale, so that it decides nothing.
     """
     if claim.planned is not None:
-        if summary is None and kept is None:
+        if record is None and kept is None:
             return Verdict(PLANNED)
         return Verdict(
             FAILS,
@@ -146,14 +141,14 @@ def judge(
             f"{claim.id} from claims.toml.",
         )
     if elsewhere(claim, profile):
-        small = "" if summary is None else " The quick measurement is of a smaller run: not judged."
+        small = "" if record is None else " The quick measurement is of a smaller run: not judged."
         if kept is None or stale:
             return Verdict(NOT_MEASURED, _wanted(claim, stale) + small)
         verdict = _judge(claim, kept)
         return Verdict(verdict.name, f"{verdict.message}{small}".strip())
-    if summary is None:
+    if record is None:
         return Verdict(NOT_MEASURED, f"Nothing was measured by {claim.chapter}.")
-    verdict = _judge(claim, summary)
+    verdict = _judge(claim, record)
     if kept is None or stale or verdict.breaks:
         return verdict
     at_paper_size = _judge(claim, kept)
@@ -179,12 +174,12 @@ def _wanted(claim: Claim, stale: bool) -> str:
     )
 
 
-def _judge(claim: Claim, summary: Summary) -> Verdict:
+def _judge(claim: Claim, record: Record) -> Verdict:
     """Judge one measurement by what is expected."""
-    if summary.not_finite:
-        said = words.not_finite(summary)
+    if record.not_finite:
+        said = words.not_finite(record)
         return Verdict(FAILS, f"{said[0].upper()}{said[1:]}.")
-    measured = value(claim, summary)
+    measured = value(claim, record)
     low, high = claim.interval
     holds = low <= measured <= high
     if claim.discrepancy is not None:

@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from ncbook.claims import check, kept, measured, page, record, schema, words
+from ncbook.claims import _form, check, kept, page, record, schema
 from ncbook.claims.check import Row
 from ncbook.claims.kept import Kept
 from ncbook.claims.measured import Record
@@ -191,7 +191,7 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
         rows = []
         for claim in registry.values():
             entry = entries.get(claim.id, {"record": None, "key": ""})
-            found = None if entry["record"] is None else Record.from_dict(entry["record"])
+            found = None if entry["record"] is None else _form.read(Record, entry["record"])
             rows.append(Row(claim, found, stored.get(claim.chapter), profile, entry["key"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         said = f"the field {error} is missing" if isinstance(error, KeyError) else error
@@ -231,8 +231,8 @@ def _as_dict(row: Row) -> dict[str, Any]:
         "anchor": row.claim.anchor,
         "verdict": row.verdict.name,
         "message": row.verdict.message,
-        "value": measured.encode(check.value(row.claim, row.summary)) if row.summary else None,
-        "record": row.record.as_dict() if row.record else None,
+        "value": _form.plain(check.value(row.claim, row.record)) if row.record else None,
+        "record": _form.plain(row.record),
         "key": row.key,
     }
 
@@ -243,4 +243,4 @@ def _called(name: str, count: int) -> str:
 
 def _origins(rows: Sequence[Row]) -> str:
     counts = {origin: sum(row.claim.origin == origin for row in rows) for origin in ORIGINS}
-    return ", ".join(f"{words.ORIGINS[name]} ({count})" for name, count in counts.items() if count)
+    return ", ".join(f"{ORIGINS[name]} ({count})" for name, count in counts.items() if count)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ncbook.claims import check, words
+from ncbook.claims import check, schema, words
 from ncbook.claims.check import Row
-from ncbook.claims.measured import Summary
-from ncbook.claims.schema import Claim
+from ncbook.claims.measured import Record
+from ncbook.claims.schema import ORIGINS, Claim
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -55,9 +55,9 @@ def text(row: Row) -> str:
     claim, verdict = row.claim, row.verdict
     lines = [
         f"{words.SYMBOLS[verdict.name]} {verdict.name}: {claim.id} "
-        f"({claim.place}; {words.ORIGINS[claim.origin]}; {claim.kind})",
+        f"({claim.place}; {ORIGINS[claim.origin]}; {claim.kind})",
         f"  {words.plain(claim.sentence)}",
-        f"  expected {words.expected(claim)}; measured {_number(claim, row.summary)}",
+        f"  expected {words.expected(claim)}; measured {_number(claim, row.record)}",
     ]
     if row.at_paper_size:
         found = check.judge(claim, row.at_paper_size, "paper").name
@@ -97,7 +97,7 @@ def _environment():
         lstrip_blocks=True,
     )
     made.globals |= {
-        "check": check, "words": words, "facts": _facts, "searched": _searched,
+        "check": check, "schema": schema, "words": words, "facts": _facts, "searched": _searched,
     }  # fmt: skip
     made.filters |= {
         "number": lambda text: Markup(words.number_html(text)),
@@ -117,11 +117,11 @@ def address(target: str, claim: Claim, in_ledger: bool) -> str:
     return f"{'' if in_ledger else '../'}{page or claim.chapter}.html{mark}{section}"
 
 
-def _number(claim: Claim, summary: Summary | None) -> str:
-    if summary is None:
+def _number(claim: Claim, record: Record | None) -> str:
+    if record is None:
         return "nothing"
-    value = check.value(claim, summary)
-    spread = words.spread(claim, value, summary)
+    value = check.value(claim, record)
+    spread = words.spread(claim, value, record)
     return f"{words.measured(claim, value)} ({spread})" if spread else words.measured(claim, value)
 
 
@@ -136,7 +136,7 @@ def _facts(row: Row) -> list[tuple[str, Any]]:
     """Return the claim's id and the run that measured it, by name."""
     facts = [("Id", row.claim.id)]
     if row.record is not None:
-        used = check.used(row.claim, row.record.summary)
+        used = check.used(row.claim, row.record)
         facts += [
             *([] if used is None else [("Tolerance used", f"{words.digits(100 * used)} %")]),
             ("Profile", row.profile),
