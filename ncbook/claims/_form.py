@@ -24,17 +24,17 @@ class MalformedError(ValueError):
         self.problems = problems
 
 
-def must_be(words: str, default: Any = MISSING, **constraints: Any) -> Any:
+def must_be(words: str, pattern: str | None = None, default: Any = MISSING, **more: Any) -> Any:
     """Return a field of a dataclass; its words complete "expected ...".
 
-    The constraints are those of ``pydantic.Field``.
+    The pattern and further constraints are those of ``pydantic.Field``.
     """
-    return field(default=default, metadata={"description": words, **constraints})
+    return field(default=default, metadata={"description": words, "pattern": pattern, **more})
 
 
 def one_of(names: Mapping[str, str] | tuple[str, ...], default: Any = MISSING) -> Any:
     """Return a field whose type is the literal of these names."""
-    return must_be(f"one of {', '.join(names)}", default)
+    return must_be(f"one of {', '.join(names)}", default=default)
 
 
 def told(name: str, expected: Any, table: Any) -> str:

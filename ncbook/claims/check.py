@@ -9,12 +9,7 @@ from ncbook.claims.kept import Kept
 from ncbook.claims.measured import Record
 from ncbook.claims.schema import Claim
 
-HOLDS = "holds"
-FAILS = "fails"
-DISCREPANCY = "known discrepancy"
-NOT_MEASURED = "not measured"
-PLANNED = "planned"
-VERDICTS = (HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED)
+VERDICTS = HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED = tuple(words.SYMBOLS)
 
 
 @dataclass(frozen=True)
@@ -74,10 +69,8 @@ class Row:
     @cached_property
     def verdict(self) -> Verdict:
         """What follows from the claim and what was measured."""
-        found = judge(self.claim, self.record, self.profile, self.at_paper_size, self.stale)
-        if self.problem and found.name == NOT_MEASURED and not elsewhere(self.claim, self.profile):
-            return Verdict(NOT_MEASURED, self.problem)
-        return found
+        found = (self.profile, self.at_paper_size, self.stale, self.problem)
+        return judge(self.claim, self.record, *found)
 
 
 def value(claim: Claim, record: Record) -> float:
@@ -112,6 +105,7 @@ def judge(
     profile: str = "quick",
     kept: Record | None = None,
     stale: bool = False,
+    problem: str = "",
 ) -> Verdict:
     """Return the verdict on a claim.
 
@@ -131,46 +125,39 @@ def judge(
         one for the paper profile is judged by this one alone.
     stale : bool
         Whether ``kept`` is stale, so that it decides nothing.
+    problem : str
+        Why nothing was measured, where that is known.
     """
     if claim.planned is not None:
         if record is None and kept is None:
             return Verdict(PLANNED)
-        return Verdict(
-            FAILS,
-            "It is registered as planned, and it was measured. Remove the field 'planned' of "
-            f"{claim.id} from claims.toml.",
-        )
+        why = "It is registered as planned, and it was measured."
+        return Verdict(FAILS, f"{why} Remove the field 'planned' of {claim.id} from claims.toml.")
     if elsewhere(claim, profile):
-        small = "" if record is None else " The quick measurement is of a smaller run: not judged."
+        small = " The quick measurement is of a smaller run: not judged." if record else ""
         if kept is None or stale:
-            return Verdict(NOT_MEASURED, _wanted(claim, stale) + small)
+            return Verdict(NOT_MEASURED, _wanted(claim.chapter, stale) + small)
         verdict = _judge(claim, kept)
         return Verdict(verdict.name, f"{verdict.message}{small}".strip())
     if record is None:
-        return Verdict(NOT_MEASURED, f"Nothing was measured by {claim.chapter}.")
+        return Verdict(NOT_MEASURED, problem or f"Nothing was measured by {claim.chapter}.")
     verdict = _judge(claim, record)
-    if kept is None or stale or verdict.breaks:
+    if kept is None or stale or verdict.breaks or not _judge(claim, kept).breaks:
         return verdict
-    at_paper_size = _judge(claim, kept)
-    if at_paper_size.breaks:
-        return Verdict(FAILS, f"In the kept paper-size run: {at_paper_size.message}")
-    return verdict
+    return Verdict(FAILS, f"In the kept paper-size run: {_judge(claim, kept).message}")
 
 
-def _wanted(claim: Claim, stale: bool) -> str:
+def _wanted(chapter: str, stale: bool) -> str:
     """Say how to come by a paper-size result."""
-    chapter = claim.chapter
-    run = f"python -m ncbook build --profile paper --chapter {chapter}"
-    run += f", then python -m ncbook keep {chapter}"
+    ncbook = "python -m ncbook"
+    run = f"{ncbook} build --profile paper --chapter {chapter}, then {ncbook} keep {chapter}"
     if not stale:
-        return (
-            f"No paper-size result of it is kept. Make one with {run}; or register the claim as "
-            "planned."
-        )
+        made = "No paper-size result of it is kept. Make one"
+        return f"{made} with {run}; or register the claim as planned."
     return (
         "Its kept paper-size result is stale: the code that measures has changed since. Renew it "
         f"with {run}. If the change does not alter what is measured, confirm it with "
-        f'python -m ncbook confirm {chapter} --why "...".'
+        f'{ncbook} confirm {chapter} --why "...".'
     )
 
 
@@ -181,15 +168,14 @@ def _judge(claim: Claim, record: Record) -> Verdict:
         return Verdict(FAILS, f"{said[0].upper()}{said[1:]}.")
     measured = value(claim, record)
     low, high = claim.interval
-    holds = low <= measured <= high
-    if claim.discrepancy is not None:
-        if not holds:
-            return Verdict(DISCREPANCY)
+    if low <= measured <= high:
+        if claim.discrepancy is None:
+            return Verdict(HOLDS)
         return Verdict(
             FAILS,
             "The known discrepancy is gone: the claim holds. Remove the field 'discrepancy' of "
             f"{claim.id} from claims.toml, or correct what is expected.",
         )
-    if holds:
-        return Verdict(HOLDS)
+    if claim.discrepancy is not None:
+        return Verdict(DISCREPANCY)
     return Verdict(FAILS, f"Measured {words.digits(measured)}, expected {words.expected(claim)}.")

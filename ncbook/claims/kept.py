@@ -32,8 +32,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _CELLS = re.compile(
     r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S
 )
-_COMMIT = {"words": "the hash of a clean commit", "pattern": "^[0-9a-f]{7,64}$"}
-_TIME = {"words": "a time, as 2026-01-31T12:00:00Z", "min_length": 1}
+_COMMIT = "the hash of a clean commit", "^[0-9a-f]{7,64}$"
+_TIME = "a time, as 2026-01-31T12:00:00Z", "."
 _TEXTS = "a JSON object of texts"
 
 
@@ -43,9 +43,9 @@ class Confirmed:
 
     __pydantic_config__ = _form.STRICT
 
-    commit: str = must_be(**_COMMIT)
-    made: str = must_be(**_TIME)
-    why: str = must_be("a sentence for the reader", min_length=1)
+    commit: str = must_be(*_COMMIT)
+    made: str = must_be(*_TIME)
+    why: str = must_be("a sentence for the reader", ".")
     code: dict[str, str] = must_be(_TEXTS)
 
 
@@ -56,9 +56,9 @@ class Kept:
     __pydantic_config__ = _form.STRICT
 
     chapter: str = must_be("<paper's folder>/<NN-name>")
-    made: str = must_be(**_TIME)
+    made: str = must_be(*_TIME)
     seconds: float = must_be("how long the run took")
-    commit: str = must_be(**_COMMIT)  # whose code ran
+    commit: str = must_be(*_COMMIT)  # whose code ran
     machine: dict[str, str] = must_be(_TEXTS)
     versions: dict[str, str] = must_be(_TEXTS)  # of the packages
     parameters: dict[str, Any] = must_be("a JSON object")  # the values of the chapter's
@@ -68,7 +68,7 @@ class Kept:
     measured: dict[str, Record] = must_be("at least one measurement", alias="claims", min_length=1)
     # The files that measure otherwise than those of the run, or than those for which it was
     # confirmed; not written, but found on reading.
-    changed: tuple[str, ...] = must_be("file names", ())
+    changed: tuple[str, ...] = must_be("file names", default=())
 
     @property
     def stale(self) -> bool:
@@ -102,10 +102,10 @@ class Kept:
         """
         due = {"format": FORMAT, "chapter": chapter, "changed": None}
         found = _form.read(cls, table, Confirmed, Record, **due)
-        if strange := [id for id in found.measured if id not in claims]:
+        for id in set(found.measured) - set(claims):
+            known = ", ".join(claims) or "none"
             raise ValueError(
-                f"it has a measurement of {strange[0]!r}, and {chapter} has no such claim; "
-                f"expected {', '.join(claims) or 'none'}"
+                f"it has a measurement of {id!r}, and {chapter} has no such claim; expected {known}"
             )
         return found
 
@@ -223,14 +223,12 @@ def code(root: Path, chapter: str) -> dict[str, str]:
     source = f"notebooks/{chapter}.md"
     graph = codegraph.Graph(_PACKAGE)
     used, _ = graph.used_by(_cells(Path(root) / source))
-    modules = sorted(name for name in graph.closure(used) if _room(name) in MEASURES)
-    paths = (graph.modules[name].relative_to(_PACKAGE.parent).as_posix() for name in modules)
-    names = (source, *paths)
-    return {name: _fingerprint(root, name) for name in names}
-
-
-def _room(module: str) -> str:
-    return module.partition(".")[2].partition(".")[0]
+    paths = [
+        graph.modules[name].relative_to(_PACKAGE.parent).as_posix()
+        for name in sorted(graph.closure(used))
+        if name.partition(".")[2].partition(".")[0] in MEASURES
+    ]
+    return {name: _fingerprint(root, name) for name in (source, *paths)}
 
 
 def _fingerprint(root: Path, name: str) -> str:

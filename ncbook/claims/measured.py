@@ -45,9 +45,7 @@ class Record:
 
 
 def summarise(
-    values: Any,
-    parameters: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    values: Any, parameters: Mapping[str, Any] = {}, provenance: Mapping[str, Any] = {}
 ) -> Record:
     """Return the record of measured values.
 
@@ -72,15 +70,9 @@ def summarise(
     finite = sorted(number for number in numbers if math.isfinite(number))
     some = finite or [math.nan]
     low, high = some[(len(some) - 1) // 2], some[len(some) // 2]
-    return Record(
-        len(numbers),
-        len(numbers) - len(finite),
-        some[0],
-        low / 2 + high / 2 if math.isinf(low + high) else (low + high) / 2,
-        some[-1],
-        dict(parameters or {}),
-        dict(provenance or {}),
-    )
+    median = (low + high) / 2 if math.isfinite(low + high) else low / 2 + high / 2
+    run = dict(parameters), dict(provenance)
+    return Record(len(numbers), len(numbers) - len(finite), some[0], median, some[-1], *run)
 
 
 def _flatten(values: Any) -> list[float]:

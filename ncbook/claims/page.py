@@ -96,9 +96,7 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {
-        "check": check, "schema": schema, "words": words, "facts": _facts, "searched": _searched,
-    }  # fmt: skip
+    made.globals |= {"check": check, "schema": schema, "words": words}
     made.filters |= {
         "number": lambda text: Markup(words.number_html(text)),
         "sentence": lambda text, *page: Markup(
@@ -123,24 +121,3 @@ def _number(claim: Claim, record: Record | None) -> str:
     value = check.value(claim, record)
     spread = words.spread(claim, value, record)
     return f"{words.measured(claim, value)} ({spread})" if spread else words.measured(claim, value)
-
-
-def _searched(row: Row) -> str:
-    """Return the words by which the ledger's filter finds a claim."""
-    claim = row.claim
-    parts = (claim.id, claim.place, claim.sentence, claim.reason, row.verdict.name)
-    return " ".join(parts).lower()
-
-
-def _facts(row: Row) -> list[tuple[str, Any]]:
-    """Return the claim's id and the run that measured it, by name."""
-    facts = [("Id", row.claim.id)]
-    if row.record is not None:
-        used = check.used(row.claim, row.record)
-        facts += [
-            *([] if used is None else [("Tolerance used", f"{words.digits(100 * used)} %")]),
-            ("Profile", row.profile),
-            *((str(name).capitalize(), value) for name, value in row.record.provenance.items()),
-            *((f"Parameter {name}", value) for name, value in row.record.parameters.items()),
-        ]
-    return [*facts, ("Code", row.key[:12])] if row.key else facts

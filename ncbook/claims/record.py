@@ -12,19 +12,19 @@ from ncbook.claims.measured import Record
 from ncbook.claims.schema import PROFILES, Claim, ClaimsError
 
 
-def read(path: Path, claim: Claim, profile: str) -> Record:
-    """Return the record of a claim that a chapter left in a file.
+def read(path: Path, claim: Claim, profile: str) -> Record | None:
+    """Return the record of a claim that a chapter left in a file; None if there is no such file.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
     ValueError
         It holds no record of this claim, chapter and profile; the message names the file.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         return _form.read(Record, table, id=claim.id, chapter=claim.chapter, profile=profile)
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         raise ValueError(f"{path} is no record of the claim: {error}") from error
 

@@ -8,7 +8,7 @@ file, the claim, the field, what was found and what was expected.
 import math
 import re
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +19,7 @@ from ncbook.files import BookError
 
 FILE = "claims.toml"  # beside a paper's chapters
 KINDS = ("number", "identity", "bound", "rate", "order")
-ORIGINS = {
-    "paper": "the paper says it",
-    "derived": "derived here",
-    "beyond": "beyond the paper",
-}
+ORIGINS = {"paper": "the paper says it", "derived": "derived here", "beyond": "beyond the paper"}
 STATISTICS = ("median", "worst")
 PROFILES = ("quick", "paper")
 PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
@@ -32,14 +28,11 @@ PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
 MARKUP = re.compile(r"\$(?P<maths>[^$]+)\$|\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 
 _CHAPTER = r"^[a-z0-9-]+/[a-z0-9-]+$"
-_PROSE = {
-    "words": "one line of text that is not empty, each $ of its mathematics with its partner",
-    "pattern": r"^ *([^\s$]|\$[^\n$]+\$)([^\n$]|\$[^\n$]+\$)*$",
-}
-_WORDS = {
-    "words": "one line of plain words, without mathematics",
-    "pattern": r"^ *[^\s$][^\n$]*$",
-}
+_WORDS = "one line of plain words, without mathematics", r"^ *[^\s$][^\n$]*$"
+_PROSE = (
+    "one line of text that is not empty, each $ of its mathematics with its partner",
+    r"^ *([^\s$]|\$[^\n$]+\$)([^\n$]|\$[^\n$]+\$)*$",
+)
 _TOLERANCE = '{abs = x, reason = "..."} or {rel = x, reason = "..."}; of a bound the reason will do'
 
 
@@ -61,33 +54,33 @@ class Claim:
 
     id: str = must_be(
         "letters a-z, digits, and single dots or dashes between them, unique in the book",
-        pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$",
+        r"^[a-z0-9]+([.-][a-z0-9]+)*$",
     )
     # Where the paper says it, or what of the paper it follows from.
-    place: str = must_be(**_WORDS)
+    place: str = must_be(*_WORDS)
     origin: Literal[tuple(ORIGINS)] = one_of(ORIGINS)
     kind: Literal[KINDS] = one_of(KINDS)
-    sentence: str = must_be(**_PROSE)
+    sentence: str = must_be(*_PROSE)
     # That of a planned claim need not exist yet.
     chapter: str = must_be(
-        "<paper's folder>/<NN-name>, such as mixon-parshall-pi/04-figure-1", pattern=_CHAPTER
+        "<paper's folder>/<NN-name>, such as mixon-parshall-pi/04-figure-1", _CHAPTER
     )
     # How several measured values, one a run, become the one that is judged.
     statistic: Literal[STATISTICS] = one_of(STATISTICS)
     expect: int | float = must_be("a finite number")
-    side: Literal["max", "min"] | None = must_be("which bound it is", None)
+    side: Literal["max", "min"] | None = must_be("which bound it is", default=None)
     # How far beyond what is expected a value may lie: so far, or by this share of it; and why.
     tolerance: int | float = must_be("a finite number, 0 or more", ge=0)
-    relative: bool = must_be("whether the tolerance is a share", False)
-    reason: str = must_be(**_PROSE)
+    relative: bool = must_be("whether the tolerance is a share", default=False)
+    reason: str = must_be(*_PROSE)
     # One for the paper profile is judged by paper-size runs only; in a quick build by the kept one.
     profile: Literal[PROFILES] = one_of(PROFILES, "quick")
     # Why it is known not to hold; why no run measures it yet.
-    discrepancy: str | None = must_be(**_PROSE, default=None)
-    planned: str | None = must_be(**_PROSE, default=None)
-    paper: str = must_be(**_WORDS)
+    discrepancy: str | None = must_be(*_PROSE, default=None)
+    planned: str | None = must_be(*_PROSE, default=None)
+    paper: str = must_be(*_WORDS)
     citation: str = must_be(
-        "a key of the bibliography, such as mixon2022neural", pattern=r"^[A-Za-z][A-Za-z0-9_:.-]*$"
+        "a key of the bibliography, such as mixon2022neural", r"^[A-Za-z][A-Za-z0-9_:.-]*$"
     )
     part: Literal[PARTS] = one_of(PARTS)
 
@@ -115,7 +108,7 @@ _ENTRY = [one.name for one in fields(Claim) if one.name not in _HEAD + _NESTED]
 
 
 def load(path: Path, chapters: Collection[str] | None = None) -> list[Claim]:
-    """Read one claims.toml.
+    """Read one claims.toml; return its claims in their order.
 
     Parameters
     ----------
@@ -124,27 +117,17 @@ def load(path: Path, chapters: Collection[str] | None = None) -> list[Claim]:
     chapters : collection of str, optional
         The chapters that exist (``<paper>/<NN-name>``). With it, a claim of another is an error.
 
-    Returns
-    -------
-    list of Claim
-        In the order of the file.
-
     Raises
     ------
     ClaimsError
         The file is no TOML, or an entry is malformed; the message has one line a problem. Whether
         an entry fits the rest of the book is said once its own fields are as they must be.
     """
-    return _load(Path(path), chapters, {})
+    return _read([Path(path)], chapters)
 
 
 def registry(root: Path) -> dict[str, Claim]:
-    """Read the claims of all papers of a book.
-
-    Parameters
-    ----------
-    root : Path
-        The project's root; the files are ``notebooks/<paper>/claims.toml`` below it.
+    """Read the claims of all papers of a book, ``<root>/notebooks/<paper>/claims.toml``.
 
     Returns
     -------
@@ -165,17 +148,8 @@ def registry(root: Path) -> dict[str, Claim]:
             "check. Register the claims of at least one paper."
         )
     chapters = {f"{page.parent.name}/{page.stem}" for page in notebooks.glob("*/*.md")}
-    problems: list[str] = []
-    claims: list[Claim] = []
-    taken: dict[str, str] = {}
-    for path in paths:
-        try:
-            claims += _load(path, chapters, taken)
-        except ClaimsError as error:
-            problems.append(str(error))
-    if problems:
-        raise ClaimsError("\n".join(problems))
-    return {claim.id: claim for claim in sorted(claims, key=lambda one: PARTS.index(one.part))}
+    claims = sorted(_read(paths, chapters), key=lambda claim: PARTS.index(claim.part))
+    return {claim.id: claim for claim in claims}
 
 
 def of_chapter(root: Path, chapter: str) -> dict[str, Claim]:
@@ -188,68 +162,71 @@ def of_chapter(root: Path, chapter: str) -> dict[str, Claim]:
     """
     path = Path(root) / "notebooks" / chapter.partition("/")[0] / FILE
     claims = load(path)
-    found = {claim.id: claim for claim in claims if claim.chapter == chapter}
-    if not found:
-        known = ", ".join(sorted({claim.chapter for claim in claims}))
-        raise ClaimsError(
-            f"{path} registers no claim of chapter {chapter!r}; it has claims of {known}."
-        )
-    return found
+    if found := {claim.id: claim for claim in claims if claim.chapter == chapter}:
+        return found
+    known = ", ".join(sorted({claim.chapter for claim in claims}))
+    raise ClaimsError(
+        f"{path} registers no claim of chapter {chapter!r}; it has claims of {known}."
+    )
 
 
-def _load(path: Path, chapters: Collection[str] | None, taken: dict[str, str]) -> list[Claim]:
-    """Read one claims.toml; ``taken`` says which claim has an anchor, and learns of these."""
+def _read(paths: Iterable[Path], chapters: Collection[str] | None) -> list[Claim]:
+    """Return the claims of some files, or raise whatever is wrong in any of them."""
+    claims, problems, taken = [], {}, {}
+    for path in paths:
+        head = _table(path)
+        entries = head.pop("claim")
+        paper = {name: head.pop(name) for name in _HEAD if name in head}
+        said = [("the paper", told(name, _no_such(_HEAD), head)) for name in head]
+        for number, entry in enumerate(entries, 1):
+            id = entry.get("id")
+            where = f"claim {id!r}" if isinstance(id, str) else f"claim number {number}"
+            flat, wrong = _flat(entry)
+            said += [(where, told(name, wrong[name], entry)) for name in wrong]
+            try:
+                claim = _form.read(Claim, flat | paper)
+            except _form.MalformedError as error:
+                of = {name: "the paper" for name in _HEAD}
+                said += [(of.get(name, where), one) for name, one in error.problems.items()]
+                continue
+            misfits = _misfits(claim, path.parent.name, chapters, taken)
+            said += [(where, told(name, expected, flat)) for name, expected in misfits]
+            taken[claim.anchor] = f"claim {id!r} of {path}"
+            claims.append(claim)
+        problems |= {f"{path}: {where}: {one}.": None for where, one in said}
+    if problems:
+        raise ClaimsError("\n".join(problems))
+    return claims
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """Return what a claims.toml holds: tables of claims, whatever is in them."""
     try:
-        head = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ClaimsError(
             f"{path}: cannot be read ({error.strerror}); expected the claims of a paper there."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClaimsError(f"{path}: is not valid TOML: {error}.") from error
-    entries = head.get("claim")
-    if not (entries and isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
-        expected = "at least one [[claim]] table, and nothing else"
-        raise ClaimsError(f"{path}: the paper: {told('claim', expected, head)}.")
-    problems = [f"the paper: {said}" for said in _unknown(head, (*_HEAD, "claim"))]
-    of_paper = {name: head[name] for name in _HEAD if name in head}
-    claims = []
-    for number, entry in enumerate(entries, 1):
-        id = entry.get("id")
-        where = f"claim {id!r}" if isinstance(id, str) else f"claim number {number}"
-        problems += [f"{where}: {said}" for said in _unknown(entry, _ENTRY)]
-        flat, wrong = _flat(entry)
-        try:
-            claim = _form.read(Claim, flat | of_paper)
-        except _form.MalformedError as error:
-            wrong = error.problems | wrong
-        else:
-            claims.append(claim)
-            for name, expected in _misfits(claim, path.parent.name, chapters, taken):
-                wrong.setdefault(name, told(name, expected, flat))
-            taken[claim.anchor] = f"claim {id!r} of {path}"
-        for name, said in wrong.items():
-            problems.append(f"{'the paper' if name in _HEAD else where}: {said}")
-    if problems:
-        raise ClaimsError("\n".join(f"{path}: {said}." for said in dict.fromkeys(problems)))
-    return claims
+    claims = table.get("claim")
+    if claims and isinstance(claims, list) and all(isinstance(one, dict) for one in claims):
+        return table
+    expected = "at least one [[claim]] table, and nothing else"
+    raise ClaimsError(f"{path}: the paper: {told('claim', expected, table)}.")
 
 
-def _unknown(table: dict[str, Any], known: Collection[str]) -> list[str]:
-    return [
-        f"field {name!r} is not known; known fields are {', '.join(known)}"
-        for name in table
-        if name not in known
-    ]
+def _no_such(known: Collection[str]) -> str:
+    return f"no such field; known fields are {', '.join(known)}"
 
 
 def _flat(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the fields of a claim, and what is wrong with the two that a table nests.
+    """Return the fields of a claim, and what was expected of those that cannot be taken so.
 
-    What is wrong has a stand-in among the fields, so that it is told once.
+    In place of the latter there are others, so that no more is said of them.
     """
     flat = {name: entry[name] for name in _ENTRY if name in entry}
-    wrong = {}
+    wrong = {name: _no_such(_ENTRY) for name in entry if name not in _ENTRY}
     match entry.get("kind"), entry.get("expect"):
         case "identity", None:
             flat["expect"] = 0.0
@@ -260,7 +237,7 @@ def _flat(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         case "bound", _:
             wrong["expect"] = "{max = x} or {min = x} with a finite number x"
         case kind, _ if kind not in KINDS:
-            flat["expect"] = 1.0  # no more can be said of it
+            flat["expect"] = 1.0
     match entry.get("tolerance"):
         case {"abs": size, "reason": reason, **rest} if not rest:
             flat |= {"tolerance": size, "reason": reason}
@@ -270,9 +247,8 @@ def _flat(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             flat |= {"tolerance": 0.0, "reason": reason}
         case _:
             wrong["tolerance"] = _TOLERANCE
-            flat["reason"] = "-"
-    told_once = {name: told(name, expected, entry) for name, expected in wrong.items()}
-    return flat | dict.fromkeys(wrong, 1.0), told_once
+            flat |= {"tolerance": 0.0, "reason": "-"}
+    return flat | ({"expect": 1.0} if "expect" in wrong else {}), wrong
 
 
 def _misfits(

@@ -93,10 +93,10 @@ BAD = [
     ("tolerance", {"abs": float("nan"), "reason": "Why."}, "is NaN; expected a finite number, 0"),
     ("tolerance", {"abs": "x", "reason": "Why."}, 'is "x"; expected a finite number, 0 or more'),
     ("tolerance", {"abs": True, "reason": "Why."}, "is true; expected a finite number, 0 or more"),
-    ("side", "max", f"is not known; {KNOWN}"),
-    ("relative", True, f"is not known; {KNOWN}"),
-    ("reason", "Why.", f"is not known; {KNOWN}"),
-    ("part", "Part I", f"is not known; {KNOWN}"),
+    ("side", "max", f"; expected no such field; {KNOWN}"),
+    ("relative", True, f"; expected no such field; {KNOWN}"),
+    ("reason", "Why.", f"; expected no such field; {KNOWN}"),
+    ("part", "Part I", f"; expected no such field; {KNOWN}"),
     ("profile", "huge", 'is "huge"; expected one of quick, paper'),
     ("discrepancy", "", 'is ""; expected one line of text'),
     ("discrepancy", "Just so.", LINK),
@@ -107,7 +107,7 @@ BAD = [
     ("planned", "", 'is ""; expected one line of text that is not empty'),
     ("planned", True, "is true; expected one line of text that is not empty"),
     ("planned", "See [there](a-paper/09-none#x).", "the target 'a-paper/09-none#x' to be #section"),
-    ("expected", 2, f"is not known; {KNOWN}"),
+    ("expected", 2, f"; expected no such field; {KNOWN}"),
 ]
 
 
@@ -192,7 +192,7 @@ def test_every_problem_is_told_at_once(tmp_path):
         ({"paper": None}, "field 'paper' is missing; expected one line of plain words"),
         ({"citation": "no key!"}, "field 'citation' is \"no key!\"; expected a key"),
         ({"part": "Part One"}, "field 'part' is \"Part One\"; expected one of Part I, Part II"),
-        ({"title": "x"}, "field 'title' is not known; known fields are paper, citation, part"),
+        ({"title": "x"}, "field 'title' is \"x\"; expected no such field; known fields are paper, citation, part"),
     ],
 )
 def test_a_malformed_head_is_named(tmp_path, head, said):
