@@ -46,18 +46,10 @@ def told(name: str, expected: Any, table: Any) -> str:
 
 
 def read(kind: type, table: Any, *within: type, **due: Any) -> Any:
-    """Return what a table, as JSON or TOML has it, holds.
+    """Return a table, as JSON or TOML has it, as a dataclass.
 
-    Parameters
-    ----------
-    kind : type
-        The dataclass to make.
-    table : object
-        What was read.
-    within : type
-        The dataclasses of its fields.
-    due : object
-        What further fields, or fields of `kind`, must be equal to.
+    ``within`` are the dataclasses of its fields, ``due`` what some fields must be equal to: its
+    own, or further ones.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from ncbook.claims.kept import Kept
 from ncbook.claims.measured import Record
 from ncbook.claims.schema import Claim
 
-VERDICTS = HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED = tuple(words.SYMBOLS)
+VERDICTS = HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED = words.VERDICTS
 
 
 @dataclass(frozen=True)

@@ -84,15 +84,7 @@ class Kept:
 
     @classmethod
     def from_dict(cls, table: Any, chapter: str, claims: Collection[str]) -> "Kept":
-        """Return what ``as_dict`` wrote.
-
-        Parameters
-        ----------
-        table : dict
-        chapter : str
-            The chapter that it must be of.
-        claims : collection of str
-            The ids that are registered for the chapter.
+        """Return what ``as_dict`` wrote for a chapter, of which these ids are registered.
 
         Raises
         ------
@@ -112,24 +104,18 @@ class Kept:
     def __str__(self) -> str:
         devices = sorted({str(one.provenance.get("device")) for one in self.measured.values()})
         where = [*devices, self.machine.get("processor"), f"{self.machine.get('cores', '?')} cores"]
-        values = [
-            f"{name} = {value}" for name, value in self.parameters.items() if name != "profile"
-        ]
+        values = [f"{name} = {one}" for name, one in self.parameters.items() if name != "profile"]
         said = (
             f"The paper-size results are kept ones: run on {self.made[:10]} in "
             f"{self.seconds:.0f} s on {', '.join(filter(None, where))}, with torch "
             f"{self.versions.get('torch', '?')}; {', '.join(values)}; commit {self.commit}."
         )
-        if self.confirmed:
-            said += (
-                f" Confirmed on {self.confirmed.made[:10]} for the code of commit "
-                f"{self.confirmed.commit}: {self.confirmed.why.rstrip('.')}."
-            )
+        if then := self.confirmed:
+            why = f"for the code of commit {then.commit}: {then.why.rstrip('.')}."
+            said += f" Confirmed on {then.made[:10]} {why}"
         if self.stale:
-            said += (
-                " They are stale and decide nothing: the code that measures has changed since, in "
-                f"{', '.join(self.changed)}."
-            )
+            why = f"the code that measures has changed since, in {', '.join(self.changed)}."
+            said += f" They are stale and decide nothing: {why}"
         return said
 
 
@@ -139,15 +125,9 @@ def path(root: Path, chapter: str) -> Path:
 
 
 def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
-    """Return the kept paper-size run of a chapter; None if there is none.
+    """Return the kept paper-size run of a chapter, of which these ids are registered.
 
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    chapter : str
-    claims : collection of str
-        The ids that are registered for the chapter.
+    None if there is none.
 
     Raises
     ------
@@ -187,15 +167,8 @@ def write(root: Path, kept: Kept) -> Path:
 def confirm(root: Path, kept: Kept, commit: str, made: str, why: str) -> Kept:
     """Return a kept run that stands for the code as it is now, too; :func:`write` writes it.
 
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    kept : Kept
-    commit, made : str
-        The clean commit that the code is of, and the time now, as ``2026-01-31T12:00:00Z``.
-    why : str
-        Why the change does not alter what is measured: a sentence for the reader.
+    The code is that of a clean commit, the time is now, and the reason is for the reader: see
+    :class:`Confirmed`.
 
     Raises
     ------
@@ -213,12 +186,7 @@ def confirm(root: Path, kept: Kept, commit: str, made: str, why: str) -> Kept:
 def code(root: Path, chapter: str) -> dict[str, str]:
     """Return the fingerprints of the code that measures, as it is now, for ``Kept.code``.
 
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    chapter : str
-        Its cells are the first entry; what they import of the measuring rooms follows.
+    The chapter's cells are the first entry; what they import of the measuring rooms follows.
     """
     source = f"notebooks/{chapter}.md"
     graph = codegraph.Graph(_PACKAGE)

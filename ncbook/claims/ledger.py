@@ -84,17 +84,9 @@ def shown(root: Path, chapter: str, profile: str, folder: Path) -> dict[str, str
     """Return the claims of an executed chapter as its page shows them: MIME type -> content.
 
     It is what :meth:`ncbook.claims.record.Chapter.show` displayed, made from claims.toml and the
-    kept run as they are now. The output to replace has the chapter's name in its metadata, as
+    kept run as they are now, and the records ``<folder>/claims/<id>.json``. The output to replace
+    has the chapter's name in its metadata, as
     ``{"ncbook": {"claims": "<paper's folder>/<NN-name>"}}``.
-
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    chapter : str
-    profile : "quick" or "paper"
-    folder : Path
-        The chapter's output folder; the records are ``<folder>/claims/<id>.json``.
 
     Raises
     ------
@@ -153,17 +145,7 @@ def to_json(rows: Sequence[Row]) -> str:
 def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
     """Judge the measurements of a written ledger anew, by the claims registered now.
 
-    Parameters
-    ----------
-    text : str
-        What ``to_json`` made.
-    registry : mapping
-        id -> Claim.
-
-    Returns
-    -------
-    list of Row
-        One a registered claim, also of those that the ledger does not have.
+    There is a row of each of them, also of those that the ledger does not have.
 
     Raises
     ------

@@ -47,15 +47,10 @@ class Record:
 def summarise(
     values: Any, parameters: Mapping[str, Any] = {}, provenance: Mapping[str, Any] = {}
 ) -> Record:
-    """Return the record of measured values.
+    """Return the record of measured values: a number, iterable, array or tensor of any shape.
 
-    Parameters
-    ----------
-    values : number, iterable, array or tensor
-        Of any shape. Arrays and tensors are recognised by ``detach``, ``cpu`` and ``tolist``, so
-        that neither numpy nor torch is imported here.
-    parameters, provenance : mapping, optional
-        What a reader needs to know of the run, and where it ran, as JSON can hold it.
+    Arrays and tensors are recognised by ``detach``, ``cpu`` and ``tolist``, so that neither numpy
+    nor torch is imported here. Parameters and provenance are what JSON can hold.
 
     Raises
     ------

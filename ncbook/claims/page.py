@@ -35,17 +35,11 @@ def bundle(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def table(rows: Sequence[Row], caption: str, in_ledger: bool = False) -> str:
-    """Return the claims of one chapter as HTML, on lines none of which is blank.
+    """Return the claims of one chapter, at least one, as HTML; no line of it is blank.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-        At least one.
-    caption : str
-        The table's name for those who do not see it.
-    in_ledger : bool
-        Show the run, and the digits of rounding errors: the ledger is not compared from run to
-        run. Links lead from the ledger's page; without it, from the chapter.
+    The caption is the table's name for those who do not see it. In the ledger, which is not
+    compared from run to run, the run is shown and the digits of rounding errors, and links lead
+    from its page, not from the chapter.
     """
     return render("claims.html", rows=rows, caption=caption, in_ledger=in_ledger)
 

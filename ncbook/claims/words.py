@@ -12,13 +12,8 @@ from collections.abc import Callable
 from ncbook.claims.measured import Record
 from ncbook.claims.schema import MARKUP, Claim
 
-SYMBOLS = {
-    "holds": "✓",
-    "fails": "✗",
-    "known discrepancy": "△",
-    "not measured": "○",
-    "planned": "◇",
-}
+VERDICTS = ("holds", "fails", "known discrepancy", "not measured", "planned")
+SYMBOLS = dict(zip(VERDICTS, "✓✗△○◇", strict=True))
 # Below this power of ten, float64 results of one experiment differ from machine to machine.
 FLOOR = -14
 
@@ -57,15 +52,9 @@ def expected(claim: Claim) -> str:
 
 
 def measured(claim: Claim, value: float, exact: bool = False) -> str:
-    """Return a measured value.
+    """Return a measured value; of a rounding error a power of ten, unless it is to be exact.
 
-    Parameters
-    ----------
-    claim : Claim
-    value : float
-    exact : bool
-        Show the digits of rounding errors. That is right in the ledger, which is not compared
-        from run to run; without it, a small value is a power of ten.
+    The latter is right in the ledger, which is not compared from run to run.
     """
     if not math.isfinite(value):
         return "not finite"

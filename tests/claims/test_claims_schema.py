@@ -192,7 +192,7 @@ def test_every_problem_is_told_at_once(tmp_path):
         ({"paper": None}, "field 'paper' is missing; expected one line of plain words"),
         ({"citation": "no key!"}, "field 'citation' is \"no key!\"; expected a key"),
         ({"part": "Part One"}, "field 'part' is \"Part One\"; expected one of Part I, Part II"),
-        ({"title": "x"}, "field 'title' is \"x\"; expected no such field; known fields are paper, citation, part"),
+        ({"title": "x"}, "\"x\"; expected no such field; known fields are paper, citation, part"),
     ],
 )
 def test_a_malformed_head_is_named(tmp_path, head, said):
