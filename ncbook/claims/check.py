@@ -27,29 +27,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Row:
-    """One claim beside what was measured for it.
-
-    Attributes
-    ----------
-    claim : Claim
-    record : Record or None
-        What was measured; None if nothing that can be used was.
-    kept : Kept or None
-        The kept paper-size run of the claim's chapter, in a quick build.
-    profile : str
-        The profile of the build.
-    key : str
-        The hash of the code, parameters and lock that made the chapter; empty if unknown.
-    problem : str
-        A sentence why there is no record, where more can be said than that.
-    """
+    """One claim beside what was measured for it."""
 
     claim: Claim
-    record: Record | None
-    kept: Kept | None = None
-    profile: str = "quick"
-    key: str = ""
-    problem: str = ""
+    record: Record | None  # None if nothing that can be used was measured
+    kept: Kept | None = None  # the paper-size run of the claim's chapter, in a quick build
+    profile: str = "quick"  # of the build
+    key: str = ""  # the hash of what made the chapter; empty if unknown
+    problem: str = ""  # why there is no record, where more can be said than that
 
     @property
     def at_paper_size(self) -> Record | None:

@@ -28,10 +28,10 @@ PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
 MARKUP = re.compile(r"\$(?P<maths>[^$]+)\$|\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 
 _CHAPTER = r"^[a-z0-9-]+/[a-z0-9-]+$"
-_WORDS = "one line of plain words, without mathematics", r"^ *[^\s$][^\n$]*$"
+_WORDS = "one line of plain words, without mathematics", r"^\s*[^\s$][^\n$]*\s*$"
 _PROSE = (
     "one line of text that is not empty, each $ of its mathematics with its partner",
-    r"^ *([^\s$]|\$[^\n$]+\$)([^\n$]|\$[^\n$]+\$)*$",
+    r"^\s*([^\s$]|\$[^\n$]+\$)([^\n$]|\$[^\n$]+\$)*\s*$",
 )
 _TOLERANCE = '{abs = x, reason = "..."} or {rel = x, reason = "..."}; of a bound the reason will do'
 

@@ -71,6 +71,7 @@ BAD = [
     ("sentence", None, "is missing; expected one line of text that is not empty"),
     ("sentence", "two\nlines", "expected one line of text"),
     ("sentence", "An open $x", "expected one line of text that is not empty, each $ of its"),
+    ("sentence", "No $$.", "expected one line of text that is not empty, each $ of its"),
     ("sentence", "A [link](nowhere).", "expected the target 'nowhere' to be #section"),
     ("chapter", "first", 'is "first"; expected <paper\'s folder>/<NN-name>'),
     ("chapter", "b-paper/01-first", "expected a chapter of a-paper/, the folder of this file"),
