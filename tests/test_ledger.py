@@ -14,7 +14,7 @@ import pytest
 
 from ncbook import files
 from ncbook.claims import ClaimsError, check, kept, ledger, registry
-from ncbook.claims.measured import Record, summarise
+from ncbook.claims.measured import summarise
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ def breaks(row):
 
 def measuring(row, value):
     """Return the row as if this alone had been measured: None for nothing."""
-    return replace(row, record=None if value is None else Record(summarise(value), {}, {}))
+    return replace(row, record=None if value is None else summarise(value))
 
 
 def keeping(row, value):
     """Return the row as if the kept run had measured this alone for its claim."""
     measured = {id: one for id, one in row.kept.measured.items() if id != row.claim.id}
     if value is not None:
-        measured[row.claim.id] = Record(summarise(value), {}, {})
+        measured[row.claim.id] = summarise(value)
     return replace(row, kept=replace(row.kept, measured=measured))
 
 
@@ -149,6 +149,6 @@ def test_a_wrong_value_of_each_claim_fails_at_the_papers_size(claims):
         (id, value)
         for id, claim in claims.items()
         for value in wrong_values(claim)
-        if not breaks(check.Row(claim, Record(summarise(value), {}, {}), profile="paper"))
+        if not breaks(check.Row(claim, summarise(value), profile="paper"))
     ]
     assert unseen == []

@@ -6,15 +6,10 @@ from functools import cached_property
 
 from ncbook.claims import words
 from ncbook.claims.kept import Kept
-from ncbook.claims.measured import Record, Summary
+from ncbook.claims.measured import Record
 from ncbook.claims.schema import Claim
 
-HOLDS = "holds"
-FAILS = "fails"
-DISCREPANCY = "known discrepancy"
-NOT_MEASURED = "not measured"
-PLANNED = "planned"
-VERDICTS = (HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED)
+VERDICTS = HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED = words.VERDICTS
 
 
 @dataclass(frozen=True)
@@ -32,39 +27,19 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Row:
-    """One claim beside what was measured for it.
-
-    Attributes
-    ----------
-    claim : Claim
-    record : Record or None
-        What was measured; None if nothing that can be used was.
-    kept : Kept or None
-        The kept paper-size run of the claim's chapter, in a quick build.
-    profile : str
-        The profile of the build.
-    key : str
-        The hash of the code, parameters and lock that made the chapter; empty if unknown.
-    problem : str
-        A sentence why there is no record, where more can be said than that.
-    """
+    """One claim beside what was measured for it."""
 
     claim: Claim
-    record: Record | None
-    kept: Kept | None = None
-    profile: str = "quick"
-    key: str = ""
-    problem: str = ""
+    record: Record | None  # None if nothing that can be used was measured
+    kept: Kept | None = None  # the paper-size run of the claim's chapter, in a quick build
+    profile: str = "quick"  # of the build
+    key: str = ""  # the hash of what made the chapter; empty if unknown
+    problem: str = ""  # why there is no record, where more can be said than that
 
     @property
-    def summary(self) -> Summary | None:
-        """What the chapter measured; None if nothing."""
-        return self.record.summary if self.record else None
-
-    @property
-    def at_paper_size(self) -> Summary | None:
+    def at_paper_size(self) -> Record | None:
         """What the kept run measured for the claim, stale or not; None if nothing."""
-        return self.kept.summary(self.claim.id) if self.kept else None
+        return self.kept.measured.get(self.claim.id) if self.kept else None
 
     @property
     def stale(self) -> bool:
@@ -79,28 +54,26 @@ class Row:
     @cached_property
     def verdict(self) -> Verdict:
         """What follows from the claim and what was measured."""
-        found = judge(self.claim, self.summary, self.profile, self.at_paper_size, self.stale)
-        if self.problem and found.name == NOT_MEASURED and not elsewhere(self.claim, self.profile):
-            return Verdict(NOT_MEASURED, self.problem)
-        return found
+        found = (self.profile, self.at_paper_size, self.stale, self.problem)
+        return judge(self.claim, self.record, *found)
 
 
-def value(claim: Claim, summary: Summary) -> float:
+def value(claim: Claim, record: Record) -> float:
     """Return the one value that is judged: the median, or the one that speaks most against."""
     if claim.statistic == "median":
-        return summary.median
+        return record.median
     if claim.side is not None:
-        return getattr(summary, claim.side)
-    return max(summary.min, summary.max, key=lambda value: abs(value - claim.expect))
+        return getattr(record, claim.side)
+    return max(record.min, record.max, key=lambda value: abs(value - claim.expect))
 
 
-def used(claim: Claim, summary: Summary) -> float | None:
+def used(claim: Claim, record: Record) -> float | None:
     """Return the share of the tolerance that the judged value uses: 1 at its edge, more beyond.
 
     None for a bound, which may be far from its limit, for a tolerance of 0, and where no value is
     finite.
     """
-    distance = abs(value(claim, summary) - claim.expect)
+    distance = abs(value(claim, record) - claim.expect)
     if claim.side is not None or claim.slack == 0 or not math.isfinite(distance):
         return None
     return distance / claim.slack
@@ -113,10 +86,11 @@ def elsewhere(claim: Claim, profile: str) -> bool:
 
 def judge(
     claim: Claim,
-    summary: Summary | None,
+    record: Record | None,
     profile: str = "quick",
-    kept: Summary | None = None,
+    kept: Record | None = None,
     stale: bool = False,
+    problem: str = "",
 ) -> Verdict:
     """Return the verdict on a claim.
 
@@ -127,74 +101,66 @@ def judge(
     Parameters
     ----------
     claim : Claim
-    summary : Summary or None
+    record : Record or None
         What was measured; None if nothing was.
     profile : "quick" or "paper"
         The profile of the run.
-    kept : Summary or None
+    kept : Record or None
         What the kept paper-size run measured, beside a quick one. The claim must stand in both;
         one for the paper profile is judged by this one alone.
     stale : bool
         Whether ``kept`` is stale, so that it decides nothing.
+    problem : str
+        Why nothing was measured, where that is known.
     """
     if claim.planned is not None:
-        if summary is None and kept is None:
+        if record is None and kept is None:
             return Verdict(PLANNED)
-        return Verdict(
-            FAILS,
-            "It is registered as planned, and it was measured. Remove the field 'planned' of "
-            f"{claim.id} from claims.toml.",
-        )
+        why = "It is registered as planned, and it was measured."
+        return Verdict(FAILS, f"{why} Remove the field 'planned' of {claim.id} from claims.toml.")
     if elsewhere(claim, profile):
-        small = "" if summary is None else " The quick measurement is of a smaller run: not judged."
+        small = " The quick measurement is of a smaller run: not judged." if record else ""
         if kept is None or stale:
-            return Verdict(NOT_MEASURED, _wanted(claim, stale) + small)
+            return Verdict(NOT_MEASURED, _wanted(claim.chapter, stale) + small)
         verdict = _judge(claim, kept)
         return Verdict(verdict.name, f"{verdict.message}{small}".strip())
-    if summary is None:
-        return Verdict(NOT_MEASURED, f"Nothing was measured by {claim.chapter}.")
-    verdict = _judge(claim, summary)
-    if kept is None or stale or verdict.breaks:
+    if record is None:
+        return Verdict(NOT_MEASURED, problem or f"Nothing was measured by {claim.chapter}.")
+    verdict = _judge(claim, record)
+    if kept is None or stale or verdict.breaks or not _judge(claim, kept).breaks:
         return verdict
-    at_paper_size = _judge(claim, kept)
-    if at_paper_size.breaks:
-        return Verdict(FAILS, f"In the kept paper-size run: {at_paper_size.message}")
-    return verdict
+    return Verdict(FAILS, f"In the kept paper-size run: {_judge(claim, kept).message}")
 
 
-def _wanted(claim: Claim, stale: bool) -> str:
+def _wanted(chapter: str, stale: bool) -> str:
     """Say how to come by a paper-size result."""
-    chapter = claim.chapter
-    run = f"python -m ncbook build --profile paper --chapter {chapter}"
-    run += f", then python -m ncbook keep {chapter}"
+    ncbook = "python -m ncbook"
+    run = f"{ncbook} build --profile paper --chapter {chapter}, then {ncbook} keep {chapter}"
     if not stale:
-        return (
-            f"No paper-size result of it is kept. Make one with {run}; or register the claim as "
-            "planned."
-        )
+        made = "No paper-size result of it is kept. Make one"
+        return f"{made} with {run}; or register the claim as planned."
     return (
         "Its kept paper-size result is stale: the code that measures has changed since. Renew it "
         f"with {run}. If the change does not alter what is measured, confirm it with "
-        f'python -m ncbook confirm {chapter} --why "...".'
+        f'{ncbook} confirm {chapter} --why "...".'
     )
 
 
-def _judge(claim: Claim, summary: Summary) -> Verdict:
+def _judge(claim: Claim, record: Record) -> Verdict:
     """Judge one measurement by what is expected."""
-    if summary.not_finite:
-        said = words.not_finite(summary)
+    if record.not_finite:
+        said = words.not_finite(record)
         return Verdict(FAILS, f"{said[0].upper()}{said[1:]}.")
-    measured = value(claim, summary)
+    measured = value(claim, record)
     low, high = claim.interval
-    holds = low <= measured <= high
-    if claim.discrepancy is not None:
-        if not holds:
-            return Verdict(DISCREPANCY)
+    if low <= measured <= high:
+        if claim.discrepancy is None:
+            return Verdict(HOLDS)
         return Verdict(
             FAILS,
             "The known discrepancy is gone: the claim holds. Remove the field 'discrepancy' of "
             f"{claim.id} from claims.toml, or correct what is expected.",
         )
-    if holds:
-        return Verdict(HOLDS)
+    if claim.discrepancy is not None:
+        return Verdict(DISCREPANCY)
     return Verdict(FAILS, f"Measured {words.digits(measured)}, expected {words.expected(claim)}.")

@@ -13,106 +13,78 @@ holds no verdict: that follows from the claims as they are registered now. Its r
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ncbook import codegraph, files
-from ncbook.claims import measured
-from ncbook.claims.measured import Record, Summary
+from ncbook.claims import _form
+from ncbook.claims._form import must_be
+from ncbook.claims.measured import Record
 from ncbook.claims.schema import ClaimsError
 
 FORMAT = 2  # of the files; to be raised when a field changes its meaning
 MEASURES = ("runtime", "data", "models", "dynamics", "theory", "metrics")
 
-_FACTS = {
-    "made": str,
-    "seconds": int | float,
-    "commit": str,
-    "machine": dict,
-    "versions": dict,
-    "parameters": dict,
-    "code": dict,
-    "confirmed": dict | None,
-}
-_HASH = re.compile("[0-9a-f]{7,64}")
-_CONFIRMED = {"commit": str, "made": str, "why": str, "code": dict}
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The code of a cell, without its options.
 _CELLS = re.compile(
     r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S
 )
+_COMMIT = "the hash of a clean commit", "^[0-9a-f]{7,64}$"
+_TIME = "a time, as 2026-01-31T12:00:00Z", "."
+_TEXTS = "a JSON object of texts"
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """For which later code a result stands too, and why."""
+
+    __pydantic_config__ = _form.STRICT
+
+    commit: str = must_be(*_COMMIT)
+    made: str = must_be(*_TIME)
+    why: str = must_be("a sentence for the reader", ".")
+    code: dict[str, str] = must_be(_TEXTS)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A kept paper-size run of one chapter.
+    """A kept paper-size run of one chapter: what its file has."""
 
-    Attributes
-    ----------
-    chapter : str
-        ``<paper's folder>/<NN-name>``.
-    made : str
-        When, as ``2026-01-31T12:00:00Z``.
-    seconds : float
-        How long the run took.
-    commit : str
-        The commit whose code ran.
-    machine, versions, parameters : mapping
-        The machine, the versions of the packages, the values of the chapter's parameters.
-    code : mapping
-        File -> fingerprint, of all that measures.
-    confirmed : mapping or None
-        ``commit``, ``made``, ``why`` and ``code``: for which later code the result stands, too.
-    measured : mapping
-        id -> Record, of the claims that the run measured.
-    changed : tuple of str
-        The files that measure otherwise than those of the run, or than those for which it was
-        confirmed; not written, but found on reading.
-    """
+    __pydantic_config__ = _form.STRICT
 
-    chapter: str
-    made: str
-    seconds: float
-    commit: str
-    machine: Mapping[str, str]
-    versions: Mapping[str, str]
-    parameters: Mapping[str, Any]
-    code: Mapping[str, str]
-    confirmed: Mapping[str, Any] | None
-    measured: Mapping[str, Record]
-    changed: tuple[str, ...] = ()
+    chapter: str = must_be("<paper's folder>/<NN-name>")
+    made: str = must_be(*_TIME)
+    seconds: float = must_be("how long the run took")
+    commit: str = must_be(*_COMMIT)  # whose code ran
+    machine: dict[str, str] = must_be(_TEXTS)
+    versions: dict[str, str] = must_be(_TEXTS)  # of the packages
+    parameters: dict[str, Any] = must_be("a JSON object")  # the values of the chapter's
+    code: dict[str, str] = must_be(_TEXTS)  # file -> fingerprint, of all that measures
+    confirmed: Confirmed | None = must_be("null, or commit, made, why and code")
+    # id -> what the run measured for that claim
+    measured: dict[str, Record] = must_be("at least one measurement", alias="claims", min_length=1)
+    # The files that measure otherwise than those of the run, or than those for which it was
+    # confirmed; not written, but found on reading.
+    changed: tuple[str, ...] = must_be("file names", default=())
 
     @property
     def stale(self) -> bool:
         """Whether the code that measures has changed since, and nobody confirmed the result."""
         return bool(self.changed)
 
-    def summary(self, id: str) -> Summary | None:
-        """Return what was measured for a claim; None if nothing was."""
-        return self.measured[id].summary if id in self.measured else None
-
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return {
-            "format": FORMAT,
-            "chapter": self.chapter,
-            **{field: getattr(self, field) for field in _FACTS},
-            "claims": {id: one.as_dict() for id, one in self.measured.items()},
-        }
+        """Return what the file holds, as JSON can."""
+        table = {"format": FORMAT, **_form.plain(self)}
+        table["claims"] = table.pop("measured")
+        del table["changed"]
+        return table
 
     @classmethod
     def from_dict(cls, table: Any, chapter: str, claims: Collection[str]) -> "Kept":
-        """Return what ``as_dict`` wrote.
-
-        Parameters
-        ----------
-        table : dict
-        chapter : str
-            The chapter that it must be of.
-        claims : collection of str
-            The ids that are registered for the chapter.
+        """Return what ``as_dict`` wrote for a chapter, of which these ids are registered.
 
         Raises
         ------
@@ -120,61 +92,31 @@ class Kept:
             It is not what ``as_dict`` writes, is of another chapter, names no commit, or has a
             measurement of a claim that is not registered for the chapter.
         """
-        for field, expected in (("format", FORMAT), ("chapter", chapter)):
-            if isinstance(table, dict) and field in table and table[field] != expected:
-                raise ValueError(f"its {field} is {table[field]!r}, expected {expected!r}")
-        measured.fields(table, ("format", "chapter", *_FACTS, "claims"))
-        _check(table, _FACTS)
-        if table["confirmed"] is not None:
-            measured.fields(table["confirmed"], _CONFIRMED)
-            _check(table["confirmed"], _CONFIRMED)
-        if not isinstance(table["claims"], dict) or not table["claims"]:
-            raise ValueError("it has no measurement")
-        records = {}
-        for id, one in table["claims"].items():
-            if id not in claims:
-                raise ValueError(
-                    f"it has a measurement of {id!r}, and {chapter} has no such claim; its claims "
-                    f"are {', '.join(claims) or 'none'}"
-                )
-            try:
-                records[id] = Record.from_dict(one)
-            except ValueError as error:
-                raise ValueError(f"the measurement of {id}: {error}") from error
-        return cls(chapter, **{field: table[field] for field in _FACTS}, measured=records)
+        due = {"format": FORMAT, "chapter": chapter, "changed": None}
+        found = _form.read(cls, table, Confirmed, Record, **due)
+        for id in set(found.measured) - set(claims):
+            known = ", ".join(claims) or "none"
+            raise ValueError(
+                f"it has a measurement of {id!r}, and {chapter} has no such claim; expected {known}"
+            )
+        return found
 
     def __str__(self) -> str:
         devices = sorted({str(one.provenance.get("device")) for one in self.measured.values()})
         where = [*devices, self.machine.get("processor"), f"{self.machine.get('cores', '?')} cores"]
-        values = [
-            f"{name} = {value}" for name, value in self.parameters.items() if name != "profile"
-        ]
+        values = [f"{name} = {one}" for name, one in self.parameters.items() if name != "profile"]
         said = (
             f"The paper-size results are kept ones: run on {self.made[:10]} in "
             f"{self.seconds:.0f} s on {', '.join(filter(None, where))}, with torch "
             f"{self.versions.get('torch', '?')}; {', '.join(values)}; commit {self.commit}."
         )
-        if self.confirmed:
-            said += (
-                f" Confirmed on {self.confirmed['made'][:10]} for the code of commit "
-                f"{self.confirmed['commit']}: {self.confirmed['why'].rstrip('.')}."
-            )
+        if then := self.confirmed:
+            why = f"for the code of commit {then.commit}: {then.why.rstrip('.')}."
+            said += f" Confirmed on {then.made[:10]} {why}"
         if self.stale:
-            said += (
-                " They are stale and decide nothing: the code that measures has changed since, in "
-                f"{', '.join(self.changed)}."
-            )
+            why = f"the code that measures has changed since, in {', '.join(self.changed)}."
+            said += f" They are stale and decide nothing: {why}"
         return said
-
-
-def _check(table: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Check the types of a table's fields; no text may be empty, and a commit is a hash."""
-    for field, kind in kinds.items():
-        value = table[field]
-        if not isinstance(value, kind) or isinstance(value, bool) or value == "":
-            raise ValueError(f"its {field} is {value!r}")
-        if field == "commit" and not _HASH.fullmatch(value):
-            raise ValueError(f"its commit is {value!r}, expected the hash of a clean one")
 
 
 def path(root: Path, chapter: str) -> Path:
@@ -183,15 +125,9 @@ def path(root: Path, chapter: str) -> Path:
 
 
 def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
-    """Return the kept paper-size run of a chapter; None if there is none.
+    """Return the kept paper-size run of a chapter, of which these ids are registered.
 
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    chapter : str
-    claims : collection of str
-        The ids that are registered for the chapter.
+    None if there is none.
 
     Raises
     ------
@@ -209,7 +145,7 @@ def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
             "control, or make it anew: python -m ncbook build --profile paper --chapter "
             f"{chapter}, then python -m ncbook keep {chapter}."
         ) from error
-    then = found.confirmed["code"] if found.confirmed else found.code
+    then = (found.confirmed or found).code
     changed = (name for name in then if _fingerprint(root, name) != then[name])
     return replace(found, changed=tuple(changed))
 
@@ -220,10 +156,10 @@ def write(root: Path, kept: Kept) -> Path:
     Raises
     ------
     ValueError
-        It is not of a clean commit.
+        It is not of a clean commit, or could not be read again.
     """
     table = kept.as_dict()
-    _check(table, _FACTS)
+    Kept.from_dict(table, kept.chapter, kept.measured)
     text = json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False)
     return files.write_atomic(path(root, kept.chapter), text + "\n")
 
@@ -231,51 +167,36 @@ def write(root: Path, kept: Kept) -> Path:
 def confirm(root: Path, kept: Kept, commit: str, made: str, why: str) -> Kept:
     """Return a kept run that stands for the code as it is now, too; :func:`write` writes it.
 
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    kept : Kept
-    commit, made : str
-        The clean commit that the code is of, and the time now, as ``2026-01-31T12:00:00Z``.
-    why : str
-        Why the change does not alter what is measured: a sentence for the reader.
+    The code is that of a clean commit, the time is now, and the reason is for the reader: see
+    :class:`Confirmed`.
 
     Raises
     ------
     ClaimsError
         A text is empty, or the commit is none.
     """
-    confirmed = {"commit": commit, "made": made, "why": " ".join(why.split())}
-    confirmed["code"] = code(root, kept.chapter)
+    confirmed = Confirmed(commit, made, " ".join(why.split()), code(root, kept.chapter))
+    found = replace(kept, confirmed=confirmed, changed=())
     try:
-        _check(confirmed, _CONFIRMED)
+        return Kept.from_dict(found.as_dict(), kept.chapter, kept.measured)
     except ValueError as error:
         raise ClaimsError(f"{kept.chapter} cannot be confirmed: {error}.") from error
-    return replace(kept, confirmed=confirmed, changed=())
 
 
 def code(root: Path, chapter: str) -> dict[str, str]:
     """Return the fingerprints of the code that measures, as it is now, for ``Kept.code``.
 
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    chapter : str
-        Its cells are the first entry; what they import of the measuring rooms follows.
+    The chapter's cells are the first entry; what they import of the measuring rooms follows.
     """
     source = f"notebooks/{chapter}.md"
     graph = codegraph.Graph(_PACKAGE)
     used, _ = graph.used_by(_cells(Path(root) / source))
-    modules = sorted(name for name in graph.closure(used) if _room(name) in MEASURES)
-    paths = (graph.modules[name].relative_to(_PACKAGE.parent).as_posix() for name in modules)
-    names = (source, *paths)
-    return {name: _fingerprint(root, name) for name in names}
-
-
-def _room(module: str) -> str:
-    return module.partition(".")[2].partition(".")[0]
+    paths = [
+        graph.modules[name].relative_to(_PACKAGE.parent).as_posix()
+        for name in sorted(graph.closure(used))
+        if name.partition(".")[2].partition(".")[0] in MEASURES
+    ]
+    return {name: _fingerprint(root, name) for name in (source, *paths)}
 
 
 def _fingerprint(root: Path, name: str) -> str:

@@ -9,15 +9,12 @@ generated part and the same ledger for machines::
 """
 
 import functools
-import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from operator import attrgetter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ncbook.claims import check, kept, measured, page, record, schema, words
+from ncbook.claims import _form, check, kept, page, record, schema
 from ncbook.claims.check import Row
 from ncbook.claims.kept import Kept
 from ncbook.claims.measured import Record
@@ -26,8 +23,6 @@ from ncbook.claims.schema import ORIGINS, PROFILES, Claim, ClaimsError
 FORMAT = 3  # of the JSON file; to be raised when a field changes its meaning
 
 _PLURALS = {"holds": "hold", "fails": "fail", "known discrepancy": "known discrepancies"}
-_chapter = attrgetter("claim.chapter")
-_paper = attrgetter("claim.part", "claim.paper", "claim.citation")
 
 
 def collect(
@@ -62,53 +57,36 @@ def collect(
     """
     if profile not in PROFILES:
         raise ClaimsError(f"profile is {profile!r}; known profiles are {', '.join(PROFILES)}.")
-    if strange := _unregistered(registry, folders):
-        raise ClaimsError("\n".join(strange))
-    rows = []
-    for claim in registry.values():
-        folder, key = folders.get(claim.chapter, (None, ""))
-        found, problem = None, ""
-        if folder is None:
-            problem = f"No results of chapter {claim.chapter} were given."
-        else:
-            try:
-                found = record.read(Path(folder) / "claims" / f"{claim.id}.json", claim, profile)
-            except FileNotFoundError:
-                pass
-            except (OSError, ValueError) as error:
-                problem = f"{error}."
-        rows.append(Row(claim, found, (kept or {}).get(claim.chapter), profile, key, problem))
-    return rows
-
-
-def _unregistered(
-    registry: Mapping[str, Claim], folders: Mapping[str, tuple[Path, str]]
-) -> list[str]:
-    """Name the records that are of no claim of their chapter."""
-    return [
+    strange = [
         f"{chapter} measured {path.stem!r}, which claims.toml does not register as a claim of it. "
         "Register it, or measure it no longer."
         for chapter, (folder, _) in folders.items()
         for path in sorted((Path(folder) / "claims").glob("*.json"))
         if path.stem not in registry or registry[path.stem].chapter != chapter
     ]
+    if strange:
+        raise ClaimsError("\n".join(strange))
+    rows = []
+    for claim in registry.values():
+        folder, key = folders.get(claim.chapter, (None, ""))
+        found, problem = None, f"No results of chapter {claim.chapter} were given."
+        if folder is not None:
+            try:
+                found = record.read(Path(folder) / "claims" / f"{claim.id}.json", claim, profile)
+                problem = ""
+            except (OSError, ValueError) as error:
+                problem = f"{error}."
+        rows.append(Row(claim, found, (kept or {}).get(claim.chapter), profile, key, problem))
+    return rows
 
 
 def shown(root: Path, chapter: str, profile: str, folder: Path) -> dict[str, str]:
     """Return the claims of an executed chapter as its page shows them: MIME type -> content.
 
     It is what :meth:`ncbook.claims.record.Chapter.show` displayed, made from claims.toml and the
-    kept run as they are now. The output to replace has the chapter's name in its metadata, as
+    kept run as they are now, and the records ``<folder>/claims/<id>.json``. The output to replace
+    has the chapter's name in its metadata, as
     ``{"ncbook": {"claims": "<paper's folder>/<NN-name>"}}``.
-
-    Parameters
-    ----------
-    root : Path
-        The project's root.
-    chapter : str
-    profile : "quick" or "paper"
-    folder : Path
-        The chapter's output folder; the records are ``<folder>/claims/<id>.json``.
 
     Raises
     ------
@@ -142,16 +120,24 @@ def broken(rows: Sequence[Row]) -> list[Row]:
 
 def to_json(rows: Sequence[Row]) -> str:
     """Return the ledger for machines; nan becomes a text."""
+    runs = {row.claim.chapter: row.kept for row in rows if row.kept}
     table = {
         "format": FORMAT,
         "profile": rows[0].profile if rows else None,
         "summary": summary(rows),
-        "kept": {
-            row.claim.chapter: row.kept.as_dict() | {"changed": row.kept.changed}
+        "kept": {id: run.as_dict() | {"changed": run.changed} for id, run in runs.items()},
+        "claims": [
+            {
+                **vars(row.claim),
+                "anchor": row.claim.anchor,
+                "verdict": row.verdict.name,
+                "message": row.verdict.message,
+                "value": _form.plain(row.record and check.value(row.claim, row.record)),
+                "record": _form.plain(row.record),
+                "key": row.key,
+            }
             for row in rows
-            if row.kept
-        },
-        "claims": [_as_dict(row) for row in rows],
+        ],
     }
     return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -159,23 +145,14 @@ def to_json(rows: Sequence[Row]) -> str:
 def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
     """Judge the measurements of a written ledger anew, by the claims registered now.
 
-    Parameters
-    ----------
-    text : str
-        What ``to_json`` made.
-    registry : mapping
-        id -> Claim.
-
-    Returns
-    -------
-    list of Row
-        One a registered claim, also of those that the ledger does not have.
+    There is a row of each of them, also of those that the ledger does not have.
 
     Raises
     ------
     ClaimsError
         The text is no ledger, it is damaged, or it has claims that are registered no more.
     """
+    rows, stored = [], {}
     try:
         table = json.loads(text)
         profile, entries = table["profile"], {entry["id"]: entry for entry in table["claims"]}
@@ -183,20 +160,19 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
             raise ValueError(f"its format is {table['format']!r} and its profile {profile!r}")
         if gone := [id for id in entries if id not in registry]:
             raise ValueError(f"it has claims that are registered no more: {', '.join(gone)}")
-        stored = {}
         for chapter, run in table["kept"].items():
-            own = [claim.id for claim in registry.values() if claim.chapter == chapter]
             changed = tuple(run.pop("changed"))
+            own = [claim.id for claim in registry.values() if claim.chapter == chapter]
             stored[chapter] = replace(Kept.from_dict(run, chapter, own), changed=changed)
-        rows = []
         for claim in registry.values():
             entry = entries.get(claim.id, {"record": None, "key": ""})
-            found = None if entry["record"] is None else Record.from_dict(entry["record"])
+            found = entry["record"] and _form.read(Record, entry["record"])
             rows.append(Row(claim, found, stored.get(claim.chapter), profile, entry["key"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"the field {error} is missing" if isinstance(error, KeyError) else error
+        said = f"field {error} is missing" if isinstance(error, KeyError) else error
         raise ClaimsError(
-            f"this is no ledger of the book as it is now: {said}; make it anew with make book."
+            f"this is no ledger of the book as it is now: {said}; expected one of format {FORMAT}. "
+            "Make it anew with make book."
         ) from error
     return rows
 
@@ -207,34 +183,15 @@ def to_markdown(rows: Sequence[Row]) -> str:
     The chapters are cross-references that Sphinx checks; the claims are HTML, so that a reader
     can filter them, and each links to its row in its chapter.
     """
-    papers = list(dict.fromkeys(_paper(row) for row in rows))
-    rows = sorted(rows, key=lambda row: (papers.index(_paper(row)), _chapter(row)))
     return page.render(
         "ledger.md",
         rows=rows,
-        papers=[
-            [list(chapter) for _, chapter in itertools.groupby(paper, _chapter)]
-            for _, paper in itertools.groupby(rows, _paper)
-        ],
         counts=[(name, count, _called(name, count)) for name, count in summary(rows).items()],
         origins=_origins,
-        schema=schema,
         style=page.style(),
         summary=summary_line,
         table=functools.partial(page.table, in_ledger=True),
     )
-
-
-def _as_dict(row: Row) -> dict[str, Any]:
-    return {
-        **asdict(row.claim),
-        "anchor": row.claim.anchor,
-        "verdict": row.verdict.name,
-        "message": row.verdict.message,
-        "value": measured.encode(check.value(row.claim, row.summary)) if row.summary else None,
-        "record": row.record.as_dict() if row.record else None,
-        "key": row.key,
-    }
 
 
 def _called(name: str, count: int) -> str:
@@ -243,4 +200,4 @@ def _called(name: str, count: int) -> str:
 
 def _origins(rows: Sequence[Row]) -> str:
     counts = {origin: sum(row.claim.origin == origin for row in rows) for origin in ORIGINS}
-    return ", ".join(f"{words.ORIGINS[name]} ({count})" for name, count in counts.items() if count)
+    return ", ".join(f"{ORIGINS[name]} ({count})" for name, count in counts.items() if count)

@@ -1,124 +1,56 @@
-"""What was measured: numbers, the summary of them that is kept, and the run that made them."""
+"""What was measured: numbers, summarised, and the run that made them."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from ncbook.claims import _form
+from ncbook.claims._form import must_be, told
 
-@dataclass(frozen=True)
-class Summary:
-    """Measured values of one claim: how many; least, median, greatest of those that are finite.
-
-    Where none is finite, the three are nan.
-    """
-
-    n: int
-    min: float
-    median: float
-    max: float
-    not_finite: int = 0
+_NUMBER = 'a finite number, or "nan" where none was measured'
 
 
 @dataclass(frozen=True)
 class Record:
-    """One measurement of one claim, with the run that made it. It holds nothing of the claim."""
+    """One measurement of one claim, with the run that made it. It holds nothing of the claim.
 
-    summary: Summary
-    parameters: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold; nan becomes a text."""
-        one = self.summary
-        return {
-            "n": one.n,
-            "not_finite": one.not_finite,
-            "min": encode(one.min),
-            "median": encode(one.median),
-            "max": encode(one.max),
-            "parameters": dict(self.parameters),
-            "provenance": dict(self.provenance),
-        }
-
-    @classmethod
-    def from_dict(cls, table: Any) -> "Record":
-        """Return the record that ``as_dict`` made.
-
-        Raises
-        ------
-        ValueError
-            It is none: a field is missing, unknown or of the wrong type, or the numbers do not fit
-            together.
-        """
-        fields(table, ("n", "not_finite", "min", "median", "max", "parameters", "provenance"))
-        n, bad = table["n"], table["not_finite"]
-        if type(n) is not int or n < 1:
-            raise ValueError(f"its n is {n!r}, expected a count of at least 1")
-        if type(bad) is not int or not 0 <= bad <= n:
-            raise ValueError(f"its not_finite is {bad!r}, expected a count from 0 to {n}")
-        low, middle, high = ends = [_decode(table[name]) for name in ("min", "median", "max")]
-        if not all(math.isfinite(end) == (bad < n) for end in ends):
-            raise ValueError(f"its ends are {ends}, which does not fit {bad} of {n} not finite")
-        if bad < n and not low <= middle <= high:
-            raise ValueError(f"its median {middle} does not lie between {low} and {high}")
-        for name in ("parameters", "provenance"):
-            if not isinstance(table[name], dict):
-                raise ValueError(f"its {name} is {table[name]!r}, expected a JSON object")
-        return cls(Summary(n, *ends, bad), table["parameters"], table["provenance"])
-
-
-def fields(table: Any, expected: Iterable[str]) -> None:
-    """Raise a ValueError unless a table read from JSON has these fields and no other."""
-    if not isinstance(table, dict):
-        raise ValueError("it holds no JSON object")
-    if set(table) != set(expected):
-        raise ValueError(
-            f"its fields are {', '.join(table) or 'none'}, expected {', '.join(expected)}"
-        )
-
-
-def encode(value: float) -> float | str:
-    """Return a number as JSON can hold it: one that is not finite as a text."""
-    return value if math.isfinite(value) else str(value)
-
-
-def _decode(value: Any) -> float:
-    if value != "nan" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise ValueError(f"{value!r} is no number")
-    return float(value)
-
-
-def flatten(values: Any) -> list[float]:
-    """Return measured values as one list of floats.
-
-    Parameters
-    ----------
-    values : number, iterable, array or tensor
-        Of any shape. Arrays and tensors are recognised by ``detach``, ``cpu`` and ``tolist``, so
-        that neither numpy nor torch is imported here.
-
-    Raises
-    ------
-    TypeError
-        Something in it is no real number.
+    Of the values there are the number, and the least, median and greatest of those that are
+    finite: nan where none is.
     """
-    for step in ("detach", "cpu", "tolist"):
-        if hasattr(values, step):
-            values = getattr(values, step)()
-    if isinstance(values, int | float) and not isinstance(values, bool):
-        return [float(values)]
-    if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
-        return [number for part in values for number in flatten(part)]
-    raise TypeError(
-        f"measured {values!r}, of type {type(values).__name__}; "
-        "expected a real number, or a sequence, array or tensor of them"
-    )
+
+    __pydantic_config__ = _form.STRICT
+
+    n: int = must_be("a count of at least 1", ge=1)
+    not_finite: int = must_be("a count from 0 to n", ge=0)
+    min: float | Literal["nan"] = must_be(_NUMBER)
+    median: float | Literal["nan"] = must_be(_NUMBER)
+    max: float | Literal["nan"] = must_be(_NUMBER)
+    parameters: dict[str, Any] = must_be("a JSON object")
+    provenance: dict[str, Any] = must_be("a JSON object")
+
+    def __post_init__(self) -> None:
+        for name in ("min", "median", "max"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        ends, some = (self.min, self.median, self.max), self.not_finite < self.n
+        if self.not_finite > self.n:
+            raise ValueError(told("not_finite", f"a count from 0 to {self.n}", vars(self)))
+        if any(math.isfinite(end) != some for end in ends):
+            raise ValueError(
+                f"min, median, max are {ends}, which does not fit not_finite; expected numbers "
+                f"for {self.n - self.not_finite} of {self.n} finite values"
+            )
+        if some and not self.min <= self.median <= self.max:
+            raise ValueError(told("median", f"a number from {self.min} to {self.max}", vars(self)))
 
 
-def summarise(values: Any) -> Summary:
-    """Return the summary of measured values (see :func:`flatten` for what they may be).
+def summarise(
+    values: Any, parameters: Mapping[str, Any] = {}, provenance: Mapping[str, Any] = {}
+) -> Record:
+    """Return the record of measured values: a number, iterable, array or tensor of any shape.
+
+    Arrays and tensors are recognised by ``detach``, ``cpu`` and ``tolist``, so that neither numpy
+    nor torch is imported here. Parameters and provenance are what JSON can hold.
 
     Raises
     ------
@@ -127,11 +59,26 @@ def summarise(values: Any) -> Summary:
     ValueError
         There is no value.
     """
-    numbers = flatten(values)
+    numbers = _flatten(values)
     if not numbers:
         raise ValueError("no value was measured; expected at least one")
-    finite = [number for number in numbers if math.isfinite(number)]
+    finite = sorted(number for number in numbers if math.isfinite(number))
     some = finite or [math.nan]
-    return Summary(
-        len(numbers), min(some), statistics.median(some), max(some), len(numbers) - len(finite)
+    low, high = some[(len(some) - 1) // 2], some[len(some) // 2]
+    median = (low + high) / 2 if math.isfinite(low + high) else low / 2 + high / 2
+    run = dict(parameters), dict(provenance)
+    return Record(len(numbers), len(numbers) - len(finite), some[0], median, some[-1], *run)
+
+
+def _flatten(values: Any) -> list[float]:
+    for step in ("detach", "cpu", "tolist"):
+        if hasattr(values, step):
+            values = getattr(values, step)()
+    if isinstance(values, int | float) and not isinstance(values, bool):
+        return [float(values)]
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
+        return [number for part in values for number in _flatten(part)]
+    raise TypeError(
+        f"measured {values!r}, of type {type(values).__name__}; "
+        "expected a real number, or a sequence, array or tensor of them"
     )

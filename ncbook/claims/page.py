@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ncbook.claims import check, words
+from ncbook.claims import check, schema, words
 from ncbook.claims.check import Row
-from ncbook.claims.measured import Summary
-from ncbook.claims.schema import Claim
+from ncbook.claims.measured import Record
+from ncbook.claims.schema import ORIGINS, Claim
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -35,17 +35,11 @@ def bundle(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def table(rows: Sequence[Row], caption: str, in_ledger: bool = False) -> str:
-    """Return the claims of one chapter as HTML, on lines none of which is blank.
+    """Return the claims of one chapter, at least one, as HTML; no line of it is blank.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-        At least one.
-    caption : str
-        The table's name for those who do not see it.
-    in_ledger : bool
-        Show the run, and the digits of rounding errors: the ledger is not compared from run to
-        run. Links lead from the ledger's page; without it, from the chapter.
+    The caption is the table's name for those who do not see it. In the ledger, which is not
+    compared from run to run, the run is shown and the digits of rounding errors, and links lead
+    from its page, not from the chapter.
     """
     return render("claims.html", rows=rows, caption=caption, in_ledger=in_ledger)
 
@@ -55,9 +49,9 @@ def text(row: Row) -> str:
     claim, verdict = row.claim, row.verdict
     lines = [
         f"{words.SYMBOLS[verdict.name]} {verdict.name}: {claim.id} "
-        f"({claim.place}; {words.ORIGINS[claim.origin]}; {claim.kind})",
+        f"({claim.place}; {ORIGINS[claim.origin]}; {claim.kind})",
         f"  {words.plain(claim.sentence)}",
-        f"  expected {words.expected(claim)}; measured {_number(claim, row.summary)}",
+        f"  expected {words.expected(claim)}; measured {_number(claim, row.record)}",
     ]
     if row.at_paper_size:
         found = check.judge(claim, row.at_paper_size, "paper").name
@@ -96,9 +90,7 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {
-        "check": check, "words": words, "facts": _facts, "searched": _searched,
-    }  # fmt: skip
+    made.globals |= {"check": check, "schema": schema, "words": words}
     made.filters |= {
         "number": lambda text: Markup(words.number_html(text)),
         "sentence": lambda text, *page: Markup(
@@ -117,30 +109,9 @@ def address(target: str, claim: Claim, in_ledger: bool) -> str:
     return f"{'' if in_ledger else '../'}{page or claim.chapter}.html{mark}{section}"
 
 
-def _number(claim: Claim, summary: Summary | None) -> str:
-    if summary is None:
+def _number(claim: Claim, record: Record | None) -> str:
+    if record is None:
         return "nothing"
-    value = check.value(claim, summary)
-    spread = words.spread(claim, value, summary)
+    value = check.value(claim, record)
+    spread = words.spread(claim, value, record)
     return f"{words.measured(claim, value)} ({spread})" if spread else words.measured(claim, value)
-
-
-def _searched(row: Row) -> str:
-    """Return the words by which the ledger's filter finds a claim."""
-    claim = row.claim
-    parts = (claim.id, claim.place, claim.sentence, claim.reason, row.verdict.name)
-    return " ".join(parts).lower()
-
-
-def _facts(row: Row) -> list[tuple[str, Any]]:
-    """Return the claim's id and the run that measured it, by name."""
-    facts = [("Id", row.claim.id)]
-    if row.record is not None:
-        used = check.used(row.claim, row.record.summary)
-        facts += [
-            *([] if used is None else [("Tolerance used", f"{words.digits(100 * used)} %")]),
-            ("Profile", row.profile),
-            *((str(name).capitalize(), value) for name, value in row.record.provenance.items()),
-            *((f"Parameter {name}", value) for name, value in row.record.parameters.items()),
-        ]
-    return [*facts, ("Code", row.key[:12])] if row.key else facts

@@ -6,29 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from ncbook import files
-from ncbook.claims import kept, measured, page, schema
+from ncbook.claims import _form, kept, measured, page, schema
 from ncbook.claims.check import Row
 from ncbook.claims.measured import Record
 from ncbook.claims.schema import PROFILES, Claim, ClaimsError
 
 
-def read(path: Path, claim: Claim, profile: str) -> Record:
-    """Return the record of a claim that a chapter left in a file.
+def read(path: Path, claim: Claim, profile: str) -> Record | None:
+    """Return the record of a claim that a chapter left in a file; None if there is no such file.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
     ValueError
         It holds no record of this claim, chapter and profile; the message names the file.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        due = {"id": claim.id, "chapter": claim.chapter, "profile": profile}
-        for field, expected in due.items() if isinstance(table, dict) else ():
-            if table.pop(field, None) != expected:
-                raise ValueError(f"its {field} is not {expected!r}")
-        return Record.from_dict(table)
+        return _form.read(Record, table, id=claim.id, chapter=claim.chapter, profile=profile)
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         raise ValueError(f"{path} is no record of the claim: {error}") from error
 
@@ -95,13 +91,12 @@ class Chapter:
                 f"claim {id!r} is registered as planned, and {self.name} measures it. Remove its "
                 "field 'planned' from claims.toml."
             )
+        about = _plain(parameters or {}, f"claim {id!r}: parameters")
         try:
-            summary = measured.summarise(values)
+            record = measured.summarise(values, about, self.provenance)
         except (TypeError, ValueError, OverflowError) as error:
             raise ClaimsError(f"claim {id!r}: {error}.") from error
-        about = _plain(parameters or {}, f"claim {id!r}: parameters")
-        record = Record(summary, about, self.provenance)
-        table = {"id": id, "chapter": self.name, "profile": self.profile, **record.as_dict()}
+        table = {"id": id, "chapter": self.name, "profile": self.profile, **_form.plain(record)}
         content = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(files.output_dir() / "claims" / f"{id}.json", content)
         self._records[id] = record

@@ -7,15 +7,19 @@ file, the claim, the field, what was found and what was expected.
 
 import math
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
 
+from ncbook.claims import _form
+from ncbook.claims._form import must_be, one_of, told
 from ncbook.files import BookError
 
 FILE = "claims.toml"  # beside a paper's chapters
 KINDS = ("number", "identity", "bound", "rate", "order")
-ORIGINS = ("paper", "derived", "beyond")
+ORIGINS = {"paper": "the paper says it", "derived": "derived here", "beyond": "beyond the paper"}
 STATISTICS = ("median", "worst")
 PROFILES = ("quick", "paper")
 PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
@@ -23,70 +27,62 @@ PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
 # In a text: $mathematics$, in which brackets mean nothing, or a link, [words](target).
 MARKUP = re.compile(r"\$(?P<maths>[^$]+)\$|\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")
 
+_CHAPTER = r"^[a-z0-9-]+/[a-z0-9-]+$"
+_WORDS = "one line of plain words, without mathematics", r"^\s*[^\s$][^\n$]*\s*$"
+_PROSE = (
+    "one line of text that is not empty, each $ of its mathematics with its partner",
+    r"^\s*([^\s$]|\$[^\n$]+\$)([^\n$]|\$[^\n$]+\$)*\s*$",
+)
+_TOLERANCE = '{abs = x, reason = "..."} or {rel = x, reason = "..."}; of a bound the reason will do'
+
 
 class ClaimsError(BookError, ValueError):
     """A claims.toml, or a use of what it registers, that is not as it must be."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One registered claim; the fields of its table, with those of its paper.
+    """One registered claim: the fields of its table, with those of its paper.
 
-    Attributes
-    ----------
-    id : str
-        Unique in the book.
-    place : str
-        Where the paper says it, or what of the paper it follows from.
-    origin : "paper", "derived" or "beyond"
-        The paper states it; it follows from the paper and was worked out here; it goes beyond.
-    kind : "number", "identity", "bound", "rate" or "order"
-        An identity expects 0; a rate is an exponent; an order is that of an integrator.
-    sentence : str
-        The claim in words, with $mathematics$.
-    chapter : str
-        ``<paper's folder>/<NN-name>``: the chapter that measures it. That of a planned claim need
-        not exist yet.
-    statistic : "median" or "worst"
-        How several measured values (one a run) become the one that is judged.
-    expect : int, float
-        The expected value, or the bound.
-    side : "max", "min" or None
-        Which bound it is; None for the other kinds.
-    tolerance : float
-        How far beyond ``expect`` a value may lie.
-    relative : bool
-        Whether ``tolerance`` is a share of ``expect``.
-    reason : str
-        Why the tolerance is what it is.
-    profile : "quick" or "paper"
-        "paper": judged by paper-size runs only; in a quick build by the kept one.
-    discrepancy : str or None
-        Of a claim that is known not to hold: why, with a link.
-    planned : str or None
-        Of a claim that no run measures yet: why not. What is expected is registered all the same.
-    paper, citation, part : str
-        The paper's name, its key in the bibliography, its part of the book.
+    A table has ``expect`` and ``side`` of a bound as ``expect = {side = x}``, and none of them for
+    an identity, which expects 0; and ``tolerance``, ``relative`` and ``reason`` as ``tolerance =
+    {abs = x, reason = "..."}`` or ``{rel = x, reason = "..."}``. A rate is an exponent, an order
+    that of an integrator.
     """
 
-    id: str
-    place: str
-    origin: str
-    kind: str
-    sentence: str
-    chapter: str
-    statistic: str
-    expect: float
-    side: str | None
-    tolerance: float
-    relative: bool
-    reason: str
-    profile: str
-    discrepancy: str | None
-    planned: str | None
-    paper: str
-    citation: str
-    part: str
+    __pydantic_config__ = _form.STRICT
+
+    id: str = must_be(
+        "letters a-z, digits, and single dots or dashes between them, unique in the book",
+        r"^[a-z0-9]+([.-][a-z0-9]+)*$",
+    )
+    # Where the paper says it, or what of the paper it follows from.
+    place: str = must_be(*_WORDS)
+    origin: Literal[tuple(ORIGINS)] = one_of(ORIGINS)
+    kind: Literal[KINDS] = one_of(KINDS)
+    sentence: str = must_be(*_PROSE)
+    # That of a planned claim need not exist yet.
+    chapter: str = must_be(
+        "<paper's folder>/<NN-name>, such as mixon-parshall-pi/04-figure-1", _CHAPTER
+    )
+    # How several measured values, one a run, become the one that is judged.
+    statistic: Literal[STATISTICS] = one_of(STATISTICS)
+    expect: int | float = must_be("a finite number")
+    side: Literal["max", "min"] | None = must_be("which bound it is", default=None)
+    # How far beyond what is expected a value may lie: so far, or by this share of it; and why.
+    tolerance: int | float = must_be("a finite number, 0 or more", ge=0)
+    relative: bool = must_be("whether the tolerance is a share", default=False)
+    reason: str = must_be(*_PROSE)
+    # One for the paper profile is judged by paper-size runs only; in a quick build by the kept one.
+    profile: Literal[PROFILES] = one_of(PROFILES, "quick")
+    # Why it is known not to hold; why no run measures it yet.
+    discrepancy: str | None = must_be(*_PROSE, default=None)
+    planned: str | None = must_be(*_PROSE, default=None)
+    paper: str = must_be(*_WORDS)
+    citation: str = must_be(
+        "a key of the bibliography, such as mixon2022neural", r"^[A-Za-z][A-Za-z0-9_:.-]*$"
+    )
+    part: Literal[PARTS] = one_of(PARTS)
 
     @property
     def anchor(self) -> str:
@@ -106,8 +102,13 @@ class Claim:
         return low, high
 
 
+_HEAD = ("paper", "citation", "part")
+_NESTED = ("side", "relative", "reason")
+_ENTRY = [one.name for one in fields(Claim) if one.name not in _HEAD + _NESTED]
+
+
 def load(path: Path, chapters: Collection[str] | None = None) -> list[Claim]:
-    """Read one claims.toml.
+    """Read one claims.toml; return its claims in their order.
 
     Parameters
     ----------
@@ -116,28 +117,17 @@ def load(path: Path, chapters: Collection[str] | None = None) -> list[Claim]:
     chapters : collection of str, optional
         The chapters that exist (``<paper>/<NN-name>``). With it, a claim of another is an error.
 
-    Returns
-    -------
-    list of Claim
-        In the order of the file.
-
     Raises
     ------
     ClaimsError
-        The file is no TOML, or an entry is malformed; the message has one line a problem.
+        The file is no TOML, or an entry is malformed; the message has one line a problem. Whether
+        an entry fits the rest of the book is said once its own fields are as they must be.
     """
-    from ncbook.claims import _form  # which imports pydantic
-
-    return _form.read(Path(path), chapters, {})
+    return _read([Path(path)], chapters)
 
 
 def registry(root: Path) -> dict[str, Claim]:
-    """Read the claims of all papers of a book.
-
-    Parameters
-    ----------
-    root : Path
-        The project's root; the files are ``notebooks/<paper>/claims.toml`` below it.
+    """Read the claims of all papers of a book, ``<root>/notebooks/<paper>/claims.toml``.
 
     Returns
     -------
@@ -150,8 +140,6 @@ def registry(root: Path) -> dict[str, Claim]:
         There is no such file; one is malformed; two claims have one id or one anchor; or a claim
         that is not planned names a chapter that has no source under ``notebooks/``.
     """
-    from ncbook.claims import _form
-
     notebooks = Path(root) / "notebooks"
     paths = sorted(notebooks.glob(f"*/{FILE}"))
     if not paths:
@@ -160,17 +148,8 @@ def registry(root: Path) -> dict[str, Claim]:
             "check. Register the claims of at least one paper."
         )
     chapters = {f"{page.parent.name}/{page.stem}" for page in notebooks.glob("*/*.md")}
-    problems: list[str] = []
-    claims: list[Claim] = []
-    taken: dict[str, str] = {}
-    for path in paths:
-        try:
-            claims += _form.read(path, chapters, taken)
-        except ClaimsError as error:
-            problems.append(str(error))
-    if problems:
-        raise ClaimsError("\n".join(problems))
-    return {claim.id: claim for claim in sorted(claims, key=lambda one: PARTS.index(one.part))}
+    claims = sorted(_read(paths, chapters), key=lambda claim: PARTS.index(claim.part))
+    return {claim.id: claim for claim in claims}
 
 
 def of_chapter(root: Path, chapter: str) -> dict[str, Claim]:
@@ -183,10 +162,121 @@ def of_chapter(root: Path, chapter: str) -> dict[str, Claim]:
     """
     path = Path(root) / "notebooks" / chapter.partition("/")[0] / FILE
     claims = load(path)
-    found = {claim.id: claim for claim in claims if claim.chapter == chapter}
-    if not found:
-        known = ", ".join(sorted({claim.chapter for claim in claims}))
+    if found := {claim.id: claim for claim in claims if claim.chapter == chapter}:
+        return found
+    known = ", ".join(sorted({claim.chapter for claim in claims}))
+    raise ClaimsError(
+        f"{path} registers no claim of chapter {chapter!r}; it has claims of {known}."
+    )
+
+
+def _read(paths: Iterable[Path], chapters: Collection[str] | None) -> list[Claim]:
+    """Return the claims of some files, or raise whatever is wrong in any of them."""
+    claims, problems, taken = [], {}, {}
+    for path in paths:
+        head = _table(path)
+        entries = head.pop("claim")
+        paper = {name: head.pop(name) for name in _HEAD if name in head}
+        said = [("the paper", told(name, _no_such(_HEAD), head)) for name in head]
+        for number, entry in enumerate(entries, 1):
+            id = entry.get("id")
+            where = f"claim {id!r}" if isinstance(id, str) else f"claim number {number}"
+            flat, wrong = _flat(entry)
+            said += [(where, told(name, wrong[name], entry)) for name in wrong]
+            try:
+                claim = _form.read(Claim, flat | paper)
+            except _form.MalformedError as error:
+                of = {name: "the paper" for name in _HEAD}
+                said += [(of.get(name, where), one) for name, one in error.problems.items()]
+                continue
+            misfits = _misfits(claim, path.parent.name, chapters, taken)
+            said += [(where, told(name, expected, flat)) for name, expected in misfits]
+            taken[claim.anchor] = f"claim {id!r} of {path}"
+            claims.append(claim)
+        problems |= {f"{path}: {where}: {one}.": None for where, one in said}
+    if problems:
+        raise ClaimsError("\n".join(problems))
+    return claims
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """Return what a claims.toml holds: tables of claims, whatever is in them."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
         raise ClaimsError(
-            f"{path} registers no claim of chapter {chapter!r}; it has claims of {known}."
-        )
-    return found
+            f"{path}: cannot be read ({error.strerror}); expected the claims of a paper there."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ClaimsError(f"{path}: is not valid TOML: {error}.") from error
+    claims = table.get("claim")
+    if claims and isinstance(claims, list) and all(isinstance(one, dict) for one in claims):
+        return table
+    expected = "at least one [[claim]] table, and nothing else"
+    raise ClaimsError(f"{path}: the paper: {told('claim', expected, table)}.")
+
+
+def _no_such(known: Collection[str]) -> str:
+    return f"no such field; known fields are {', '.join(known)}"
+
+
+def _flat(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the fields of a claim, and what was expected of those that cannot be taken so.
+
+    In place of the latter there are others, so that no more is said of them.
+    """
+    flat = {name: entry[name] for name in _ENTRY if name in entry}
+    wrong = {name: _no_such(_ENTRY) for name in entry if name not in _ENTRY}
+    match entry.get("kind"), entry.get("expect"):
+        case "identity", None:
+            flat["expect"] = 0.0
+        case "identity", _:
+            wrong["expect"] = "no such field: an identity expects 0"
+        case "bound", {"max": _, **rest} | {"min": _, **rest} if not rest:
+            [(flat["side"], flat["expect"])] = entry["expect"].items()
+        case "bound", _:
+            wrong["expect"] = "{max = x} or {min = x} with a finite number x"
+        case kind, _ if kind not in KINDS:
+            flat["expect"] = 1.0
+    match entry.get("tolerance"):
+        case {"abs": size, "reason": reason, **rest} if not rest:
+            flat |= {"tolerance": size, "reason": reason}
+        case {"rel": size, "reason": reason, **rest} if not rest:
+            flat |= {"tolerance": size, "reason": reason, "relative": True}
+        case {"reason": reason, **rest} if not rest and entry.get("kind") == "bound":
+            flat |= {"tolerance": 0.0, "reason": reason}
+        case _:
+            wrong["tolerance"] = _TOLERANCE
+            flat |= {"tolerance": 0.0, "reason": "-"}
+    return flat | ({"expect": 1.0} if "expect" in wrong else {}), wrong
+
+
+def _misfits(
+    claim: Claim, folder: str, chapters: Collection[str] | None, taken: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield which fields fit neither the others nor the book, and what is expected of them."""
+    # Two ids that differ in dots and dashes alone would share one anchor in the ledger.
+    if claim.anchor in taken:
+        yield "id", f"another than that of {taken[claim.anchor]}"
+    if not claim.chapter.startswith(f"{folder}/"):
+        yield "chapter", f"a chapter of {folder}/, the folder of this file"
+    elif chapters is not None and claim.chapter not in chapters and claim.planned is None:
+        known = ", ".join(sorted(one for one in chapters if one.startswith(f"{folder}/")))
+        yield "chapter", f"a chapter that exists: {known or 'there is none yet'}"
+    if claim.relative and claim.expect == 0:
+        yield "tolerance", "abs instead of rel: a share of 0 allows nothing"
+    for name in ("sentence", "reason", "planned", "discrepancy"):
+        for target in _targets(getattr(claim, name)):
+            page = target.partition("#")[0]
+            exists = re.fullmatch(_CHAPTER, page) and (chapters is None or page in chapters)
+            if page and not page.startswith("https://") and not exists:
+                expected = "to be #section, <chapter that exists>#section or https://..."
+                yield name, f"the target {target!r} {expected}"
+    if claim.discrepancy is not None and not _targets(claim.discrepancy):
+        yield "discrepancy", "a link to its explanation, [words](#section-of-chapter)"
+    if claim.discrepancy is not None and claim.planned is not None:
+        yield "discrepancy", "no such field beside 'planned': only a run finds a discrepancy"
+
+
+def _targets(text: str | None) -> list[str]:
+    return [part["target"] for part in MARKUP.finditer(text or "") if part["target"]]

@@ -9,21 +9,11 @@ import math
 import re
 from collections.abc import Callable
 
-from ncbook.claims.measured import Summary
+from ncbook.claims.measured import Record
 from ncbook.claims.schema import MARKUP, Claim
 
-SYMBOLS = {
-    "holds": "✓",
-    "fails": "✗",
-    "known discrepancy": "△",
-    "not measured": "○",
-    "planned": "◇",
-}
-ORIGINS = {
-    "paper": "the paper says it",
-    "derived": "derived here",
-    "beyond": "beyond the paper",
-}
+VERDICTS = ("holds", "fails", "known discrepancy", "not measured", "planned")
+SYMBOLS = dict(zip(VERDICTS, "✓✗△○◇", strict=True))
 # Below this power of ten, float64 results of one experiment differ from machine to machine.
 FLOOR = -14
 
@@ -62,15 +52,9 @@ def expected(claim: Claim) -> str:
 
 
 def measured(claim: Claim, value: float, exact: bool = False) -> str:
-    """Return a measured value.
+    """Return a measured value; of a rounding error a power of ten, unless it is to be exact.
 
-    Parameters
-    ----------
-    claim : Claim
-    value : float
-    exact : bool
-        Show the digits of rounding errors. That is right in the ledger, which is not compared
-        from run to run; without it, a small value is a power of ten.
+    The latter is right in the ledger, which is not compared from run to run.
     """
     if not math.isfinite(value):
         return "not finite"
@@ -85,9 +69,9 @@ def measured(claim: Claim, value: float, exact: bool = False) -> str:
     return digits(value)
 
 
-def not_finite(summary: Summary) -> str:
+def not_finite(record: Record) -> str:
     """Return how many of the values are not finite: ``2 of 4 values are not finite``."""
-    n, count = summary.n, summary.not_finite
+    n, count = record.n, record.not_finite
     if n == 1:
         return "the value is not finite"
     if count == n:
@@ -95,7 +79,7 @@ def not_finite(summary: Summary) -> str:
     return f"{count} of {n} values {'is' if count == 1 else 'are'} not finite"
 
 
-def spread(claim: Claim, value: float, summary: Summary, exact: bool = False) -> str:
+def spread(claim: Claim, value: float, record: Record, exact: bool = False) -> str:
     """Return what the judged value stands for: ``median of 50 values, 1.99 to 2.02``.
 
     Of values that are not finite their number is said, and the rest describes the others. Where
@@ -103,14 +87,14 @@ def spread(claim: Claim, value: float, summary: Summary, exact: bool = False) ->
     follows.
     """
     parts = []
-    bad, finite = summary.not_finite, summary.n - summary.not_finite
-    if bad and summary.n > 1:
-        parts.append(not_finite(summary))
+    bad, finite = record.not_finite, record.n - record.not_finite
+    if bad and record.n > 1:
+        parts.append(not_finite(record))
     if finite > 1:
         them = f"the {finite} others" if bad else f"{finite} values"
         parts.append(f"{claim.statistic} of {them}")
-        ends = [measured(claim, end, exact) for end in (summary.min, summary.max)]
-        furthest = measured(claim, max(summary.min, summary.max, key=abs), exact)
+        ends = [measured(claim, end, exact) for end in (record.min, record.max)]
+        furthest = measured(claim, max(record.min, record.max, key=abs), exact)
         if furthest.startswith("≤"):
             parts.append(f"all {furthest}")
         else:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ncbook.claims import kept
-from ncbook.claims.measured import Record, summarise
+from ncbook.claims.measured import summarise
 from ncbook.claims.schema import Claim
 
 CHAPTER = "a-paper/01-first"
@@ -84,9 +84,7 @@ def book(root: Path, **papers: list[dict]) -> Path:
 
 def keep(root: Path, values: dict, chapter: str = CHAPTER, **changes) -> Path:
     """Keep values of claims as a paper-size run of a chapter, and return the file."""
-    measured = {
-        id: Record(summarise(found), {"N": 9}, {"device": "cuda"}) for id, found in values.items()
-    }
+    measured = {id: summarise(found, {"N": 9}, {"device": "cuda"}) for id, found in values.items()}
     facts = {
         "made": "2026-01-31T12:00:00Z",
         "seconds": 12.3,

@@ -52,7 +52,8 @@ def test_a_planned_claim_needs_no_chapter_yet(tmp_path):
 
 SHARE = {"rel": 0.1, "reason": "Why."}
 LINK = "expected a link to its explanation"
-KNOWN = "known fields are id, place, origin, kind, sentence, planned, chapter, statistic, expect"
+KNOWN = "known fields are id, place, origin, kind, sentence, chapter, statistic, expect, tolerance"
+TOLERANCE = 'expected {abs = x, reason = "..."} or {rel = x, reason = "..."}'
 BAD = [
     # field, value (None: the field is missing), what the message says after the field's name
     ("id", None, "is missing; expected letters a-z, digits"),
@@ -61,15 +62,16 @@ BAD = [
     ("id", "a..b", "expected letters a-z, digits"),
     ("id", "a\n", "expected letters a-z, digits"),
     ("id", 3, "is 3; expected letters a-z"),
-    ("place", "", 'is ""; expected a text that is not empty'),
-    ("place", ["x"], 'is ["x"]; expected a text'),
+    ("place", "", 'is ""; expected one line of plain words, without'),
+    ("place", ["x"], 'is ["x"]; expected one line'),
     ("origin", "rumour", 'is "rumour"; expected one of paper, derived, beyond'),
     ("origin", None, "is missing; expected one of paper, derived, beyond"),
     ("kind", "numbr", 'is "numbr"; expected one of number, identity, bound, rate, order'),
     ("kind", ["number"], "expected one of number, identity, bound, rate, order"),
-    ("sentence", None, "is missing; expected a text"),
+    ("sentence", None, "is missing; expected one line of text that is not empty"),
     ("sentence", "two\nlines", "expected one line of text"),
-    ("sentence", "An open $x", "expected each $ of its mathematics to have its partner"),
+    ("sentence", "An open $x", "expected one line of text that is not empty, each $ of its"),
+    ("sentence", "No $$.", "expected one line of text that is not empty, each $ of its"),
     ("sentence", "A [link](nowhere).", "expected the target 'nowhere' to be #section"),
     ("chapter", "first", 'is "first"; expected <paper\'s folder>/<NN-name>'),
     ("chapter", "b-paper/01-first", "expected a chapter of a-paper/, the folder of this file"),
@@ -82,27 +84,31 @@ BAD = [
     ("expect", float("nan"), "is NaN; expected a finite number"),
     ("expect", float("inf"), "is Infinity; expected a finite number"),
     ("expect", {"max": 1}, 'is {"max": 1}; expected a finite number'),
-    ("tolerance", None, "is missing; expected {abs = x, reason"),
-    ("tolerance", 0.1, "is 0.1; expected {abs = x, reason"),
-    ("tolerance", {"abs": 0.1}, ".reason' is missing; expected a text that is not empty"),
-    ("tolerance", {"abs": 0.1, "reason": " "}, '.reason\' is " "; expected a text'),
-    ("tolerance", {"reason": "Why."}, ".abs' is missing; expected a number, 0 or more"),
-    ("tolerance", {"abs": -0.1, "reason": "Why."}, ".abs' is -0.1; expected a finite number"),
-    ("tolerance", {"abs": float("nan"), "reason": "Why."}, ".abs' is NaN; expected a finite"),
-    ("tolerance", {"abs": "x", "reason": "Why."}, '.abs\' is "x"; expected a finite number'),
-    ("tolerance", {"abs": 1, "rel": 1, "reason": "Why."}, ".abs' is 1; expected either abs or"),
-    ("tolerance", {"abs": 1, "sigma": 2, "reason": "Why."}, ".sigma' is not known; known fields"),
+    ("tolerance", None, f"is missing; {TOLERANCE}"),
+    ("tolerance", 0.1, f"is 0.1; {TOLERANCE}"),
+    ("tolerance", {"abs": 0.1}, f'is {{"abs": 0.1}}; {TOLERANCE}'),
+    ("tolerance", {"reason": "Why."}, f'is {{"reason": "Why."}}; {TOLERANCE}'),
+    ("tolerance", {"abs": 1, "rel": 1, "reason": "Why."}, TOLERANCE),
+    ("tolerance", {"abs": 1, "sigma": 2, "reason": "Why."}, TOLERANCE),
+    ("tolerance", {"abs": -0.1, "reason": "Why."}, "is -0.1; expected a finite number, 0 or more"),
+    ("tolerance", {"abs": float("nan"), "reason": "Why."}, "is NaN; expected a finite number, 0"),
+    ("tolerance", {"abs": "x", "reason": "Why."}, 'is "x"; expected a finite number, 0 or more'),
+    ("tolerance", {"abs": True, "reason": "Why."}, "is true; expected a finite number, 0 or more"),
+    ("side", "max", f"; expected no such field; {KNOWN}"),
+    ("relative", True, f"; expected no such field; {KNOWN}"),
+    ("reason", "Why.", f"; expected no such field; {KNOWN}"),
+    ("part", "Part I", f"; expected no such field; {KNOWN}"),
     ("profile", "huge", 'is "huge"; expected one of quick, paper'),
-    ("discrepancy", "", 'is ""; expected a text'),
+    ("discrepancy", "", 'is ""; expected one line of text'),
     ("discrepancy", "Just so.", LINK),
     ("discrepancy", "Because $f[1](x)$ is not a link.", LINK),
-    ("discrepancy", "[why](http://example.org)", "an address that begins with https://"),
+    ("discrepancy", "[why](http://example.org)", "#section or https://..."),
     ("discrepancy", "[why](a-paper/09-none#x)", "the target 'a-paper/09-none#x' to be #section"),
-    ("place", "Theorem 1, $x$", "expected plain words, without mathematics"),
-    ("planned", "", 'is ""; expected a text that is not empty'),
-    ("planned", True, "is true; expected a text that is not empty"),
+    ("place", "Theorem 1, $x$", "expected one line of plain words, without mathematics"),
+    ("planned", "", 'is ""; expected one line of text that is not empty'),
+    ("planned", True, "is true; expected one line of text that is not empty"),
     ("planned", "See [there](a-paper/09-none#x).", "the target 'a-paper/09-none#x' to be #section"),
-    ("expected", 2, f"is not known; {KNOWN}"),
+    ("expected", 2, f"; expected no such field; {KNOWN}"),
 ]
 
 
@@ -128,7 +134,7 @@ def test_a_malformed_field_is_named(tmp_path, field, value, said):
         ({"kind": "bound"}, "field 'expect' is 2.0; expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"max": 1, "min": 0}}, "expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"most": 1}}, "expected {max = x} or {min = x}"),
-        ({"kind": "bound", "expect": {"max": float("nan")}}, "expected {max = x} or {min = x}"),
+        ({"kind": "bound", "expect": {"max": float("nan")}}, "is NaN; expected a finite number"),
         ({"expect": 0, "tolerance": SHARE}, "a share of 0 allows nothing"),
         ({"kind": "bound", "expect": {"max": 0}, "tolerance": SHARE}, "a share of 0 allows"),
     ],
@@ -147,29 +153,47 @@ def test_an_identity_takes_no_relative_tolerance(tmp_path):
         load(write(tmp_path / "a-paper", table))
 
 
+def test_the_reason_of_a_tolerance_is_a_sentence(tmp_path):
+    for reason, shown in ((" ", '" "'), (3, "3"), ("One $", '"One $"')):
+        path = write(tmp_path / "a-paper", entry(tolerance={"abs": 0.1, "reason": reason}))
+        with pytest.raises(ClaimsError) as error:
+            load(path)
+        assert f"claim 'a.number': field 'reason' is {shown}; expected one line" in str(error.value)
+
+
+def test_a_date_is_no_text(tmp_path):
+    path = write(tmp_path / "a-paper", entry())
+    path.write_text(path.read_text().replace("'''Figure 1'''", "2026-01-31"))
+    with pytest.raises(ClaimsError, match=r"field 'place' is .*2026-01-31.*; expected one line"):
+        load(path)
+
+
 def test_every_problem_is_told_at_once(tmp_path):
     path = write(tmp_path / "a-paper", entry(kind="x", origin="y"), entry(id="b", statistic="z"))
     with pytest.raises(ClaimsError) as error:
         load(path)
-    assert [line.split("field ")[1][:8] for line in str(error.value).splitlines()] == [
-        "'origin'", "'kind' i", "'statist",
-    ]  # fmt: skip
+    said = str(error.value).splitlines()
+    assert [line.split("'")[3] for line in said] == ["origin", "kind", "statistic"]
     path = write(tmp_path / "a-paper", entry(tolerance={"sigma": 1}, expect="2", extra=1),
                  head={"part": "x", "more": 1})  # fmt: skip
     with pytest.raises(ClaimsError) as error:
         load(path)
-    assert [line.split("'")[-2] for line in str(error.value).splitlines()] == [
-        "part", "expect", "tolerance.reason", "tolerance.abs", "tolerance.sigma", "extra", "more",
-    ]  # fmt: skip
+    said = str(error.value).splitlines()
+    found = {(line.split(": ")[1], line.split("field ")[1].split("'")[1]) for line in said}
+    paper, claim = "the paper", "claim 'a.number'"
+    assert len(said) == 5
+    assert found == {
+        (paper, "part"), (paper, "more"), (claim, "expect"), (claim, "tolerance"), (claim, "extra"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        ({"paper": None}, "field 'paper' is missing; expected a text"),
+        ({"paper": None}, "field 'paper' is missing; expected one line of plain words"),
         ({"citation": "no key!"}, "field 'citation' is \"no key!\"; expected a key"),
         ({"part": "Part One"}, "field 'part' is \"Part One\"; expected one of Part I, Part II"),
-        ({"title": "x"}, "field 'title' is not known; known fields are paper, citation, part"),
+        ({"title": "x"}, "\"x\"; expected no such field; known fields are paper, citation, part"),
     ],
 )
 def test_a_malformed_head_is_named(tmp_path, head, said):
@@ -203,7 +227,7 @@ def test_what_is_no_toml_is_named(tmp_path):
 @pytest.mark.parametrize("other", ["a.number", "a-number"])
 def test_two_claims_of_a_file_share_no_id_and_no_anchor(tmp_path, other):
     path = write(tmp_path / "a-paper", entry(), entry(id=other))
-    with pytest.raises(ClaimsError, match=f"\"{other}\"; expected another than that of claim"):
+    with pytest.raises(ClaimsError, match=f'"{other}"; expected another than that of claim'):
         load(path)
 
 

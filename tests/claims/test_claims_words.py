@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncbook.claims import check, page, words
-from ncbook.claims.measured import Record, summarise
+from ncbook.claims.measured import summarise
 
 positive = st.floats(1e-300, 1e300)
 
@@ -134,7 +134,7 @@ def test_what_is_not_finite_is_counted_and_the_others_described(values, value, t
     summary = summarise(values)
     assert words.measured(claim(), check.value(claim(), summary)) == value
     assert said(claim(), values) == text
-    row = check.Row(claim(), Record(summary, {}, {}))
+    row = check.Row(claim(), summary)
     found = page.bundle([row])
     assert f"measured {value}{f' ({text})' if text else ''}" in found["text/plain"]
     assert "nan" not in found["text/plain"] + found["text/html"].partition("</style>")[2]
@@ -156,7 +156,7 @@ def test_a_tolerance_too_tight_for_three_digits_shows_the_distance():
 def test_rounding_errors_never_change_what_a_chapter_prints(values):
     one = claim(**IDENTITY)
     found, same = (
-        page.bundle([check.Row(one, Record(summarise(numbers), {}, {}))])
+        page.bundle([check.Row(one, summarise(numbers))])
         for numbers in (values, [5e-15] * len(values))
     )
     assert found == same
@@ -182,12 +182,11 @@ def test_no_sentence_smuggles_html(text):
     assert not re.search(r"<(?!a href=\"|/a>)", words.sentence_html(text, lambda to: "#"))
 
 
-def test_each_verdict_and_origin_has_words():
-    from ncbook.claims import ledger, schema
+def test_each_verdict_has_a_symbol():
+    from ncbook.claims import ledger
 
     assert set(words.SYMBOLS) == set(check.VERDICTS) == set(ledger.summary([]))
     assert len(set(words.SYMBOLS.values())) == len(check.VERDICTS)
-    assert set(words.ORIGINS) == set(schema.ORIGINS)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
