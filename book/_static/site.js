@@ -53,7 +53,8 @@
     }
     for (const box of document.querySelectorAll(WIDE)) {
       const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
-      if (scrolls && !box.hasAttribute("tabindex")) {
+      // The theme, too, minds some of them, a while after the page's size has changed.
+      if (scrolls && box.tabIndex < 0) {
         box.tabIndex = 0;
         box.dataset.ncbReachable = "";
       } else if (!scrolls && "ncbReachable" in box.dataset) {

@@ -184,7 +184,7 @@ class Visit:
 
 
 def visit(context, address: str, page: str, axe: str | None) -> Visit:
-    """Load a page and look at it: as narrow as a telephone in each font; wide, light and dark.
+    """Load a page and look at it: wide, light and dark; as narrow as a telephone, in each font.
 
     Parameters
     ----------
@@ -223,16 +223,7 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
         settle(tab)
         found.broken_images = tab.evaluate(_BROKEN_IMAGES)
         found.without_words = tab.evaluate(_WITHOUT_WORDS)
-        tab.set_viewport_size(TELEPHONE)
-        tab.wait_for_timeout(50)
-        found.too_wide = tab.evaluate(_TOO_WIDE)
-        for font in FONTS:
-            set_font(tab, font)
-            found.too_wide += [f"{font} font: {said}" for said in tab.evaluate(_TOO_WIDE)]
         if axe:
-            set_font(tab, "")
-            tab.set_viewport_size(DESKTOP)
-            tab.wait_for_timeout(50)
             tab.evaluate(axe)
             tab.evaluate(_PLAIN)
             found.inaccessible += tab.evaluate(_AXE, ["light", None])
@@ -240,6 +231,12 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
             tab.wait_for_timeout(50)
             # Only colours differ in the dark.
             found.inaccessible += tab.evaluate(_AXE, ["dark", ["color-contrast"]])
+            tab.evaluate("window.ncbRestore()")
+        resize(tab, TELEPHONE)
+        found.too_wide = tab.evaluate(_TOO_WIDE)
+        for font in FONTS:
+            set_font(tab, font)
+            found.too_wide += [f"{font} font: {said}" for said in tab.evaluate(_TOO_WIDE)]
     finally:
         tab.close()
     return found
@@ -255,6 +252,16 @@ def settle(tab) -> None:
     )
 
 
+def resize(tab, size: dict[str, int]) -> None:
+    """Give a tab another size; return when the page's scripts have been told of it."""
+    tab.evaluate(
+        """() => { window.ncbResized = new Promise((done) =>
+            window.addEventListener("resize", done, {once: true})) }"""
+    )
+    tab.set_viewport_size(size)
+    tab.evaluate("window.ncbResized")
+
+
 @functools.cache
 def _face(font: str) -> str:
     """Return a rule that brings a font of `FONTS`, from matplotlib's, in itself."""
@@ -268,8 +275,8 @@ def _face(font: str) -> str:
 
 
 def set_font(tab, font: str) -> None:
-    """Set all text in a font of `FONTS`, or "" in its own; icons and formulas excepted."""
-    tab.evaluate(_SET_FONT, [f"ncb-{font}", _face(font)] if font else ["", ""])
+    """Set all text in a font of `FONTS`, icons and formulas excepted."""
+    tab.evaluate(_SET_FONT, [f"ncb-{font}", _face(font)])
 
 
 def colours(tab) -> dict[str, str]:
@@ -326,11 +333,11 @@ _WITHOUT_WORDS = """() => {
 _SET_FONT = """async ([font, face]) => {
     const style = document.getElementById("ncb-font") || document.createElement("style");
     style.id = "ncb-font";
-    style.textContent = font && `${face}
+    style.textContent = `${face}
         body, body :not(mjx-container, mjx-container *, [class*="fa-"]) {
             font-family: ${font} !important }`;
     document.head.append(style);
-    if (font && !(await document.fonts.load(`16px ${font}`)).length)
+    if (!(await document.fonts.load(`16px ${font}`)).length)
         throw new Error(`the font ${font} does not load`);
     window.dispatchEvent(new Event("resize"));
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -369,15 +376,22 @@ _TOO_WIDE = """() => {
 _PLAIN = """() => {
     const formulas = [...document.querySelectorAll("mjx-container")].map((formula) =>
         [formula, (formula.querySelector("mjx-math") || formula).getBoundingClientRect()]);
-    for (const [formula, {width, height}] of formulas) {
+    const plains = formulas.map(([formula, {width, height}]) => {
         const plain = document.createElement("span");
         plain.textContent = (formula.querySelector("mjx-assistive-mml") || formula).textContent;
         plain.style = `display: inline-block; overflow: hidden; white-space: nowrap;
             width: ${width}px; height: ${height}px`;
         formula.replaceWith(plain);
-    }
-    for (const stroke of document.querySelectorAll(".ncb-figure svg > :not(title, desc)"))
-        stroke.remove();
+        return plain;
+    });
+    const drawings = [...document.querySelectorAll(".ncb-figure svg")].map((drawing) =>
+        [drawing, [...drawing.childNodes]]);
+    for (const [drawing, parts] of drawings)
+        drawing.replaceChildren(...parts.filter((part) => /^(title|desc)$/.test(part.nodeName)));
+    window.ncbRestore = () => {
+        plains.forEach((plain, i) => plain.replaceWith(formulas[i][0]));
+        for (const [drawing, parts] of drawings) drawing.replaceChildren(...parts);
+    };
 }"""
 
 _AXE = """async ([theme, rules]) => {
