@@ -80,4 +80,4 @@ def test_one_process_has_the_browser(request):
     for item in request.session.items:
         group = item.get_closest_marker("xdist_group").args
         needs = "browser" in getattr(item, "fixturenames", ())
-        assert group == ("browser" if needs else item.path.relative_to(ROOT).as_posix(),), item.nodeid
+        assert group == ("browser" if needs else item.path.relative_to(request.config.rootpath).as_posix(),), item.nodeid
