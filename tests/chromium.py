@@ -19,7 +19,7 @@ def program() -> str | None:
 def nodes() -> list[str]:
     """Return what may run playwright's driver; "" is the node that came with playwright.
 
-    That one is the last: it needs a library that a bare system lacks (libatomic).
+    That one is the last: it may need a library that a bare system lacks.
     """
     if os.environ.get(NODE):
         return [os.environ[NODE]]
@@ -38,6 +38,8 @@ def starts(node: str) -> str:
         asked, env=env | ({NODE: node} if node else {}), capture_output=True, text=True
     )
     said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+    if said[0].startswith("Traceback"):
+        said.reverse()
     return said[0] if done.returncode else ""
 
 
@@ -62,6 +64,5 @@ def missing() -> str:
     said = "; ".join(f"{node}: {why.rstrip('.')}" for node, why in complaints.items())
     return (
         f"Nothing was looked at in a browser: playwright's driver does not start ({said}). It "
-        f"needs a newer node, on the path or in {NODE}, or a library for its own (on Debian: apt "
-        "install libatomic1, or nodejs from Debian 13 on)."
+        f"needs another node, on the path or in {NODE} (on Debian: apt install nodejs)."
     )
