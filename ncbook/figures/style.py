@@ -108,7 +108,7 @@ def settings() -> Iterator[None]:
 # ---------------------------------------------------------------- for those who draw
 
 
-class Panel(Axes):
+class _Panel(Axes):
     """Axes whose limits, where they are not finite or are the same, are left to the data."""
 
     def set_xlim(self, left=None, right=None, **options):
@@ -171,7 +171,7 @@ def new_figure(
     if isinstance(ratio, tuple):
         ratio = ratio[LAYOUTS.index(layout)]
     fig = Figure(figsize=(WIDTHS[layout], down * width * ratio), layout="constrained")
-    subplots["subplot_kw"] = {"axes_class": Panel} | subplots.get("subplot_kw", {})
+    subplots["subplot_kw"] = {"axes_class": _Panel} | subplots.get("subplot_kw", {})
     axes = fig.subplots(down, across, squeeze=False, **subplots).ravel()
     for spare in axes[panels:]:
         spare.remove()

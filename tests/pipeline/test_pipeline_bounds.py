@@ -1,5 +1,6 @@
 """Bounds of parameters: what a chapter's comments say, what is refused, and the book's own."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,12 @@ def test_every_parameter_of_the_book_has_a_bound_that_its_profiles_keep(root):
     for one in found:
         for profile in one.profiles:
             one.values(profile)
+
+
+def test_what_the_chapters_suggest_keeps_their_bounds(root):
+    for chapter in chapters.discover(root):
+        tried = re.findall(r"^- (`\w+ = [^`]+`.*?):", chapter.text, re.M)
+        for line in tried:
+            pairs = re.findall(r"(\w+) = (\[.*?\]|[^,`]+)", ", ".join(re.findall("`([^`]+)`", line)))
+            given = {name: chapter.parsed(name, text) for name, text in pairs}
+            chapter.values("quick", {n: v for n, v in given.items() if n in chapter.parameters})
