@@ -49,7 +49,8 @@ bench: $(INSTALLED)
 	@$(PY) -m bench
 
 clean:
-	@if [ -x $(PY) ]; then $(PY) -m ncbook clean --all; fi
+	@if $(PY) -c 'import ncbook.build' 2>/dev/null; then $(PY) -m ncbook clean --all; \
+	else echo "There is no whole environment here: _build/ is left as it is."; fi
 	@rm -rf $(VENV) $(SERVER) tests/node_modules
 
 # uv knows where torch's own builds are, and which one fits; it is not there, pip takes its default.

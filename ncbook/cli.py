@@ -26,7 +26,8 @@ app.add_typer(sets, name="data", help="List the data sets; download one.")
 
 # What can be wrong with a folder at any moment, and is said in a sentence.
 FOLDERS = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY
 )  # fmt: skip
 
 Profile = Annotated[

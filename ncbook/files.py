@@ -96,6 +96,8 @@ def remedy(error: OSError) -> str:
         return "allow more open files (ulimit -n)"
     if error.errno == errno.EFBIG:
         return "allow larger files (ulimit -f)"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return "rename what stands in the place of a folder or a file"
     if error.errno == errno.EROFS:
         return "choose a place that is not read-only"
     return "make its folder writable"

@@ -111,25 +111,28 @@ class Store:
         os.replace(going, aside)
         return [aside]
 
-    def tidy(self) -> None:
-        """Finish what a killed build began to remove; keep the latest results of each chapter."""
-        if not self.folder.is_dir():
-            return
-        for left in self.folder.glob(".going-*"):
-            self._finish(left)
+    def tidy(self) -> list[Path]:
+        """Finish what a killed build began to remove; keep the latest results of each chapter.
+
+        Returned is what stays because it is not as it was stored.
+        """
+        aside = [path for left in self.folder.glob(".going-*") for path in self._finish(left)]
         groups: dict[tuple, list[tuple[float, str]]] = {}
         for key, meta in self._metas():
             used = (self.folder / key).stat().st_mtime
             groups.setdefault((meta.get("chapter"), meta.get("profile")), []).append((used, key))
         for results in groups.values():
             for _, key in sorted(results, reverse=True)[LATEST:]:
-                self.remove(key)
+                aside += self.remove(key)
+        return aside
 
     def clear(self) -> list[Path]:
         """Remove all results; return what stays because it is not as it was stored."""
         self.tidy()
-        left = [path for key, _ in [*self._metas()] for path in self.remove(key)]
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
+        for key, _ in [*self._metas()]:
+            self.remove(key)
+        left = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        if self.folder.is_dir() and not left:
             self.folder.rmdir()
         return left
 

@@ -52,11 +52,7 @@ def run(
     key = keys.of(chapter, values)
     folder = _folder(book, output, f"{chapter.name}-{key[:8]}")
     job = Job(chapter, values, folder.parent / f".{folder.name}-{os.getpid()}{PART}")
-    job.folder.mkdir()
-    (job.folder / OURS).touch()
     workers = Workers(book.root, 1, book.say, job.folder / "fonts")
-    if "matplotlib" in keys.external(chapter):
-        workers.prepare_fonts()
     seconds = 0.0
 
     def done(job: Job, took: float) -> None:
@@ -64,7 +60,13 @@ def run(
         seconds = took
 
     try:
+        job.folder.mkdir()
+        (job.folder / OURS).touch()
+        if "matplotlib" in keys.external(chapter):
+            workers.prepare_fonts()
         failures, _ = workers.run([job], done)
+        if failures:  # what was there stays
+            folder = _free(folder.with_name(f"{folder.name}-failed"))
         shown = (job.result / NOTEBOOK).is_file()
         if shown:
             meta = result_meta(book.root, job, seconds) | {"key": key, "whole": not failures}
@@ -79,7 +81,7 @@ def run(
 
 
 def _bring(book: Book, job: Job, meta: dict, folder: Path) -> None:
-    """Put the result into its folder, which is empty or has an earlier run as it was."""
+    """Put the result into its folder; what an earlier run left there goes, if it is as it was."""
     executed = job.result / NOTEBOOK
     text = pages.composed(
         job.chapter,
@@ -90,9 +92,16 @@ def _bring(book: Book, job: Job, meta: dict, folder: Path) -> None:
     executed.unlink()
     write_atomic(job.result / f"{job.chapter.name}.ipynb", text)
     seal(job.result, meta, RUN)
-    if folder.exists():
-        unseal(folder, RUN)
+    old = job.folder / "old"
+    if os.path.lexists(folder):
+        os.replace(folder, old)
     os.replace(job.result, folder)
+    if old.is_dir() and any(old.iterdir()):
+        unseal(old, RUN)
+    if old.is_dir() and any(old.iterdir()):  # somebody's, who came while it ran
+        aside = _free(folder.with_name(f"{folder.name}-yours"))
+        os.replace(old, aside)
+        book.say.warn(f"{folder} had files that no run made. They are kept in {aside}.")
 
 
 def _folder(book: Book, output: Path | None, name: str) -> Path:
@@ -105,19 +114,27 @@ def _folder(book: Book, output: Path | None, name: str) -> Path:
                 "then runs/ is used."
             )
     check_writable(folder.parent)
+    _tidy(folder.parent)
     if output is None:
-        _tidy(folder.parent)
-        number, taken = 1, folder
-        while _is_somebodys(folder):
-            number += 1
-            folder = taken.with_name(f"{taken.name}-{number}")
+        if not (folder.parent / ".gitignore").exists():
+            write_atomic(folder.parent / ".gitignore", "# results of runs by hand\n*\n")
+        taken, folder = folder, _free(folder)
         if folder != taken:
             book.say.say(f"{taken} is not as its run left it, and stays. The result: {folder}")
-    elif _is_somebodys(folder):
+    elif _free(folder) != folder:
         raise UsageError(
             f"{folder} is not empty and no earlier run as it was left. Choose another --output."
         )
     return folder
+
+
+def _free(folder: Path) -> Path:
+    """Return a folder, or one with a number behind its name, that a result may take."""
+    number, free = 1, folder
+    while _is_somebodys(free):
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
 
 
 def _is_somebodys(folder: Path) -> bool:
@@ -133,12 +150,11 @@ def _is_somebodys(folder: Path) -> bool:
 
 
 def _tidy(runs: Path) -> None:
-    """Let git pass the folder over, and remove what killed runs left in it."""
-    if not (runs / ".gitignore").exists():
-        write_atomic(runs / ".gitignore", "# results of runs by hand\n*\n")
+    """Remove what killed runs left in a folder."""
     for mark in runs.glob(f".*{PART}/{OURS}"):
-        # The folder's name ends with the number of its process.
-        if not _alive(int(mark.parent.name.removesuffix(PART).rpartition("-")[2])):
+        # The folder's name ends with the number of its process. Of ours there is none yet.
+        process = int(mark.parent.name.removesuffix(PART).rpartition("-")[2])
+        if process == os.getpid() or not _alive(process):
             shutil.rmtree(mark.parent)
 
 

@@ -34,7 +34,8 @@ def execute(book: Book, chosen: list[Chapter], profile: str, workers: Workers) -
     BookError
         A chapter raised, or its code did not stand still.
     """
-    book.store.tidy()
+    for aside in book.store.tidy():
+        book.say.warn(f"A stored result was edited. What is not as it was stored is in {aside}.")
     book.owned.remove(book.owned.below(book.made / "failed"))
     outcome = Outcome({chapter.id: chapter.values(profile) for chapter in chosen})
     edited = "The code was edited while it ran, so it is of no use: "
@@ -50,7 +51,7 @@ def execute(book: Book, chosen: list[Chapter], profile: str, workers: Workers) -
         if not missing:
             break
         # A result made while its code was edited is of neither version, and is not stored.
-        if attempt == TRIES - 1:
+        if attempt == TRIES:
             raise BookError(f"{edited}{_named(missing)}. Build again when the edits are done.")
         if attempt:
             book.say.say(f"{edited}{_named(missing)}. Executing again.")

@@ -7,7 +7,9 @@ chapter as it is now and the outputs under its key.
 """
 
 import json
+import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from ncbook.codegraph import Graph, fingerprint
 from ncbook.files import digest
 from ncbook.pipeline import machine
 from ncbook.pipeline.chapters import Chapter
-from ncbook.pipeline.workers import SETTINGS
+from ncbook.pipeline.workers import PASSED, SETTINGS
 
 PACKAGE = Path(ncbook.__file__).resolve().parent
 # A module whose change can change a result although no chapter imports it.
@@ -37,6 +39,7 @@ class Keys:
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
             "device": machine.device(),
+            "devices": {name: os.environ.get(name) for name in PASSED if "DEVICES" in name},
             "settings": SETTINGS,
         }
 
@@ -49,7 +52,7 @@ class Keys:
         return {
             **self._common,
             "chapter": chapter.id,
-            "cells": [[fingerprint(cell.source), *cell.tags] for cell in chapter.cells],
+            "cells": [[*_shown(cell.source), *cell.tags] for cell in chapter.cells],
             "values": values,
             "code": self.code(chapter),
         }
@@ -78,3 +81,9 @@ class Keys:
         """Return the top-level names of all that the chapter can import from elsewhere."""
         used, found = self.graph.used_by(chapter.code)
         return set(found).union(*(self.graph.externals(m) for m in self.graph.closure(used)))
+
+
+def _shown(source: str) -> tuple[str, bool]:
+    """What a cell does, and whether it shows its last value, which a semicolon hides."""
+    quiet = re.search(r";\s*(#[^\n]*)?\s*$", source) is not None
+    return fingerprint(f"0\n{source}"), quiet  # a text that stands first in it is no docstring

@@ -35,7 +35,7 @@ def device() -> str:
 
     It is the word for a key, not a promise: torch decides when the run starts.
     """
-    if named := os.environ.get("NCBOOK_DEVICE"):
+    if (named := os.environ.get("NCBOOK_DEVICE")) is not None:
         return named
     if any(Path("/dev").glob("nvidia[0-9]*")):
         return "cuda, where torch supports it"

@@ -85,12 +85,12 @@ class Owned:
         What is in it and not the build's is set aside.
         """
         if self._name(folder) not in self._folders:
-            if folder.is_dir() and not folder.is_symlink():
+            if folder.is_dir() and not folder.is_symlink() and self.below(folder):
                 for path in folder.rglob("*"):
                     if not (path.is_dir() and not path.is_symlink()) and not self.is_own(path):
                         beside = folder.with_name(f"{folder.name}-{path.name}")
                         set_aside(path, self.root, self.say, beside)
-            elif os.path.lexists(folder):
+            elif os.path.lexists(folder) and not _is_empty(folder):
                 set_aside(folder, self.root, self.say)
             self._folders.add(self._name(folder))
             self._save()
@@ -108,7 +108,8 @@ class Owned:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 self._files[self._name(becomes / path.relative_to(folder))] = [digest(path)]
-        self._folders.discard(self._name(folder))
+        if becomes == folder:
+            self._folders.discard(self._name(folder))
         self._save()
 
     def drop(self, folder: Path) -> None:
@@ -176,6 +177,10 @@ def set_aside(path: Path, root: Path, say: Progress, beside: Path | None = None)
     os.replace(path, aside)
     names = [name.relative_to(root).as_posix() for name in (path, aside)]
     say.warn(f"{names[0]} is not as the build wrote it. It is kept as {names[1]}.")
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -76,7 +76,9 @@ def inputs_of(book: Book) -> dict[str, str]:
     files += [
         p
         for p in book.pages.rglob("*")
-        if not p.name.startswith(".") and p.suffix != ".ipynb" and "tables" not in p.parts
+        if not p.name.startswith(".")
+        and p.suffix != ".ipynb"
+        and "tables" not in p.relative_to(book.pages).parts
     ]
     found = {str(p.relative_to(root)): digest(p) for p in sorted({*files}) if p.is_file()}
     found.pop(STATUS, None)
@@ -269,6 +271,7 @@ def publish(book: Book, output: Path, key: str) -> None:
     book.owned.adopt(copy, becomes=sites / name)
     sites.mkdir(exist_ok=True)
     os.replace(copy, sites / name)
+    book.owned.drop(copy)
 
     link = book.made / "html"
     new = book.made / f".html-{os.getpid()}"

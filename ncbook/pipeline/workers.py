@@ -34,8 +34,10 @@ SETTINGS = {
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
+    "MATPLOTLIBRC": os.devnull,  # an empty file of settings, so that matplotlib looks for no other
     "PYTHONHASHSEED": "0",
     "PYTHONNOUSERSITE": "1",
+    "PYTHONSAFEPATH": "1",
     "PYTHONUTF8": "1",
 }
 # What may pass, because a run cannot do without it: where programs and libraries lie, which
@@ -107,8 +109,10 @@ def environment(
         "NCBOOK_ROOT": str(root),
         "NCBOOK_OUT": str(out),
         "NCBOOK_CHAPTER": name,
-        "NCBOOK_CACHE": os.environ.get("NCBOOK_CACHE") or platformdirs.user_cache_dir("ncbook"),
         # The chapter runs elsewhere: a path that is relative to here would lead it astray.
+        "NCBOOK_CACHE": os.path.abspath(
+            os.environ.get("NCBOOK_CACHE") or platformdirs.user_cache_dir("ncbook")
+        ),
         **({} if data is None else {"NCBOOK_DATA": data and os.path.abspath(data)}),
         "PYTHONPATH": str(Path(ncbook.__file__).resolve().parents[1]),
         "HOME": str(runtime),
@@ -117,9 +121,7 @@ def environment(
         "JUPYTER_DATA_DIR": str(runtime / "data"),
         "JUPYTER_RUNTIME_DIR": str(runtime / "jupyter"),
         "MPLCONFIGDIR": str(fonts or runtime / "matplotlib"),
-        # Without MPLBACKEND the kernel chooses the inline one. An empty file of settings, so that
-        # matplotlib looks for no other.
-        "MATPLOTLIBRC": os.devnull,
+        # Without MPLBACKEND the kernel chooses the inline one.
     }
 
 

@@ -166,6 +166,7 @@ def test_what_the_chapters_suggest_keeps_their_bounds(root):
     for chapter in chapters.discover(root):
         tried = re.findall(r"^- (`\w+ = [^`]+`.*?):", chapter.text, re.M)
         for line in tried:
-            pairs = re.findall(r"(\w+) = (\[.*?\]|[^,`]+)", ", ".join(re.findall("`([^`]+)`", line)))
+            code = ", ".join(re.findall("`([^`]+)`", line))
+            pairs = re.findall(r"(\w+) = (\[.*?\]|[^,`]+)", code)
             given = {name: chapter.parsed(name, text) for name, text in pairs}
             chapter.values("quick", {n: v for n, v in given.items() if n in chapter.parameters})

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from scratch_book import snapshot, wait_for
+from test_pipeline_runs import SLOW
 
 from ncbook.pipeline import owned as module
 from ncbook.pipeline.owned import Owned
@@ -266,3 +268,43 @@ def test_an_edited_run_is_kept_and_told(built):
     said = built.do("run", "01-one", "--output", str(folder), expect=2)
     assert "Choose another --output" in said
     assert notebook.read_text() == "mine"
+
+
+def test_what_comes_into_a_runs_folder_while_it_runs_is_kept(empty):
+    empty.chapter("01-slow", SLOW)
+    (empty.root / "go").touch()
+    empty.do("run", "01-slow")
+    [folder] = (p for p in (empty.root / "runs").iterdir() if p.is_dir())
+    (empty.root / "go").unlink()
+    for mark in empty.root.glob("kernel-*"):
+        mark.unlink()
+    process = empty.start("run", "01-slow")
+    wait_for(lambda: [*empty.root.glob("kernel-*")])
+    (folder / "notes.md").write_text("mine")
+    (empty.root / "go").touch()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert f"They are kept in {folder}-yours." in said
+    assert (folder.with_name(f"{folder.name}-yours") / "notes.md").read_text() == "mine"
+    assert "finished" in (folder / "01-slow.ipynb").read_text()
+
+
+def test_a_run_that_fails_leaves_the_one_before(built, tmp_path):
+    out = tmp_path / "out"
+    built.do("run", "01-one", "-p", "seeds=3", "--output", str(out))
+    good = snapshot(out)
+    built.chapter("01-one", "print('so far')\nraise ValueError")
+    said = built.do("run", "01-one", "-p", "seeds=3", "--output", str(out), expect=1)
+    assert snapshot(out) == good
+    assert f"As far as it came: {out}-failed/01-one.ipynb" in said
+
+
+@pytest.mark.parametrize("place", ["book/paper/tables", "_build/sites", "_build/failed"])
+def test_a_file_where_a_folder_is_due_is_a_sentence(built, place):
+    built.do("clean")
+    (built.root / place).parent.mkdir(exist_ok=True)
+    (built.root / place).write_text("mine")
+    built.chapter("01-one", "raise ValueError" if "failed" in place else "print(1)")
+    said = built.do("build", expect=1)
+    assert (built.root / place).read_text() == "mine"
+    assert "rename what stands in the place" in said or "mine" not in said
