@@ -74,22 +74,38 @@ def browser():
         one.close()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Say to xdist (--dist loadgroup) what one process does: what needs the browser, and a file.
+def pytest_xdist_make_scheduler(config, log):
+    """Let one process do a file, for a notebook's cells need one kernel; and one what browses."""
+    from xdist.scheduler import LoadFileScheduling
 
-    Each process would start a browser of its own; and a notebook's cells need one kernel. What
-    takes longest comes first, so that no process is left alone with it at the end.
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return group(super()._split_scope(nodeid))
+
+    return Files(config, log)
+
+
+def group(file: str) -> str:
+    """Name what a test file is done with: itself, or "browser" where its tests drive one.
+
+    Each process would start a browser of its own.
     """
+    browses = file.startswith("tests/site/") or file == "tests/claims/test_claims_filter.py"
+    return "browser" if browses else file
+
+
+def pytest_collection_modifyitems(items):
+    """Put first what takes longest, so that no process is left alone with it at the end."""
     took = {chapter: s for (chapter, _), s in Store(ROOT / "_build" / "store").seconds().items()}
-    weights = {}
-    for item in items:
-        group = "browser" if needs_browser(item) else item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-        name = f"{item.path.parent.name}/{item.path.stem}"
+
+    def weight(item) -> float:
+        file = item.nodeid.split("::")[0]
+        if group(file) == "browser":
+            return 300
         in_pipeline = item.path.parent.name == "pipeline"
-        weights[item] = 300 if needs_browser(item) else 100 if in_pipeline else took.get(name, 0)
-    items.sort(key=weights.get, reverse=True)
+        return 100 if in_pipeline else took.get(f"{item.path.parent.name}/{item.path.stem}", 0)
+
+    items.sort(key=weight, reverse=True)
 
 
 class Chapters:
@@ -153,8 +169,7 @@ def keep_ports_apart(worker: str) -> None:
 
 
 def pytest_configure(config):
-    """Register a marker that is xdist's, and the plugin where nbval is asked for."""
-    config.addinivalue_line("markers", "xdist_group(name): run in one process (pytest-xdist)")
+    """Register the plugin where nbval is asked for."""
     if config.getoption("nbval", default=False):
         config.pluginmanager.register(Chapters(), "ncbook-chapters")
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
