@@ -39,7 +39,7 @@ test: book
 		$(PYTHON) -m venv --clear $(SERVER) && $(SERVER)/bin/$(INSTALL) -r tests/jupyter.txt \
 			&& touch $(SERVER)/installed \
 		|| echo "No Jupyter server could be installed: the test with one will be skipped."; fi
-	@$(PY) -m pytest tests book --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	@$(PY) -m pytest tests book --numprocesses auto --dist loadfile --no-loadscope-reorder \
 		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval-sanitize.cfg $(PYTEST)
 
 serve: $(INSTALLED)

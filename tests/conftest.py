@@ -13,6 +13,7 @@ import pytest
 import torch
 from jupyter_client.connect import LocalPortCache
 
+from ncbook.pipeline import machine
 from ncbook.pipeline.workers import environment
 from ncbook.store import Store
 
@@ -69,9 +70,14 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=chromium.program(), args=["--no-sandbox"])
+        one = playwright.chromium.launch(executable_path=chromium.program(), args=chromium.OPTIONS)
         yield one
         one.close()
+
+
+def pytest_xdist_auto_num_workers(config) -> int:
+    """One process more than there are cores: one often waits, for a kernel or for the browser."""
+    return min(machine.cores() + 1, 8)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -33,6 +33,7 @@
       update[`sliders[${i}].bordercolor`] = thinned(0.45);
       update[`sliders[${i}].tickcolor`] = ink;
       update[`sliders[${i}].font.color`] = ink;
+      update[`sliders[${i}].currentvalue.font.color`] = ink;
     });
     window.Plotly.relayout(plot, update);
   }

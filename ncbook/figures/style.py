@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal
@@ -49,8 +50,6 @@ _RC = {
     "figure.facecolor": "none",
     "figure.constrained_layout.h_pad": 0.05,
     "figure.constrained_layout.w_pad": 0.05,
-    "savefig.facecolor": "none",
-    "savefig.transparent": True,
     "axes.facecolor": "none",
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -450,8 +449,9 @@ def svg(fig: Figure, *, prefix: str, alt: str, layout: str = "wide") -> str:
             text.set_path_effects([Normal()])
     buffer = io.StringIO()
     with settings():
-        # No date and no version: the same numbers give the same text.
-        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # No date and no version: the same numbers give the same text. Figure.savefig would draw
+        # twice, the first time for its layout alone, which the one drawing makes as well.
+        FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)

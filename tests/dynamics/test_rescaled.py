@@ -213,7 +213,7 @@ def test_neurons_that_switch_and_slide():
     assert errors[0.3] > 5 * errors[0.003]
     assert min(kinked.values()) > 0
     # Without the rule the steps of a sliding neuron shrink without end.
-    strict = rescaled_flow(model, theta, [-1.0], kink_step=1e-12, max_steps=2000)
+    strict = rescaled_flow(model, theta, [-1.0], kink_step=1e-12, max_steps=500)
     assert strict.status == "out of steps"
 
 

@@ -180,11 +180,12 @@ class Visit:
     broken_images: list[str] = field(default_factory=list)
     without_words: list[str] = field(default_factory=list)
     too_wide: list[str] = field(default_factory=list)
+    faint: list[str] = field(default_factory=list)
     inaccessible: list[str] = field(default_factory=list)
 
 
 def visit(context, address: str, page: str, axe: str | None) -> Visit:
-    """Load a page and look at it: wide, light and dark; as narrow as a telephone, in each font.
+    """Load a page and look at it: as narrow as a telephone, in each font; wide, light and dark.
 
     Parameters
     ----------
@@ -205,11 +206,6 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
         if parts.scheme not in ("data", "blob", "about") and parts.netloc != host:
             found.elsewhere.append(f"it asks for {request.url}")
 
-    # Nothing leaves the machine, even from a page that tries.
-    tab.route(
-        lambda url: urlsplit(url).scheme in ("http", "https") and urlsplit(url).netloc != host,
-        lambda route: route.abort(),
-    )
     tab.on("request", on_request)
     tab.on(
         "console",
@@ -218,25 +214,27 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
     tab.on("pageerror", lambda error: found.errors.append(str(error)))
     try:
         tab.emulate_media(color_scheme="light", reduced_motion="reduce")
-        tab.set_viewport_size(DESKTOP)
+        tab.set_viewport_size(TELEPHONE)
         tab.goto(address + page, wait_until="load")
         settle(tab)
-        found.broken_images = tab.evaluate(_BROKEN_IMAGES)
-        found.without_words = tab.evaluate(_WITHOUT_WORDS)
-        if axe:
-            tab.evaluate(axe)
-            tab.evaluate(_PLAIN)
-            found.inaccessible += tab.evaluate(_AXE, ["light", None])
-            tab.emulate_media(color_scheme="dark")
-            tab.wait_for_timeout(50)
-            # Only colours differ in the dark.
-            found.inaccessible += tab.evaluate(_AXE, ["dark", ["color-contrast"]])
-            tab.evaluate("window.ncbRestore()")
-        resize(tab, TELEPHONE)
         found.too_wide = tab.evaluate(_TOO_WIDE)
         for font in FONTS:
             set_font(tab, font)
             found.too_wide += [f"{font} font: {said}" for said in tab.evaluate(_TOO_WIDE)]
+        tab.evaluate("document.getElementById('ncb-font').remove()")
+        resize(tab, DESKTOP)
+        # The sidebars slide in, and the theme looks 300 ms later what can be scrolled.
+        tab.wait_for_timeout(500)
+        found.broken_images = tab.evaluate(_BROKEN_IMAGES)
+        found.without_words = tab.evaluate(_WITHOUT_WORDS)
+        found.faint = [f"light: {said}" for said in tab.evaluate(_FAINT)]
+        if axe:
+            tab.evaluate(axe)
+            tab.evaluate(_PLAIN)
+            found.inaccessible = tab.evaluate(_AXE)
+        tab.emulate_media(color_scheme="dark")
+        tab.wait_for_timeout(50)
+        found.faint += [f"dark: {said}" for said in tab.evaluate(_FAINT)]
     finally:
         tab.close()
     return found
@@ -372,35 +370,94 @@ _TOO_WIDE = """() => {
 }"""
 
 # What MathJax makes of a formula and the strokes inside a figure are not looked at, and are half
-# of a page. Text of a formula's size in its place, and nothing in a stroke's, is faster.
+# of a page. Text of a formula's size in its place, and nothing in a stroke's, is faster. Of words
+# of code that their class alone colours, one of each kind stands for all.
 _PLAIN = """() => {
     const formulas = [...document.querySelectorAll("mjx-container")].map((formula) =>
         [formula, (formula.querySelector("mjx-math") || formula).getBoundingClientRect()]);
-    const plains = formulas.map(([formula, {width, height}]) => {
+    for (const [formula, {width, height}] of formulas) {
         const plain = document.createElement("span");
         plain.textContent = (formula.querySelector("mjx-assistive-mml") || formula).textContent;
         plain.style = `display: inline-block; overflow: hidden; white-space: nowrap;
             width: ${width}px; height: ${height}px`;
         formula.replaceWith(plain);
-        return plain;
-    });
-    const drawings = [...document.querySelectorAll(".ncb-figure svg")].map((drawing) =>
-        [drawing, [...drawing.childNodes]]);
-    for (const [drawing, parts] of drawings)
-        drawing.replaceChildren(...parts.filter((part) => /^(title|desc)$/.test(part.nodeName)));
-    window.ncbRestore = () => {
-        plains.forEach((plain, i) => plain.replaceWith(formulas[i][0]));
-        for (const [drawing, parts] of drawings) drawing.replaceChildren(...parts);
-    };
+    }
+    for (const drawing of document.querySelectorAll(".ncb-figure svg"))
+        drawing.replaceChildren(...[...drawing.childNodes].filter((part) =>
+            /^(title|desc)$/.test(part.nodeName)));
+    const kinds = new Set();
+    // The inner ones first: a word within which there is none is a word itself.
+    for (const word of [...document.querySelectorAll(".highlight span, dt.sig span")].reverse()) {
+        let kind = "";
+        for (let up = word; !up.matches("pre, dt"); up = up.parentElement)
+            kind += `${up.tagName} ${up.className} `;
+        kind += word.closest(".highlight, dt").parentElement.className;
+        if (!kinds.has(kind)) kinds.add(kind);
+        else if (!word.children.length && word.getAttributeNames().every((n) => n === "class"))
+            word.replaceWith(word.textContent);
+    }
 }"""
 
-_AXE = """async ([theme, rules]) => {
-    // Text outside a landmark is no serious fault, and takes long to find.
-    const options = {resultTypes: ["violations"], rules: {region: {enabled: false}}};
-    if (rules) options.runOnly = {type: "rule", values: rules};
-    const result = await axe.run(document, options);
+# The contrast of all text with what is behind it, as WCAG 2 (1.4.3) has it: 4.5, and 3 for large
+# text. Text in a drawing or in front of an image is not judged. The accessibility engine's own
+# rule finds the same, and takes a hundred times as long.
+_FAINT = """() => {
+    const rgba = (colour) => {
+        const parts = colour.match(/[\\d.]+/g).map(Number);
+        const scale = colour.startsWith("color(") ? 1 : 255;
+        return [...parts.slice(0, 3).map((part) => part / scale), parts[3] ?? 1];
+    };
+    const over = (top, under) => {
+        const alpha = top[3] + under[3] * (1 - top[3]);
+        const mixed = [0, 1, 2].map((i) =>
+            (top[i] * top[3] + under[i] * under[3] * (1 - top[3])) / (alpha || 1));
+        return [...mixed, alpha];
+    };
+    const luminance = (colour) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => sum + weight *
+        (colour[i] <= 0.04045 ? colour[i] / 12.92 : ((colour[i] + 0.055) / 1.055) ** 2.4), 0);
+    const grounds = new Map();  // element -> what is behind its text, up to the page, as a list
+    const ground = (node) => {
+        if (!node) return [];
+        if (!grounds.has(node)) {
+            const how = getComputedStyle(node);
+            const own = [rgba(how.backgroundColor), Number(how.opacity), how.backgroundImage];
+            grounds.set(node, [own, ...ground(node.parentElement)]);
+        }
+        return grounds.get(node);
+    };
+    const page = getComputedStyle(document.documentElement).colorScheme.includes("dark") ? 0 : 1;
+    const said = new Map();
+    for (const node of document.body.querySelectorAll("*")) {
+        const text = [...node.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join("");
+        if (!/[\\p{L}\\p{N}]/u.test(text) || !node.checkVisibility({visibilityProperty: true})) continue;
+        if (node.closest("script, style, svg, :disabled, mjx-assistive-mml")) continue;
+        const {color, fontSize, fontWeight} = getComputedStyle(node);
+        let front = rgba(color), back = [0, 0, 0, 0];
+        const behind = ground(node);
+        if (behind.some(([, , image]) => image !== "none")) continue;
+        for (const [colour, opacity] of behind) {
+            [front, back] = [over(front, colour), over(back, colour)];
+            front[3] *= opacity;
+            back[3] *= opacity;
+        }
+        [front, back] = [front, back].map((one) => luminance(over(one, [page, page, page, 1])));
+        const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+        const size = parseFloat(fontSize);
+        const large = size >= 24 || (size >= 18.66 && fontWeight >= 700);
+        if (ratio < (large ? 3 : 4.5))
+            said.set(`${node.tagName} ${node.className} ${ratio.toFixed(2)}`, 
+                `contrast ${ratio.toFixed(2)}: ${node.outerHTML.slice(0, 120)}`);
+    }
+    return [...said.values()].slice(0, 5);
+}"""
+
+_AXE = """async () => {
+    // Text outside a landmark is no serious fault, and takes long to find. Contrast is looked at
+    // above, in light and dark.
+    const rules = {region: {enabled: false}, "color-contrast": {enabled: false}};
+    const result = await axe.run(document, {resultTypes: ["violations"], rules});
     return result.violations
         .filter((found) => ["serious", "critical"].includes(found.impact))
         .flatMap((found) => found.nodes.slice(0, 3).map((node) =>
-            `${theme}: ${found.id} (${found.impact}): ${found.help}: ${node.html.slice(0, 120)}`));
+            `${found.id} (${found.impact}): ${found.help}: ${node.html.slice(0, 120)}`));
 }"""

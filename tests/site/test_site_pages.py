@@ -27,6 +27,10 @@ def test_page_does_not_scroll_sideways_on_a_telephone(page, visits):
     assert visits(page).too_wide == []
 
 
+def test_page_has_contrast_in_light_and_dark(page, visits):
+    assert visits(page).faint == []
+
+
 def test_page_is_accessible(page, visits, needs_axe):
     assert visits(page).inaccessible == []
 
