@@ -5,12 +5,14 @@ holds no verdict: that follows from the claims as they are registered now. Its r
 
 1. It is written from a clean commit alone, and names it.
 2. It has a fingerprint of each file that measures: the chapter's cells, and what they import of the
-   rooms in ``MEASURES``. Where one is another now, the result is *stale*: it is shown, and decides
-   nothing. A test fails as long as there is one.
-3. A stale result is renewed by another run, or confirmed: a person says why the change does not
-   alter what is measured. The file keeps the reason, the commit and the code that it holds for.
+   rooms in ``MEASURES``. Where one is another now, or the paper profile has other values, it is
+   *stale*: it is shown, and decides nothing. A test fails as long as there is one.
+3. A stale result is renewed by another run, or, where the values are the same, confirmed: a person
+   says why the change does not alter what is measured. The file keeps the reason, the commit and
+   the code that it holds for.
 """
 
+import ast
 import json
 import re
 from collections.abc import Collection
@@ -32,6 +34,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _CELLS = re.compile(
     r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S
 )
+_PROFILE = "its paper profile"  # among what has changed
 _COMMIT = "the hash of a clean commit", "^[0-9a-f]{7,64}$"
 _TIME = "a time, as 2026-01-31T12:00:00Z", "."
 _TEXTS = "a JSON object of texts"
@@ -67,7 +70,7 @@ class Kept:
     # id -> what the run measured for that claim
     measured: dict[str, Record] = must_be("at least one measurement", alias="claims", min_length=1)
     # The files that measure otherwise than those of the run, or than those for which it was
-    # confirmed; not written, but found on reading.
+    # confirmed, and whether the values are others; not written, but found on reading.
     changed: tuple[str, ...] = must_be("file names", default=())
 
     @property
@@ -146,7 +149,9 @@ def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
             f"{chapter}, then python -m ncbook keep {chapter}."
         ) from error
     then = (found.confirmed or found).code
-    changed = (name for name in then if _fingerprint(root, name) != then[name])
+    changed = [name for name in then if _fingerprint(root, name) != then[name]]
+    if not changed and _paper_values(root, chapter) != found.parameters:
+        changed = [_PROFILE]
     return replace(found, changed=tuple(changed))
 
 
@@ -173,8 +178,13 @@ def confirm(root: Path, kept: Kept, commit: str, made: str, why: str) -> Kept:
     Raises
     ------
     ClaimsError
-        A text is empty, or the commit is none.
+        A text is empty, the commit is none, or the run had other values than the paper profile has.
     """
+    if _paper_values(root, kept.chapter) != kept.parameters:
+        raise ClaimsError(
+            f"{kept.chapter} cannot be confirmed: the run had other values than {_PROFILE} has "
+            f"now. Run it: python -m ncbook build --profile paper --chapter {kept.chapter}."
+        )
     confirmed = Confirmed(commit, made, " ".join(why.split()), code(root, kept.chapter))
     found = replace(kept, confirmed=confirmed, changed=())
     try:
@@ -212,3 +222,19 @@ def _fingerprint(root: Path, name: str) -> str:
 def _cells(source: Path) -> str:
     """Return the code of a chapter's cells, without their options."""
     return "\n".join(_CELLS.findall(source.read_text(encoding="utf-8")))
+
+
+def _paper_values(root: Path, chapter: str) -> dict[str, Any] | None:
+    """Return the values of a chapter's paper profile as they are now; None where it has none."""
+    import yaml  # slow to import: only where there is a kept result
+
+    source = Path(root) / f"notebooks/{chapter}.md"
+    try:
+        front = source.read_text(encoding="utf-8").split("---\n")[1]
+        changes = yaml.safe_load(front)["ncbook"]["profiles"]["paper"]
+        cell = next(c for c in _CELLS.findall(source.read_text("utf-8")) if c.startswith("profile"))
+        lines = ast.parse(cell).body
+        defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+        return defaults | changes | {"profile": "paper"}
+    except (OSError, LookupError, TypeError, StopIteration):
+        return None

@@ -13,14 +13,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import ncbook
 from ncbook.codegraph import Graph, fingerprint
 from ncbook.files import digest
 from ncbook.pipeline import machine
 from ncbook.pipeline.chapters import Chapter
-from ncbook.pipeline.workers import PASSED, SETTINGS
+from ncbook.pipeline.workers import PACKAGE, PASSED, SETTINGS
 
-PACKAGE = Path(ncbook.__file__).resolve().parent
 # A module whose change can change a result although no chapter imports it.
 EXECUTION = "ncbook.pipeline.execute"
 
@@ -28,14 +26,12 @@ EXECUTION = "ncbook.pipeline.execute"
 class Keys:
     """The keys of results, for the code as it is now."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self) -> None:
         self.graph = Graph(PACKAGE)
         self._digests: dict[Path, str] = {}
-        lock_file = root / "requirements.txt"
         self._common = {
-            "format": 2,
-            "requirements": digest(lock_file) if lock_file.is_file() else "",
-            "versions": machine.versions(root),
+            "format": 3,
+            "packages": machine.packages(),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
             "device": machine.device(),

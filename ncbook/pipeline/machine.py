@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 
 @cache
 def machine() -> dict[str, str]:
@@ -44,7 +47,10 @@ def device() -> str:
     return "cpu"
 
 
-@cache
+# What executes a chapter; what it imports, the package's own metadata names.
+EXECUTE = ("papermill", "jupytext")
+
+
 def versions(root: Path) -> dict[str, str]:
     """Return the installed version of each package that the project names itself."""
     try:
@@ -53,14 +59,41 @@ def versions(root: Path) -> dict[str, str]:
         return {}
     extras = project.get("optional-dependencies", {})
     named = [*project.get("dependencies", []), *extras.get("book", [])]
-    found = {}
-    for requirement in named:
-        name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
+    return {name: _version(name) for name in (Requirement(text).name for text in named)}
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Return the installed version of every package that can have a part in a chapter's result.
+
+    They are those that ncbook needs and those that execute, with all that these need in turn;
+    tools for tests and for the site are none of them.
+    """
+    found: dict[str, str] = {}
+    waiting = [*_needed("ncbook"), *EXECUTE]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in found:
+            found[name] = _version(name)
+            waiting += _needed(name)
     return found
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _needed(name: str) -> list[str]:
+    """The names of what an installed package needs here, its extras aside."""
+    try:
+        texts = importlib.metadata.requires(name) or ()
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    needed = map(Requirement, texts)
+    return [one.name for one in needed if not one.marker or one.marker.evaluate({"extra": ""})]
 
 
 @dataclass(frozen=True)

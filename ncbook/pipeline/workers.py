@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ PASSED = (
     "ROCR_VISIBLE_DEVICES",
     "NCBOOK_DEVICE",
 )
+PACKAGE = Path(ncbook.__file__).resolve().parent
 STARTUP = 0.1  # of a chapter's bar: starting its kernel
 
 
@@ -114,7 +116,7 @@ def environment(
             os.environ.get("NCBOOK_CACHE") or platformdirs.user_cache_dir("ncbook")
         ),
         **({} if data is None else {"NCBOOK_DATA": data and os.path.abspath(data)}),
-        "PYTHONPATH": str(Path(ncbook.__file__).resolve().parents[1]),
+        **({} if is_installed() else {"PYTHONPATH": str(PACKAGE.parent)}),
         "HOME": str(runtime),
         "IPYTHONDIR": str(runtime / "ipython"),
         "JUPYTER_CONFIG_DIR": str(runtime / "config"),
@@ -123,6 +125,20 @@ def environment(
         "MPLCONFIGDIR": str(fonts or runtime / "matplotlib"),
         # Without MPLBACKEND the kernel chooses the inline one.
     }
+
+
+@cache
+def is_installed() -> bool:
+    """Tell whether an interpreter finds this very package without being told where.
+
+    Then it is not told: all that lies beside the package could be imported as well.
+    """
+    asked = "import importlib.util as u; print(u.find_spec('ncbook').submodule_search_locations[0])"
+    env = {name: os.environ[name] for name in PASSED if name in os.environ} | SETTINGS
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=env, capture_output=True, text=True, cwd=PACKAGE
+    )
+    return done.returncode == 0 and Path(done.stdout.strip()).resolve() == PACKAGE
 
 
 class Workers:

@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,29 @@ def test_two_people_with_different_settings_get_the_same_bytes(empty, tmp_path):
     assert "image/png" in page and "PYTHONSTARTUP" not in page and "True" in page
     # The same key, too: what differs between them is no part of it.
     assert empty.stored().keys() == other.stored().keys()
+
+
+def test_what_lies_beside_the_package_cannot_be_imported(tmp_path, monkeypatch, root):
+    asked = "import sys, ncbook; print(*sys.path, ncbook.__file__, sep='\\n')"
+
+    def said() -> list[str]:
+        workers.is_installed.cache_clear()
+        env = workers.environment(tmp_path, tmp_path, "", tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-c", asked], env=env, capture_output=True, text=True, cwd=tmp_path
+        )
+        return done.stdout.split("\n")
+
+    if not workers.is_installed():
+        pytest.skip("the package is not installed in this environment")
+    assert str(root) not in said() and str(workers.PACKAGE / "__init__.py") in said()
+    # One that no interpreter finds by itself is found all the same.
+    other = tmp_path / "other" / "ncbook"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    monkeypatch.setattr(workers, "PACKAGE", other)
+    assert str(other / "__init__.py") in said()
+    workers.is_installed.cache_clear()
 
 
 def test_a_run_finds_the_variables_of_a_list_and_no_other(tmp_path, monkeypatch):

@@ -428,8 +428,9 @@ _FAINT = """() => {
     const page = getComputedStyle(document.documentElement).colorScheme.includes("dark") ? 0 : 1;
     const said = new Map();
     for (const node of document.body.querySelectorAll("*")) {
-        const text = [...node.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join("");
-        if (!/[\\p{L}\\p{N}]/u.test(text) || !node.checkVisibility({visibilityProperty: true})) continue;
+        const own = [...node.childNodes].filter((part) => part.nodeType === Node.TEXT_NODE);
+        if (!own.some((part) => /[\\p{L}\\p{N}]/u.test(part.data))) continue;
+        if (!node.checkVisibility({visibilityProperty: true})) continue;
         if (node.closest("script, style, svg, :disabled, mjx-assistive-mml")) continue;
         const {color, fontSize, fontWeight} = getComputedStyle(node);
         let front = rgba(color), back = [0, 0, 0, 0];
@@ -445,7 +446,7 @@ _FAINT = """() => {
         const size = parseFloat(fontSize);
         const large = size >= 24 || (size >= 18.66 && fontWeight >= 700);
         if (ratio < (large ? 3 : 4.5))
-            said.set(`${node.tagName} ${node.className} ${ratio.toFixed(2)}`, 
+            said.set(`${node.tagName} ${node.className} ${ratio.toFixed(2)}`,
                 `contrast ${ratio.toFixed(2)}: ${node.outerHTML.slice(0, 120)}`);
     }
     return [...said.values()].slice(0, 5);
