@@ -28,12 +28,13 @@ ROOMS = {
     "theory": ("runtime", "torch numpy scipy"),
     "dynamics": ("models data runtime", "torch numpy scipy pandas"),
     "metrics": ("", "torch"),  # never theory: a shared error would confirm itself
-    "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
+    "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic yaml"),
     "figures": ("files", "numpy pandas matplotlib seaborn plotly IPython"),  # never torch
     "store": ("files", ""),
     "pipeline": (
         "files codegraph claims store",
-        "jupytext nbformat papermill ipykernel jupyter_client jupyter_book platformdirs yaml rich",
+        "jupytext nbformat papermill ipykernel jupyter_client jupyter_book packaging platformdirs "
+        "yaml rich",
     ),
     "build": ("files claims pipeline", ""),
     "cli": ("files claims pipeline build data", "typer"),  # data: to list what there is

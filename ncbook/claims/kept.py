@@ -230,10 +230,10 @@ def _paper_values(root: Path, chapter: str) -> dict[str, Any] | None:
 
     source = Path(root) / f"notebooks/{chapter}.md"
     try:
-        front = source.read_text(encoding="utf-8").split("---\n")[1]
-        changes = yaml.safe_load(front)["ncbook"]["profiles"]["paper"]
-        cell = next(c for c in _CELLS.findall(source.read_text("utf-8")) if c.startswith("profile"))
-        lines = ast.parse(cell).body
+        text = source.read_text(encoding="utf-8")
+        changes = yaml.safe_load(text.split("---\n")[1])["ncbook"]["profiles"]["paper"]
+        cells = map(str.lstrip, _CELLS.findall(text))
+        lines = ast.parse(next(cell for cell in cells if cell.startswith("profile = "))).body
         defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
         return defaults | changes | {"profile": "paper"}
     except (OSError, LookupError, TypeError, StopIteration):
