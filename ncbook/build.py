@@ -8,10 +8,11 @@ changed, and it replaces the one that stood before in one step.
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ncbook.claims import ledger
 from ncbook.files import BookError, check_writable
@@ -76,7 +77,7 @@ def build(
         kept = book.kept(chosen, profile)
         workers = Workers(book.root, jobs or machine.cores(), book.say, book.fonts, (held,))
         outcome = execute(book, chosen, profile, workers)
-        publish(book, chosen, outcome, whole=not only)
+        publish(book, chosen, outcome, kept, whole=not only)
         folders = {id: (result.folder, result.key) for id, result in outcome.results.items()}
         built = Built(
             outcome, settling.settle(book, chosen, folders, profile, kept, whole=not only)
@@ -86,7 +87,9 @@ def build(
     return built
 
 
-def publish(book: Book, chosen: list[Chapter], outcome: Outcome, whole: bool) -> None:
+def publish(
+    book: Book, chosen: list[Chapter], outcome: Outcome, kept: Mapping[str, Any], whole: bool
+) -> None:
     """Put results where the site reads them, and take away what is of no chapter any more."""
     contents: dict[Path, str | bytes] = {}
     gone = set()
@@ -101,7 +104,7 @@ def publish(book: Book, chosen: list[Chapter], outcome: Outcome, whole: bool) ->
             outcome.values[chapter.id],
             result.notebook,
             lambda chapter=chapter, result=result: ledger.shown(
-                book.root, chapter.id, result.meta["profile"], result.folder
+                book.root, chapter.id, result.meta["profile"], result.folder, kept.get(chapter.id)
             ),
         )
     if whole:

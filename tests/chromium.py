@@ -9,7 +9,11 @@ import sys
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Nothing leaves the machine, even from a page that tries. (A route in playwright would see to it,
 # too, and switch off the browser's cache.)
-OPTIONS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+OPTIONS = [
+    "--no-sandbox",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 NODE = "PLAYWRIGHT_NODEJS_PATH"  # where playwright looks for the node that runs its driver
 
 

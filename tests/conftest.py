@@ -76,8 +76,11 @@ def browser():
 
 
 def pytest_xdist_auto_num_workers(config) -> int:
-    """One process more than there are cores: one often waits, for a kernel or for the browser."""
-    return min(machine.cores() + 1, 8)
+    """One process more than there are cores: one often waits, for a kernel or for the browser.
+
+    More than eight find too little to do; PYTEST_XDIST_AUTO_NUM_WORKERS says otherwise.
+    """
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(machine.cores() + 1, 8))
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -142,9 +145,9 @@ class Chapters:
         for folder in (out, runtime):
             folder.mkdir(parents=True, exist_ok=True)
         fonts = ROOT / "_build" / "cache" / "matplotlib"
-        before = dict(os.environ)
+        before, given = dict(os.environ), environment(ROOT, out, name, runtime, fonts)
         os.environ.clear()
-        os.environ.update(environment(ROOT, out, name, runtime, fonts))
+        os.environ.update(given)
         try:
             return (yield)
         finally:

@@ -28,7 +28,7 @@ ROOMS = {
     "theory": ("runtime", "torch numpy scipy"),
     "dynamics": ("models data runtime", "torch numpy scipy pandas"),
     "metrics": ("", "torch"),  # never theory: a shared error would confirm itself
-    "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic yaml"),
+    "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "figures": ("files", "numpy pandas matplotlib seaborn plotly IPython"),  # never torch
     "store": ("files", ""),
     "pipeline": (

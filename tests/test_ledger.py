@@ -15,6 +15,7 @@ import pytest
 from ncbook import files
 from ncbook.claims import ClaimsError, check, kept, ledger, registry
 from ncbook.claims.measured import summarise
+from ncbook.pipeline import chapters
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,9 @@ def test_no_kept_result_is_stale(claims):
             continue  # with such a file there is no build
         if found.stale:
             stale.append(f"{chapter}: {', '.join(found.changed)} changed")
+        source = chapters.read(files.root() / "notebooks" / f"{chapter}.md")
+        if found.parameters != source.values("paper"):
+            stale.append(f"{chapter}: its paper profile is another now")
     assert stale == []
 
 

@@ -83,8 +83,20 @@
     }
   }
 
+  // Paper is white, whatever the screen is.
+  function printLight() {
+    const page = document.documentElement.dataset;
+    const paper = window.matchMedia("print");
+    let before;
+    paper.addEventListener("change", () => {
+      if (paper.matches) [before, page.theme] = [page.theme, "light"];
+      else page.theme = before;
+    });
+  }
+
   function start() {
     nameButtons();
+    printLight();
     recolourAll();
     reachable();
     new MutationObserver(recolourAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });

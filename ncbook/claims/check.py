@@ -140,8 +140,9 @@ def _wanted(chapter: str, stale: bool) -> str:
         made = "No paper-size result of it is kept. Make one"
         return f"{made} with {run}; or register the claim as planned."
     return (
-        "Its kept paper-size result is stale: the code that measures has changed since. Renew it "
-        f"with {run}. If the change does not alter what is measured, confirm it with "
+        "Its kept paper-size result is stale: the code that measures, or the paper profile, has "
+        f"changed since. Renew it with {run}. If only code has changed, and that does not alter "
+        "what is measured, confirm it with "
         f'{ncbook} confirm {chapter} --why "...".'
     )
 

@@ -12,7 +12,6 @@ holds no verdict: that follows from the claims as they are registered now. Its r
    the code that it holds for.
 """
 
-import ast
 import json
 import re
 from collections.abc import Collection
@@ -27,6 +26,7 @@ from ncbook.claims.measured import Record
 from ncbook.claims.schema import ClaimsError
 
 FORMAT = 2  # of the files; to be raised when a field changes its meaning
+PROFILE = "its paper profile"  # among what has changed
 MEASURES = ("runtime", "data", "models", "dynamics", "theory", "metrics")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -34,7 +34,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _CELLS = re.compile(
     r"^```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n|(?::[^\n]*\n)*)(.*?)^```$", re.M | re.S
 )
-_PROFILE = "its paper profile"  # among what has changed
 _COMMIT = "the hash of a clean commit", "^[0-9a-f]{7,64}$"
 _TIME = "a time, as 2026-01-31T12:00:00Z", "."
 _TEXTS = "a JSON object of texts"
@@ -70,12 +69,12 @@ class Kept:
     # id -> what the run measured for that claim
     measured: dict[str, Record] = must_be("at least one measurement", alias="claims", min_length=1)
     # The files that measure otherwise than those of the run, or than those for which it was
-    # confirmed, and whether the values are others; not written, but found on reading.
+    # confirmed, and PROFILE where its values are others; not written, but found on reading.
     changed: tuple[str, ...] = must_be("file names", default=())
 
     @property
     def stale(self) -> bool:
-        """Whether the code that measures has changed since, and nobody confirmed the result."""
+        """Whether what the result rests on has changed since, and nobody confirmed it."""
         return bool(self.changed)
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,7 +116,7 @@ class Kept:
             why = f"for the code of commit {then.commit}: {then.why.rstrip('.')}."
             said += f" Confirmed on {then.made[:10]} {why}"
         if self.stale:
-            why = f"the code that measures has changed since, in {', '.join(self.changed)}."
+            why = f"what they rest on has changed since: {', '.join(self.changed)}."
             said += f" They are stale and decide nothing: {why}"
         return said
 
@@ -149,9 +148,7 @@ def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
             f"{chapter}, then python -m ncbook keep {chapter}."
         ) from error
     then = (found.confirmed or found).code
-    changed = [name for name in then if _fingerprint(root, name) != then[name]]
-    if not changed and _paper_values(root, chapter) != found.parameters:
-        changed = [_PROFILE]
+    changed = (name for name in then if _fingerprint(root, name) != then[name])
     return replace(found, changed=tuple(changed))
 
 
@@ -178,13 +175,8 @@ def confirm(root: Path, kept: Kept, commit: str, made: str, why: str) -> Kept:
     Raises
     ------
     ClaimsError
-        A text is empty, the commit is none, or the run had other values than the paper profile has.
+        A text is empty, or the commit is none.
     """
-    if _paper_values(root, kept.chapter) != kept.parameters:
-        raise ClaimsError(
-            f"{kept.chapter} cannot be confirmed: the run had other values than {_PROFILE} has "
-            f"now. Run it: python -m ncbook build --profile paper --chapter {kept.chapter}."
-        )
     confirmed = Confirmed(commit, made, " ".join(why.split()), code(root, kept.chapter))
     found = replace(kept, confirmed=confirmed, changed=())
     try:
@@ -222,19 +214,3 @@ def _fingerprint(root: Path, name: str) -> str:
 def _cells(source: Path) -> str:
     """Return the code of a chapter's cells, without their options."""
     return "\n".join(_CELLS.findall(source.read_text(encoding="utf-8")))
-
-
-def _paper_values(root: Path, chapter: str) -> dict[str, Any] | None:
-    """Return the values of a chapter's paper profile as they are now; None where it has none."""
-    import yaml  # slow to import: only where there is a kept result
-
-    source = Path(root) / f"notebooks/{chapter}.md"
-    try:
-        text = source.read_text(encoding="utf-8")
-        changes = yaml.safe_load(text.split("---\n")[1])["ncbook"]["profiles"]["paper"]
-        cells = map(str.lstrip, _CELLS.findall(text))
-        lines = ast.parse(next(cell for cell in cells if cell.startswith("profile = "))).body
-        defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
-        return defaults | changes | {"profile": "paper"}
-    except (OSError, LookupError, TypeError, StopIteration):
-        return None

@@ -80,12 +80,14 @@ def collect(
     return rows
 
 
-def shown(root: Path, chapter: str, profile: str, folder: Path) -> dict[str, str]:
+def shown(
+    root: Path, chapter: str, profile: str, folder: Path, stored: kept.Kept | None = None
+) -> dict[str, str]:
     """Return the claims of an executed chapter as its page shows them: MIME type -> content.
 
-    It is what :meth:`ncbook.claims.record.Chapter.show` displayed, made from claims.toml and the
-    kept run as they are now, and the records ``<folder>/claims/<id>.json``. The output to replace
-    has the chapter's name in its metadata, as
+    It is what :meth:`ncbook.claims.record.Chapter.show` displayed, made from claims.toml as it is
+    now, the kept run that is stored, and the records ``<folder>/claims/<id>.json``. The output to
+    replace has the chapter's name in its metadata, as
     ``{"ncbook": {"claims": "<paper's folder>/<NN-name>"}}``.
 
     Raises
@@ -94,8 +96,8 @@ def shown(root: Path, chapter: str, profile: str, folder: Path) -> dict[str, str
         No claim of the chapter is registered, it measured one that is not, or a file is malformed.
     """
     claims = schema.of_chapter(root, chapter)
-    stored = kept.read(root, chapter, claims) if profile == "quick" else None
-    return page.bundle(collect(claims, {chapter: (folder, "")}, profile, {chapter: stored}))
+    folders = {chapter: (folder, "")}
+    return page.bundle(collect(claims, folders, profile, {chapter: stored}))
 
 
 def summary(rows: Sequence[Row]) -> dict[str, int]:

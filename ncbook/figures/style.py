@@ -451,7 +451,10 @@ def svg(fig: Figure, *, prefix: str, alt: str, layout: str = "wide") -> str:
     with settings():
         # No date and no version: the same numbers give the same text. Figure.savefig would draw
         # twice, the first time for its layout alone, which the one drawing makes as well.
+        canvas, dpi = fig.canvas, fig.dpi
         FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        fig.set_canvas(canvas)
+        fig.dpi = dpi
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)

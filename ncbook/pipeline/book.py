@@ -1,5 +1,6 @@
 """The book: one object that knows where everything is and what there is."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Book:
 
     def keys(self) -> Keys:
         """The keys of results, for the code as it is at this moment."""
-        return Keys()
+        return Keys(self.root)
 
     def claims(self, chapter: Chapter | None = None) -> dict[str, schema.Claim]:
         """Return the registered claims by their ids: all of the book, or one chapter's."""
@@ -73,12 +74,15 @@ class Book:
 
         A build in another profile than the quick one has none: it measures the same itself.
         """
-        found = {
-            chapter.id: kept.read(self.root, chapter.id, self.claims(chapter))
-            for chapter in (chosen if profile == QUICK else ())
-            if kept.path(self.root, chapter.id).is_file()
-        }
-        return {id: run for id, run in found.items() if run is not None}
+        found = {}
+        for chapter in chosen if profile == QUICK else ():
+            run = kept.read(self.root, chapter.id, self.claims(chapter))
+            if run is None:
+                continue
+            if "paper" not in chapter.profiles or chapter.values("paper") != run.parameters:
+                run = replace(run, changed=(*run.changed, kept.PROFILE))
+            found[chapter.id] = run
+        return found
 
     def kept_files(self) -> list[Path]:
         """Return the files of kept paper-size results that there are."""

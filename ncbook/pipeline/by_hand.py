@@ -70,7 +70,7 @@ def run(
         shown = (job.result / NOTEBOOK).is_file()
         if shown:
             meta = result_meta(book.root, job, seconds) | {"key": key, "whole": not failures}
-            _bring(book, job, meta, folder)
+            _bring(book, job, meta, folder, kept.get(chapter.id))
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)
     if failures:
@@ -80,14 +80,14 @@ def run(
     return folder, [page.text(row) for row in rows]
 
 
-def _bring(book: Book, job: Job, meta: dict, folder: Path) -> None:
+def _bring(book: Book, job: Job, meta: dict, folder: Path, kept) -> None:
     """Put the result into its folder; what an earlier run left there goes, if it is as it was."""
     executed = job.result / NOTEBOOK
     text = pages.composed(
         job.chapter,
         job.values,
         executed,
-        lambda: ledger.shown(book.root, job.chapter.id, job.values["profile"], job.result),
+        lambda: ledger.shown(book.root, job.chapter.id, job.values["profile"], job.result, kept),
     )
     executed.unlink()
     write_atomic(job.result / f"{job.chapter.name}.ipynb", text)

@@ -86,7 +86,8 @@ def confirm(book: Book, named: str, why: str) -> Path:
     Raises
     ------
     BookError
-        There is nothing to confirm, no reason was given, or the checkout is no clean commit.
+        There is nothing to confirm, no reason was given, the run had other values than the paper
+        profile has, or the checkout is no clean commit.
     """
     chapter = book.find(named)
     if len(why.split()) < 3:
@@ -98,6 +99,11 @@ def confirm(book: Book, named: str, why: str) -> Path:
     if found is None or not found.stale:
         state = "There are no kept results" if found is None else "The kept results are current"
         raise BookError(f"{state} of {chapter.id}: there is nothing to confirm.")
+    if kept.PROFILE in found.changed:
+        raise BookError(
+            f"The kept results of {chapter.id} are of other values than its paper profile has now: "
+            f"renew them. python -m ncbook build --profile paper --chapter {chapter.id}"
+        )
     commit = clean_commit(book)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return kept.write(book.root, kept.confirm(book.root, found, commit, made, why))

@@ -26,12 +26,12 @@ EXECUTION = "ncbook.pipeline.execute"
 class Keys:
     """The keys of results, for the code as it is now."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
         self.graph = Graph(PACKAGE)
         self._digests: dict[Path, str] = {}
         self._common = {
             "format": 3,
-            "packages": machine.packages(),
+            "packages": machine.packages(root),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
             "device": machine.device(),

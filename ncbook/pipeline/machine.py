@@ -47,36 +47,40 @@ def device() -> str:
     return "cpu"
 
 
-# What executes a chapter; what it imports, the package's own metadata names.
-EXECUTE = ("papermill", "jupytext")
+EXECUTE = ("papermill", "jupytext")  # what executes a chapter
 
 
 def versions(root: Path) -> dict[str, str]:
     """Return the installed version of each package that the project names itself."""
-    try:
-        project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    except (OSError, KeyError, tomllib.TOMLDecodeError):
-        return {}
-    extras = project.get("optional-dependencies", {})
-    named = [*project.get("dependencies", []), *extras.get("book", [])]
-    return {name: _version(name) for name in (Requirement(text).name for text in named)}
+    return {name: _version(name) for name in [*_named(root), *_named(root, "book")]}
 
 
 @cache
-def packages() -> dict[str, str]:
+def packages(root: Path) -> dict[str, str]:
     """Return the installed version of every package that can have a part in a chapter's result.
 
     They are those that ncbook needs and those that execute, with all that these need in turn;
     tools for tests and for the site are none of them.
     """
     found: dict[str, str] = {}
-    waiting = [*_needed("ncbook"), *EXECUTE]
+    waiting = [*_needed("ncbook"), *_named(root), *EXECUTE]
     while waiting:
         name = canonicalize_name(waiting.pop())
         if name not in found:
             found[name] = _version(name)
             waiting += _needed(name)
     return found
+
+
+def _named(root: Path, extra: str = "") -> list[str]:
+    """The names of what the project needs, or of what an extra of it does."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        return []
+    extras = project.get("optional-dependencies", {})
+    texts = extras.get(extra, []) if extra else project.get("dependencies", [])
+    return [Requirement(text).name for text in texts]
 
 
 def _version(name: str) -> str:

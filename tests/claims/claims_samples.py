@@ -69,23 +69,6 @@ def write(folder: Path, *entries: dict, head: dict | None = None) -> Path:
     return path
 
 
-SOURCE = """\
----
-ncbook:
-  profiles:
-    paper: {seeds: 400}
----
-
-# A chapter
-
-```{code-cell} ipython3
-:tags: [parameters]
-profile = "quick"
-seeds = 3  # runs
-```
-"""
-
-
 def book(root: Path, **papers: list[dict]) -> Path:
     """Make the skeleton of a book: papers (a_paper for a-paper) with claims and chapters."""
     (root / "notebooks").mkdir(parents=True)
@@ -95,7 +78,7 @@ def book(root: Path, **papers: list[dict]) -> Path:
         write(folder, *entries)
         for table in entries:
             if "planned" not in table:
-                (root / "notebooks" / f"{table['chapter']}.md").write_text(SOURCE)
+                (root / "notebooks" / f"{table['chapter']}.md").write_text("# A chapter\n")
     return root
 
 

@@ -348,7 +348,7 @@ def test_the_page_shows_kept_results_beside_the_quick_ones(good, stored):
     gone = {"ncbook/gone.py": "0" * 64, "ncbook/claims/page.py": "0" * 64}
     [aged] = stored(LARGE, code=gone).values()
     assert str(aged) == (
-        f"{run} They are stale and decide nothing: the code that measures has changed since, in "
+        f"{run} They are stale and decide nothing: what they rest on has changed since: "
         "ncbook/gone.py, ncbook/claims/page.py."
     )
 

@@ -93,11 +93,18 @@ def test_two_people_with_different_settings_get_the_same_bytes(empty, tmp_path):
     assert empty.stored().keys() == other.stored().keys()
 
 
-def test_what_lies_beside_the_package_cannot_be_imported(tmp_path, monkeypatch, root):
+@pytest.fixture
+def asked_anew():
+    """Let it be found out anew whether the package is installed, now and afterwards."""
+    workers.is_installed.cache_clear()
+    yield
+    workers.is_installed.cache_clear()
+
+
+def test_what_lies_beside_the_package_cannot_be_imported(tmp_path, monkeypatch, root, asked_anew):
     asked = "import sys, ncbook; print(*sys.path, ncbook.__file__, sep='\\n')"
 
     def said() -> list[str]:
-        workers.is_installed.cache_clear()
         env = workers.environment(tmp_path, tmp_path, "", tmp_path)
         done = subprocess.run(
             [sys.executable, "-c", asked], env=env, capture_output=True, text=True, cwd=tmp_path
@@ -112,8 +119,8 @@ def test_what_lies_beside_the_package_cannot_be_imported(tmp_path, monkeypatch, 
     other.mkdir(parents=True)
     (other / "__init__.py").touch()
     monkeypatch.setattr(workers, "PACKAGE", other)
-    assert str(other / "__init__.py") in said()
     workers.is_installed.cache_clear()
+    assert str(other / "__init__.py") in said()
 
 
 def test_a_run_finds_the_variables_of_a_list_and_no_other(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Which change executes which chapter again: the build with chapters that only pretend to run."""
 
+import importlib.metadata
 import json
 import os
 import textwrap
@@ -184,15 +185,28 @@ def test_settings_of_the_person_who_builds_run_nothing(book, monkeypatch, name):
 
 
 def test_other_packages_run_everything(book, monkeypatch):
-    there = machine.packages()
+    there = machine.packages(book.root)
     assert there["torch"] == torch.__version__
     # What ncbook needs, what that needs, and what executes; no tool for tests.
     assert {"matplotlib", "pyzmq", "sympy", "nbclient"} <= there.keys()
     assert not {"pytest", "playwright", "sphinx"} & there.keys()
     (book.root / "requirements.txt").write_text("pytest==9.2.1\n")
     assert book.build() == []
-    monkeypatch.setattr(machine, "packages", lambda: there | {"pyzmq": "1"})
+    monkeypatch.setattr(machine, "packages", lambda root: there | {"pyzmq": "1"})
     assert book.build() == [ONE, TWO]
+
+
+def test_packages_are_found_where_ncbook_is_not_installed(root, monkeypatch):
+    there = machine.packages.__wrapped__(root)
+    needed = importlib.metadata.requires
+
+    def requires(name):
+        if name == "ncbook":
+            raise importlib.metadata.PackageNotFoundError
+        return needed(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    assert machine.packages.__wrapped__(root) == there
 
 
 def test_another_device_runs_everything(book, monkeypatch):

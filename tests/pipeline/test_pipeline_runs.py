@@ -254,12 +254,19 @@ def test_kept_results_become_stale_and_are_confirmed(built):
     assert "by the code as it is now" in built.do("keep", "01-one", expect=1)
     built.do("build", "--chapter", "01-one")
     page = built.page("01-one").read_text()
-    assert "stale, not judged" in page and "changed since, in notebooks/paper/01-one.md" in page
+    assert "stale, not judged" in page and "changed since: notebooks/paper/01-one.md" in page
     assert "Say in a sentence" in built.do("confirm", "01-one", "--why", "so", expect=1)
     built.do("confirm", "01-one", "--why", "It only adds a digit.")
     assert "1 chapter unchanged" in built.do("build", "--chapter", "01-one")
     page = built.page("01-one").read_text()
     assert "It only adds a digit." in page and "stale" not in page
+    # Other values of the paper profile are another run: no reason makes it the same.
+    source.write_text(source.read_text().replace("{seeds: 200}", "{seeds: 300}"))
+    built.do("build", "--chapter", "01-one")
+    page = built.page("01-one").read_text()
+    assert "stale, not judged" in page and "changed since: its paper profile" in page
+    said = built.do("confirm", "01-one", "--why", "It is the same.", expect=1)
+    assert "of other values than its paper profile has now: renew them" in said
 
 
 def test_a_planned_claim_stops_nothing_until_it_is_measured(built):

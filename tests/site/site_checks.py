@@ -185,7 +185,7 @@ class Visit:
 
 
 def visit(context, address: str, page: str, axe: str | None) -> Visit:
-    """Load a page and look at it: as narrow as a telephone, in each font; wide, light and dark.
+    """Load a page and look at it: wide, dark and light; as narrow as a telephone, in each font.
 
     Parameters
     ----------
@@ -214,27 +214,28 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
     tab.on("pageerror", lambda error: found.errors.append(str(error)))
     try:
         tab.emulate_media(color_scheme="light", reduced_motion="reduce")
-        tab.set_viewport_size(TELEPHONE)
+        tab.set_viewport_size(DESKTOP)
         tab.goto(address + page, wait_until="load")
         settle(tab)
+        found.broken_images = tab.evaluate(_BROKEN_IMAGES)
+        found.without_words = tab.evaluate(_WITHOUT_WORDS)
+        for scheme in ("dark", "light"):
+            tab.emulate_media(color_scheme=scheme)
+            tab.wait_for_timeout(50)
+            found.faint += [f"{scheme}: {said}" for said in tab.evaluate(_FAINT)]
+        resize(tab, TELEPHONE)
         found.too_wide = tab.evaluate(_TOO_WIDE)
         for font in FONTS:
             set_font(tab, font)
             found.too_wide += [f"{font} font: {said}" for said in tab.evaluate(_TOO_WIDE)]
-        tab.evaluate("document.getElementById('ncb-font').remove()")
-        resize(tab, DESKTOP)
-        # The sidebars slide in, and the theme looks 300 ms later what can be scrolled.
-        tab.wait_for_timeout(500)
-        found.broken_images = tab.evaluate(_BROKEN_IMAGES)
-        found.without_words = tab.evaluate(_WITHOUT_WORDS)
-        found.faint = [f"light: {said}" for said in tab.evaluate(_FAINT)]
         if axe:
+            tab.evaluate("document.getElementById('ncb-font').remove()")
+            resize(tab, DESKTOP)
+            # The sidebars slide in, and the theme looks 300 ms later what can be scrolled.
+            tab.wait_for_timeout(500)
             tab.evaluate(axe)
             tab.evaluate(_PLAIN)
             found.inaccessible = tab.evaluate(_AXE)
-        tab.emulate_media(color_scheme="dark")
-        tab.wait_for_timeout(50)
-        found.faint += [f"dark: {said}" for said in tab.evaluate(_FAINT)]
     finally:
         tab.close()
     return found
@@ -389,9 +390,9 @@ _PLAIN = """() => {
     // The inner ones first: a word within which there is none is a word itself.
     for (const word of [...document.querySelectorAll(".highlight span, dt.sig span")].reverse()) {
         let kind = "";
-        for (let up = word; !up.matches("pre, dt"); up = up.parentElement)
+        for (let up = word; up && !up.matches("pre, dt"); up = up.parentElement)
             kind += `${up.tagName} ${up.className} `;
-        kind += word.closest(".highlight, dt").parentElement.className;
+        kind += word.closest(".highlight, dt.sig").parentElement.className;
         if (!kinds.has(kind)) kinds.add(kind);
         else if (!word.children.length && word.getAttributeNames().every((n) => n === "class"))
             word.replaceWith(word.textContent);
@@ -399,10 +400,12 @@ _PLAIN = """() => {
 }"""
 
 # The contrast of all text with what is behind it, as WCAG 2 (1.4.3) has it: 4.5, and 3 for large
-# text. Text in a drawing or in front of an image is not judged. The accessibility engine's own
-# rule finds the same, and takes a hundred times as long.
+# text. What is behind it is the ground of the elements around it. Text in a drawing, in front of an
+# image or beneath another element is not judged. The accessibility engine's own rule finds the
+# same (see the controls), and takes a hundred times as long.
 _FAINT = """() => {
     const rgba = (colour) => {
+        if (!/^(rgba?\\(|color\\(srgb )/.test(colour)) throw new Error(`cannot read ${colour}`);
         const parts = colour.match(/[\\d.]+/g).map(Number);
         const scale = colour.startsWith("color(") ? 1 : 255;
         return [...parts.slice(0, 3).map((part) => part / scale), parts[3] ?? 1];
@@ -425,22 +428,29 @@ _FAINT = """() => {
         }
         return grounds.get(node);
     };
-    const page = getComputedStyle(document.documentElement).colorScheme.includes("dark") ? 0 : 1;
+    const schemes = getComputedStyle(document.documentElement).colorScheme;
+    const dark = schemes.includes("dark") &&
+        (!schemes.includes("light") || matchMedia("(prefers-color-scheme: dark)").matches);
+    const page = dark ? 0.07 : 1;
     const said = new Map();
     for (const node of document.body.querySelectorAll("*")) {
         const own = [...node.childNodes].filter((part) => part.nodeType === Node.TEXT_NODE);
-        if (!own.some((part) => /[\\p{L}\\p{N}]/u.test(part.data))) continue;
-        if (!node.checkVisibility({visibilityProperty: true})) continue;
-        if (node.closest("script, style, svg, :disabled, mjx-assistive-mml")) continue;
+        const field = node.matches("select, textarea, input") && node.value;
+        if (!field && !node.matches("mjx-container")
+            && !own.some((part) => /[\\p{L}\\p{N}]/u.test(part.data))) continue;
+        if (!node.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
+        if (node.closest("script, style, svg, option, :disabled, [aria-disabled=true]")) continue;
+        if (node.closest("mjx-assistive-mml, .sr-only, .visually-hidden")) continue;
         const {color, fontSize, fontWeight} = getComputedStyle(node);
         let front = rgba(color), back = [0, 0, 0, 0];
-        const behind = ground(node);
-        if (behind.some(([, , image]) => image !== "none")) continue;
-        for (const [colour, opacity] of behind) {
+        let image = false;
+        for (const [colour, opacity, picture] of ground(node)) {
+            image ||= picture !== "none" && back[3] < 1;
             [front, back] = [over(front, colour), over(back, colour)];
             front[3] *= opacity;
             back[3] *= opacity;
         }
+        if (image) continue;
         [front, back] = [front, back].map((one) => luminance(over(one, [page, page, page, 1])));
         const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
         const size = parseFloat(fontSize);

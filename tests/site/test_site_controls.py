@@ -79,6 +79,11 @@ def test_what_only_a_wide_font_makes_too_wide_is_reported(look):
     assert found and all(said.startswith("wide font: ") for said in found)
 
 
+def test_low_contrast_is_reported(look):
+    found = look('<p style="color:#ccc;background:#fff">hard to read</p>').faint
+    assert len(found) == 2 and found[1].startswith("light: contrast 1.61")
+
+
 def test_low_contrast_in_the_dark_alone_is_reported(look):
     found = look(
         "<style>@media (prefers-color-scheme: dark) {p {background: #000; color: #333}}</style>"
@@ -104,6 +109,11 @@ def test_low_contrast_in_the_dark_alone_is_reported(look):
                   'background:#fff">text</p>'),
         "hidden": (True, '<p style="color:#fff;background:#fff;visibility:hidden">text</p>'),
         "disabled": (True, '<button disabled style="color:#ccc;background:#fff">text</button>'),
+        "select": (False, '<select aria-label="a" style="color:#ccc;background:#fff">'
+                   '<option>text</select>'),
+        "input": (False, '<input aria-label="a" value="text" style="color:#ccc;background:#fff">'),
+        "card": (False, '<div style="background:linear-gradient(red,blue)">'
+                 '<p style="color:#ccc;background:#fff">text</p></div>'),
         "inherited": (False, '<div style="color:#999;background:#fff"><p><em>text</em></p></div>'),
     }.values(),
 )  # fmt: skip

@@ -55,6 +55,20 @@ def test_dark_mode_toggles(site, tab, address):
     assert site_checks.colours(tab)["theme"] == "dark", "the choice is not remembered"
 
 
+def test_a_dark_page_is_printed_light(site, tab, address):
+    tab.emulate_media(color_scheme="dark")
+    tab.goto(address + next(page for page in site_checks.pages(site) if "04-figure-1" in page))
+    site_checks.settle(tab)
+    theme = "document.documentElement.dataset.theme"
+    assert tab.evaluate(theme) == "dark"
+    tab.emulate_media(media="print", color_scheme="dark")
+    tab.wait_for_function(f"{theme} === 'light'")
+    assert site_checks.luminance(site_checks.colours(tab)["background"]) > 0.8
+    assert tab.evaluate(site_checks._FAINT) == []
+    tab.emulate_media(media="screen", color_scheme="dark")
+    tab.wait_for_function(f"{theme} === 'dark'")
+
+
 def test_turning_figure_follows_the_theme(site, tab, address):
     pages = [p for p in site_checks.pages(site) if "ncb-plotly" in (site / p).read_text("utf-8")]
     assert pages, "no page has a figure that can be turned"
