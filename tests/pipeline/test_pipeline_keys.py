@@ -186,7 +186,7 @@ def test_settings_of_the_person_who_builds_run_nothing(book, monkeypatch, name):
 
 def test_other_packages_run_everything(book, monkeypatch):
     there = machine.packages(book.root)
-    assert there["torch"] == torch.__version__
+    assert there["torch"].split("+")[0] == torch.__version__.split("+")[0]
     # What ncbook needs, what that needs, and what executes; no tool for tests.
     assert {"matplotlib", "pyzmq", "sympy", "nbclient"} <= there.keys()
     assert not {"pytest", "playwright", "sphinx"} & there.keys()
