@@ -78,7 +78,7 @@ def browser():
 def pytest_xdist_auto_num_workers(config) -> int:
     """One process more than there are cores: one often waits, for a kernel or for the browser.
 
-    More than eight find too little to do; PYTEST_XDIST_AUTO_NUM_WORKERS says otherwise.
+    At most eight, unless PYTEST_XDIST_AUTO_NUM_WORKERS says otherwise.
     """
     return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or min(machine.cores() + 1, 8))
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from ncbook.claims import ledger, page
+from ncbook.claims.kept import Kept
 from ncbook.files import PART, BookError, UsageError, check_writable, write_atomic
 from ncbook.pipeline import pages, settling
 from ncbook.pipeline.book import Book
@@ -80,7 +81,7 @@ def run(
     return folder, [page.text(row) for row in rows]
 
 
-def _bring(book: Book, job: Job, meta: dict, folder: Path, kept) -> None:
+def _bring(book: Book, job: Job, meta: dict, folder: Path, kept: Kept | None) -> None:
     """Put the result into its folder; what an earlier run left there goes, if it is as it was."""
     executed = job.result / NOTEBOOK
     text = pages.composed(

@@ -13,6 +13,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+EXECUTE = ("papermill", "jupytext")  # what executes a chapter
+
 
 @cache
 def machine() -> dict[str, str]:
@@ -45,9 +47,6 @@ def device() -> str:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "mps, where torch supports it"
     return "cpu"
-
-
-EXECUTE = ("papermill", "jupytext")  # what executes a chapter
 
 
 def versions(root: Path) -> dict[str, str]:

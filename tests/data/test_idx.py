@@ -82,7 +82,7 @@ PACKED = idx.encode(IMAGES)
         (gzip.compress(b"hello"), "is no IDX file of unsigned bytes"),
         (gzip.compress(PACKED), "is no IDX file of unsigned bytes"),
     ],
-    # Of its own, a test that is run by several processes must not have bytes with a time in them.
+    # Bytes as names would have gzip's time in them: each process would collect other tests.
     ids=lambda one: one if isinstance(one, str) else "file",
 )
 def test_a_bad_file_is_refused_with_its_name(content, why):

@@ -402,7 +402,7 @@ _PLAIN = """() => {
 # The contrast of all text with what is behind it, as WCAG 2 (1.4.3) has it: 4.5, and 3 for large
 # text. What is behind it is the ground of the elements around it. Text in a drawing, in front of an
 # image or beneath another element is not judged. The accessibility engine's own rule finds the
-# same (see the controls), and takes a hundred times as long.
+# same (see the controls), and takes several times as long.
 _FAINT = """() => {
     const rgba = (colour) => {
         if (!/^(rgba?\\(|color\\(srgb )/.test(colour)) throw new Error(`cannot read ${colour}`);
