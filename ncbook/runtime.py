@@ -3,12 +3,17 @@
 import operator
 import os
 import platform
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 DEVICES = ("cuda", "mps", "cpu")
+
+
+class UnresolvedWarning(UserWarning):
+    """Some runs have a result that is not right to the tolerance asked for."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def available_devices() -> tuple[str, ...]:
 
 
 def start(device: str | None = None, threads: int = 1) -> Runtime:
-    """Choose the device of a run and make it deterministic.
+    """Choose the device of a run, make it deterministic, and an unresolved result an error.
 
     Parameters
     ----------
@@ -183,6 +188,7 @@ def start(device: str | None = None, threads: int = 1) -> Runtime:
     if kind == "cuda":
         # cuBLAS sums in a fixed order only with a fixed workspace.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    warnings.simplefilter("error", UnresolvedWarning)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(threads)
     dtype = torch.float32 if kind == "mps" else torch.float64

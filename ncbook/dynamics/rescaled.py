@@ -12,8 +12,8 @@ Three things make this flow hard, and each has its remedy here.
 - Small starts: errors are measured against each neuron's own norm, so that no absolute tolerance
   has to be far below the start's scale.
 - Kinks: where a neuron switches on or off the field jumps, and a neuron can slide along the
-  boundary between both. A step on which a neuron switches is accepted once it is as short as
-  ``kink_step``, whatever its error; the method is of first order there, and only there.
+  boundary between both. Steps are taken with frozen modes, end on the events at which a mode
+  changes, and so keep their order; see :mod:`ncbook.dynamics.kinks`.
 - Stiffness: the field is a gradient, so its fast modes decay without turning, at rates that grow
   with R. Runs whose classes are separated go on with a stabilised Runge-Kutta-Chebyshev method,
   whose stable step grows with the square of its stages.
@@ -27,6 +27,7 @@ PDEs, J. Comput. Appl. Math. 88, 1998.
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
@@ -37,11 +38,14 @@ from numpy.polynomial import chebyshev
 from torch import Tensor
 
 from ncbook.dynamics.flow import PAIRS, Pair
+from ncbook.dynamics.kinks import PIVOTS, Here, Kinks, root
 from ncbook.dynamics.trajectory import (
     CONVERGED,
     DIVERGED,
     FINISHED,
     OUT_OF_STEPS,
+    UNDERFLOW,
+    UNRESOLVED,
     Observe,
     Recorder,
     Trajectory,
@@ -49,12 +53,14 @@ from ncbook.dynamics.trajectory import (
     checked_times,
 )
 from ncbook.models.shallow_relu import ShallowReLU
+from ncbook.runtime import UnresolvedWarning
 
 FIRST_STEP = 1e-3  # of rescaled time, in which every start moves at rates of order one
-STILL = 1e-9  # a run whose every neuron moves at most at this rate stands still
-LANDING = 1e-11  # how near to its mark a state is recorded, relative to the mark
+LANDING = 1024  # how near to its mark a state is recorded, in eps, relative to the mark
 STIFF = 40.0  # the R from which separated runs take the stabilised method
 MOST_STAGES = 250
+
+Field = Callable[[Tensor], tuple[Tensor, Here]]  # the rate of (theta, q), and what goes with it
 
 
 def rescaled_flow(
@@ -63,7 +69,6 @@ def rescaled_flow(
     levels: Sequence[float],
     observe: Observe | None = None,
     rtol: float = 1e-7,
-    kink_step: float = 0.03,
     max_steps: int = 100_000,
 ) -> Trajectory:
     """Integrate gradient flow up to given levels of R = log(1/L), each run with its own steps.
@@ -76,15 +81,13 @@ def rescaled_flow(
         Shape ``(*batch, P)``.
     levels : sequence of float
         Levels of R at which to observe, increasing, the last one being the end. A run lands on
-        each to 1e-11, relative to the larger of 1 and the level.
+        each to 1024 eps, relative to the larger of 1 and the level.
     observe : callable, optional
         State ``(*batch, P)`` to a dict of numbers a run, each of shape ``batch``. ``"R"`` and
         ``"log_t"``, the logarithm of real time, are observed in any case.
     rtol : float
         Error allowed on a step, relative to each neuron's norm: the root mean square over all
         weights.
-    kink_step : float
-        Length, in rescaled time, to which a step on which a neuron switches is cut down at most.
     max_steps : int
         Trial steps of a run before it is out of steps.
 
@@ -93,8 +96,10 @@ def rescaled_flow(
     Trajectory
         ``times`` are the levels. A run is ``"converged"`` if every neuron has come to a
         standstill below the last level, as where no neuron is left for some class; from there on
-        its observables are those of where it stands. ``statistics`` has ``steps``, ``rejected``
-        and ``kinked`` (steps accepted for a switching neuron's sake), arrays of shape ``batch``.
+        its observables are those of where it stands. If some are ``"unresolved"``, an
+        UnresolvedWarning says so, which is an error in a chapter. ``statistics`` has ``steps``,
+        ``rejected``, ``events`` (changes of a neuron's mode at a kink) and ``slides`` (those that
+        begin a slide along one), arrays of shape ``batch``.
 
     Raises
     ------
@@ -107,12 +112,13 @@ def rescaled_flow(
     if not marks or not rising or not all(map(math.isfinite, marks)):
         raise ValueError(f"The levels of R must be finite and increase; got {marks[:8]}.")
     at_start = -model.log_loss(start)
-    if bool((at_start > marks[0] + LANDING * max(1.0, abs(marks[0]))).any()):
+    near = LANDING * torch.finfo(start.dtype).eps * max(1.0, abs(marks[0]))
+    if bool((at_start > marks[0] + near).any()):
         raise ValueError(
             f"The first level is R = {marks[0]}, and a run starts at R = {float(at_start.max())}; "
             "R only increases, so choose levels from there on."
         )
-    flow = _Flow(model, start, marks, "R", observe, rtol, kink_step, max_steps)
+    flow = _Flow(model, start, marks, "R", observe, rtol, max_steps)
     handed_on = flow.advance(torch.arange(len(flow.z), device=start.device), _RungeKutta, STIFF)
     smooth = model.for_runs(start.shape[:-1], handed_on).separated(flow.z[handed_on, :-1])
     flow.advance(handed_on[smooth], _Chebyshev)
@@ -126,7 +132,6 @@ def timed_flow(
     times: Sequence[float],
     observe: Observe | None = None,
     rtol: float = 1e-7,
-    kink_step: float = 0.03,
     max_steps: int = 100_000,
 ) -> Trajectory:
     """Integrate gradient flow up to given real times t, each run with its own steps.
@@ -136,11 +141,11 @@ def timed_flow(
 
     Parameters
     ----------
-    model, start, observe, rtol, kink_step, max_steps
+    model, start, observe, rtol, max_steps
         As in rescaled_flow; ``"R"`` is observed in any case.
     times : sequence of float
         Times at which to observe, increasing from 0 on, the last one being the end. A run lands
-        on each to 1e-11, relative to the time.
+        on each to 1024 eps, relative to the time.
 
     Returns
     -------
@@ -152,7 +157,7 @@ def timed_flow(
     ValueError
         The times do not increase from 0 on, or a number that must be positive is not.
     """
-    flow = _Flow(model, start, checked_times(times), "t", observe, rtol, kink_step, max_steps)
+    flow = _Flow(model, start, checked_times(times), "t", observe, rtol, max_steps)
     flow.advance(torch.arange(len(flow.z), device=start.device), _RungeKutta)
     return flow.trajectory()
 
@@ -193,8 +198,6 @@ def rescaled_states(
 
 # --- The methods --------------------------------------------------------------------------------
 
-Field = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-
 
 class _RungeKutta:
     """The pair of Dormand and Prince, for steps that the accuracy limits."""
@@ -204,19 +207,18 @@ class _RungeKutta:
     def __init__(self, like: Tensor) -> None:
         self.pair = Pair.of(PAIRS["RK45"], like)
 
-    def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor):
-        """Return the new state, its field, the estimated error and the states in between."""
+    def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """Return the new state, the field there and what goes with it, and the estimated error."""
         A, (errors,) = self.pair.A, self.pair.errors
-        slopes, states = slope.new_empty(len(A), *z.shape), []
+        slopes = slope.new_empty(len(A), *z.shape)
         slopes[0] = slope
         for stage in range(1, len(A)):
             move = torch.tensordot(A[stage, :stage], slopes[:stage], 1)
-            states.append(torch.addcmul(z, h, move))
-            end = field(states[-1])
-            slopes[stage] = end[0]
-        return states[-1], end, h * torch.tensordot(errors, slopes, 1), states
+            new = torch.addcmul(z, h, move)
+            slopes[stage], here = field(new)
+        return new, slopes[-1], here, h * torch.tensordot(errors, slopes, 1)
 
-    def keep(self, stay: Tensor) -> None:
+    def select(self, stay: Tensor) -> None:
         """Drop what is known of the runs that leave."""
 
 
@@ -224,7 +226,8 @@ class _Chebyshev:
     """The stabilised method RKC of second order, for steps that stability would limit.
 
     With m stages it is stable on [-0.65 m^2, 0], where an ordinary method of m stages comes to
-    about -0.5 m. The fastest rate of each run is followed by one step of a power iteration a step.
+    about -0.5 m. The fastest rate of each run is followed by one step of a power iteration a step,
+    and decides that run's stages.
     """
 
     order = 3
@@ -232,7 +235,7 @@ class _Chebyshev:
     def __init__(self, like: Tensor) -> None:
         self.direction: Tensor | None = None
 
-    def keep(self, stay: Tensor) -> None:
+    def select(self, stay: Tensor) -> None:
         """Drop what is known of the runs that leave."""
         if self.direction is not None:
             self.direction = self.direction[stay]
@@ -242,26 +245,36 @@ class _Chebyshev:
         rounds = 1
         if self.direction is None:
             rounds, self.direction = 20, slope.clone()
-        size = torch.finfo(z.dtype).eps ** 0.5 * z.norm(dim=-1, keepdim=True)
+        info = torch.finfo(z.dtype)
+        size = info.eps**0.5 * z.norm(dim=-1, keepdim=True).clamp_min(info.tiny**0.5)
         for _ in range(rounds):
-            self.direction = self.direction / self.direction.norm(dim=-1, keepdim=True)
-            self.direction = (field(z + size * self.direction)[0] - slope) / size
+            # A field that does not change has the rate 0, and is asked again from its own value.
+            length = self.direction.norm(dim=-1, keepdim=True)
+            direction = torch.where(length > 0, self.direction, slope)
+            direction = direction / direction.norm(dim=-1, keepdim=True).clamp_min(info.tiny)
+            self.direction = (field(z + size * direction)[0] - slope) / size
         return 1.1 * self.direction.norm(dim=-1, keepdim=True)
 
-    def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor):
-        """Return the new state, its field, the estimated error and the states in between."""
-        rate = float((h * self.fastest(field, z, slope)).max())
-        stages = 2 if not math.isfinite(rate) else 1 + math.ceil(math.sqrt(1 + 1.54 * rate))
-        stages = min(max(stages, 2), MOST_STAGES)
-        first, rows = _chebyshev_weights(stages)
+    def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """Return the new state, the field there and what goes with it, and the estimated error."""
+        rate = (h * self.fastest(field, z, slope)).nan_to_num(0.0, 0.0)
+        stages = (1 + (1 + 1.54 * rate).sqrt().ceil()).clamp(2, MOST_STAGES).long()
+        table = [_chebyshev_weights(m) for m in stages.flatten().tolist()]
+        rows = z.new_zeros(len(z), int(stages.max()) - 1, 4)
+        for own, weights in zip(rows, table, strict=True):
+            own[: len(weights[1])] = torch.tensor(weights[1], dtype=z.dtype)
+        first = z.new_tensor([[weights[0]] for weights in table])
         # Displacements from z, so that a neuron that stands still keeps its last bit.
         before, here = torch.zeros_like(z), first * h * slope
-        for mu, nu, mu_field, of_start in rows:
+        for stage, weights in enumerate(rows.unbind(1), 2):
+            mu, nu, mu_field, of_start = weights.unsqueeze(-1).unbind(1)
             push = mu_field * field(z + here)[0] + of_start * slope
-            before, here = here, mu * here + nu * before + h * push
+            after = mu * here + nu * before + h * push
+            on = stage <= stages
+            before, here = torch.where(on, here, before), torch.where(on, after, here)
         new = z + here
-        end = field(new)
-        return new, end, 0.4 * h * (slope + end[0]) - 0.8 * here, [new]
+        end, known = field(new)
+        return new, end, known, 0.4 * h * (slope + end) - 0.8 * here
 
 
 @cache
@@ -292,21 +305,23 @@ def _chebyshev_weights(stages: int) -> tuple[float, list[tuple[float, float, flo
 class _Flow:
     """A batch of runs under way; a run's state is (theta, q)."""
 
-    def __init__(self, model, start, marks, clock, observe, rtol, kink_step, max_steps) -> None:
-        if not (rtol > 0 and kink_step > 0 and max_steps >= 1):
+    def __init__(self, model, start, marks, clock, observe, rtol, max_steps) -> None:
+        eps = torch.finfo(start.dtype).eps
+        if not (16 * eps <= rtol < 1 and max_steps >= 1):
             raise ValueError(
-                f"rtol = {rtol}, kink_step = {kink_step}, max_steps = {max_steps}: expected "
-                "positive numbers."
+                f"rtol = {rtol}, max_steps = {max_steps}: expected a positive number of steps, and "
+                f"a tolerance from {16 * eps:.1g}, what {start.dtype} can hold, to 1."
             )
         self.began = time.perf_counter()
         self.model, self.start, self.marks, self.clock = model, start, marks, clock
-        self.rtol, self.kink_step, self.max_steps = rtol, kink_step, max_steps
+        self.rtol, self.max_steps, self.eps = rtol, max_steps, eps
         z = start.reshape(-1, start.shape[-1])
         self.z = torch.cat([z, z.new_zeros(len(z), 1)], dim=-1)
         self.h = z.new_full((len(z),), FIRST_STEP)
         self.index = torch.zeros(len(z), dtype=torch.long, device=z.device)
         self.status = np.full(len(z), FINISHED, dtype=object)
-        self.counts = {k: np.zeros(len(z), dtype=int) for k in ("steps", "rejected", "kinked")}
+        names = ("steps", "rejected", "events", "slides")
+        self.counts = {name: torch.zeros_like(self.index) for name in names}
         self.evaluations = 0
         shape = torch.Size([*start.shape[:-1], start.shape[-1] + 1])
         recorder = Recorder(self._observer(observe), len(marks))
@@ -321,122 +336,159 @@ class _Flow:
 
         return look
 
-    def _neuron_norms(self, z: Tensor) -> Tensor:
-        """Return the norms of the neuron pairs, each repeated for each weight, and |q|."""
-        pairs = z[:, :-1].unflatten(-1, (-1, self.model.width))  # rows of W, then of V
-        norms = pairs.norm(dim=-2, keepdim=True).expand_as(pairs).flatten(-2)
-        return torch.cat([norms, z[:, -1:].abs()], dim=-1)
+    def sizes(self, z: Tensor) -> Tensor:
+        """Return the norms of the neuron pairs, ``(R, h)``."""
+        return self.pairs(z).square().sum(-2).sqrt()
 
-    def _clock(self, z: Tensor, R: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
+    def pairs(self, z: Tensor) -> Tensor:
+        """Return the weights of a state by neuron, ``(R, D + d_y, h)``, without q."""
+        return z[:, :-1].unflatten(-1, (-1, self.model.width))
+
+    def field(self, kinks: Kinks) -> Field:
+        """Return the field of (theta, q) with the modes of ``kinks``."""
+
+        def field(z: Tensor) -> tuple[Tensor, Here]:
+            here = kinks.here(z[:, :-1])
+            speed = here.slope.square().sum(-1)
+            self.evaluations += 1
+            return torch.cat([here.slope, (1 - z[:, -1] * speed)[:, None]], dim=-1), here
+
+        return field
+
+    def clocked(self, z: Tensor, here: Here) -> tuple[Tensor, Tensor]:
         """Return R or t, whichever the marks are of, and its rate in rescaled time."""
-        return (R, speed) if self.clock == "R" else (z[:, -1] * R.exp(), R.exp())
+        if self.clock == "R":
+            return here.R, here.slope.square().sum(-1)
+        return z[:, -1] * here.R.exp(), here.R.exp()
+
+    def settle(self, kinks: Kinks, z: Tensor, slope: Tensor, here: Here, past, wrong, runs):
+        """Change modes until none is wrong, in the runs that have wrong ones.
+
+        Returns
+        -------
+        tuple
+            The states, moved onto the kinks where they slide; the field there, what goes with it
+            and what ``past`` says; and the runs for which no modes are right, boolean ``(R,)``.
+        """
+        concerned = wrong.flatten(1).any(-1)[:, None, None]
+        for _ in range(PIVOTS):
+            if not bool(wrong.any()):
+                break
+            theta, events, slides = kinks.pivot(z[:, :-1], here, wrong)
+            z = torch.cat([theta, z[:, -1:]], dim=-1)
+            slope, here = self.field(kinks)(z)
+            past = kinks.past(theta, here)
+            wrong = kinks.wrong(here, past, self.sizes(z)) & concerned
+            self.counts["events"][runs] += events
+            self.counts["slides"][runs] += slides
+        return z, slope, here, past, wrong.flatten(1).any(-1)
 
     def advance(self, runs: Tensor, method: type, stop: float = math.inf) -> Tensor:
         """Integrate ``runs`` to the last mark, or hand on those that came to R = ``stop``."""
-        batch, grid = self.start.shape[:-1], self.z.new_tensor(self.marks)
-        near = LANDING * (grid.abs().clamp_min(1) if self.clock == "R" else grid.abs())
+        grid, tiny = self.z.new_tensor(self.marks), torch.finfo(self.z.dtype).tiny
+        near = LANDING * self.eps * (grid.abs().clamp_min(1) if self.clock == "R" else grid.abs())
         z, h, index = self.z[runs], self.h[runs], self.index[runs]
-        cap = torch.full_like(h, torch.inf)  # where the next mark is expected
-        model, stepper, handed_on = self.model.for_runs(batch, runs), method(z), []
-
-        def field(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            """Return the rate of (theta, q), R and its rate."""
-            log_L, ascent = model.log_loss_and_rescaled_field(z[:, :-1])
-            speed = ascent.square().sum(-1)
-            self.evaluations += 1
-            return torch.cat([ascent, (1 - z[:, -1] * speed)[:, None]], dim=-1), -log_L, speed
-
-        if len(runs):
-            slope, R, speed = field(z)
+        kinks = Kinks(self.model.for_runs(self.start.shape[:-1], runs), z[:, :-1], self.rtol)
+        cap = torch.full_like(h, torch.inf)  # where the next mark or event is expected
+        stepper, handed_on, (slope, here) = method(z), [], self.field(kinks)(z)
+        past, bend = kinks.past(z[:, :-1], here), torch.zeros_like(kinks.side)
+        wrong = kinks.wrong(here, past, self.sizes(z))
         while len(runs):
-            value, rate = self._clock(z, R, speed)
+            z, slope, here, past, failed = self.settle(kinks, z, slope, here, past, wrong, runs)
+            value, rate = self.clocked(z, here)
             hit = (value - grid[index]).abs() <= near[index]
             if bool(hit.any()):
                 self.waiting.put(index[hit], runs[hit], z[hit])
                 index = index + hit
+            size = self.sizes(z)
+            pace = (self.pairs(slope).abs().amax(-2) / size.clamp_min(tiny)).amax(-1)
             ended = index >= len(grid)
-            lost = ~(speed.isfinite() & (h > 1e-15)) & ~ended
-            spent = torch.as_tensor(self.counts["steps"] >= self.max_steps, device=z.device)[runs]
-            moving = slope[:, :-1].abs() > STILL * self._neuron_norms(z)[:, :-1]
-            still = ~moving.any(-1) & ~ended & ~lost
-            over = ~(stop > R)
-            leave = ended | lost | spent | still | over
-            if bool(leave.any()):
+            lost = ~(slope.isfinite().all(-1) & here.R.isfinite()) & ~ended
+            still = (pace <= self.eps**0.5 / 16) & ~(ended | lost)
+            short = (torch.minimum(h, cap) * pace < self.eps) & ~(ended | lost | still)
+            spent = (self.counts["steps"][runs] >= self.max_steps) & ~ended
+            over = ~(stop > here.R)
+            leave = ended | lost | still | short | failed | spent
+            if bool((leave | over).any()):
                 for reason, name in (
-                    (spent & ~ended, OUT_OF_STEPS),
+                    (spent, OUT_OF_STEPS),
                     (still, CONVERGED),
                     (lost, DIVERGED),
+                    (short, UNDERFLOW),
+                    # An event or a mark that no step comes to.
+                    (failed | (short & (cap < h)), UNRESOLVED),
                 ):
                     self.status[runs[reason].cpu().numpy()] = name
-                who = runs[leave]
-                self.z[who], self.h[who], self.index[who] = z[leave], h[leave], index[leave]
-                on = over & ~(ended | lost | spent | still)
-                handed_on.append(runs[on])
-                gone = leave & ~on
-                if bool(gone.any()):
-                    self.waiting.leave(runs[gone], index[gone], z[gone], keep=still[gone])
-                stay = ~leave
-                runs, z, h, index, cap, slope, R, speed, value, rate = (
-                    x[stay] for x in (runs, z, h, index, cap, slope, R, speed, value, rate)
+                who = leave | over
+                self.z[runs[who]], self.h[runs[who]] = z[who], h[who]
+                self.index[runs[who]] = index[who]
+                handed_on.append(runs[over & ~leave])
+                if bool(leave.any()):
+                    self.waiting.leave(runs[leave], index[leave], z[leave], keep=still[leave])
+                stay = (~who).nonzero().squeeze(-1)
+                runs, z, h, index, cap, slope, value, rate, size, bend = (
+                    x[stay] for x in (runs, z, h, index, cap, slope, value, rate, size, bend)
                 )
+                past = tuple(x[stay] for x in past)
+                here = Here(*(x[stay] for x in here))
+                kinks = kinks.select(stay)
+                stepper.select(stay)
                 if not len(runs):
                     break
-                model = self.model.for_runs(batch, runs)
-                stepper.keep(stay)
+            cap = torch.minimum(cap, kinks.ahead(*past, bend, size))
             step = torch.minimum(h, cap)
-            new, (slope_new, R_new, speed_new), error, states = stepper.step(
-                field, z, slope, step[:, None]
-            )
+            new, slope_new, end, error = stepper.step(self.field(kinks), z, slope, step[:, None])
+            size = torch.maximum(size, self.sizes(new))
+            q = torch.maximum(z[:, -1].abs(), new[:, -1].abs())
             # Not zero, so that a neuron that stays at zero has no error.
-            scale = torch.maximum(self._neuron_norms(z), self._neuron_norms(new)) * self.rtol
-            error = (error / scale.clamp_min(torch.finfo(z.dtype).tiny)).square().mean(-1).sqrt()
+            squares = (self.pairs(error) / (self.rtol * size).clamp_min(tiny)[:, None]).square()
+            of_q = (error[:, -1] / (self.rtol * q).clamp_min(tiny)).square()
+            error = ((squares.sum((-2, -1)) + of_q) / z.shape[-1]).sqrt()
             fine = error <= 1  # NaN compares false
             factor = (0.9 * error.clamp_min(1e-10) ** (-1 / stepper.order)).clamp(0.2, 10)
             proposed = step * torch.where(error.isfinite(), factor, 0.2)
-            if not bool(fine.all()):
-                kinked = self._switched(runs, z, states, ~fine)
-                proposed = torch.where(kinked, proposed.clamp_min(self.kink_step), proposed)
-                kinked = kinked & (step <= self.kink_step) & new.isfinite().all(-1)
-                fine = fine | kinked
-                self.counts["kinked"][runs[kinked].cpu().numpy()] += 1
-            # A step beyond the next mark is taken again, as long as the mark is expected to be.
-            mark = grid[index]
-            value_new, rate_new = self._clock(new, R_new, speed_new)
-            beyond = fine & (value_new > mark + near[index])
-            accepted = fine & ~beyond
+            # A step beyond the next mark or event is taken again, as long as expected.
+            past_new = kinks.past(new[:, :-1], end)
+            part, wrong = kinks.crossing((here, *past), (end, *past_new), step, size)
+            mark, (value_new, rate_new) = grid[index], self.clocked(new, end)
+            ends = mark - value, mark - value_new, -rate * step, -rate_new * step
+            beyond = value_new > mark + near[index]
+            if bool(beyond.any()):
+                at_mark = root((ends[0] / (ends[0] - ends[1])).clamp(0.01, 1), *ends)
+                part = torch.where(beyond, torch.minimum(part, at_mark), part)
+            accepted = fine & part.isinf()
+            wrong &= accepted[:, None, None]
             cut = step < h  # says nothing against a longer one
             h = torch.where(cut & fine, torch.maximum(h, proposed), proposed)
-            cap = torch.where(accepted, torch.inf, cap)
-            if bool(beyond.any()):
-                part = _crossing(value - mark, value_new - mark, rate * step, rate_new * step)
-                cap = torch.where(beyond, part * step, cap)
+            cap = torch.where(fine & part.isfinite(), part * step, torch.inf)
+            curved = (past_new[1] - past[1]) / step[:, None, None]
+            bend = _where(accepted, curved, bend)
+            past = tuple(_where(accepted, *pair) for pair in zip(past_new, past, strict=True))
             z = torch.where(accepted[:, None], new, z)
             slope = torch.where(accepted[:, None], slope_new, slope)
-            R, speed = torch.where(accepted, R_new, R), torch.where(accepted, speed_new, speed)
-            who = runs.cpu().numpy()
-            self.counts["steps"][who] += 1
-            self.counts["rejected"][who] += (~accepted).cpu().numpy()
+            here = Here(*(_where(accepted, *pair) for pair in zip(end, here, strict=True)))
+            self.counts["steps"][runs] += 1
+            self.counts["rejected"][runs] += ~accepted
         return torch.cat(handed_on) if handed_on else runs
-
-    def _switched(self, runs: Tensor, z: Tensor, states: list[Tensor], which: Tensor) -> Tensor:
-        """Return which of the runs ``which`` saw a neuron switch between the states."""
-        model = self.model.for_runs(self.start.shape[:-1], runs[which])
-        before = model.active(z[which, :-1])
-        switched = torch.zeros_like(which)
-        for state in states:
-            switched[which] |= (model.active(state[which, :-1]) != before).flatten(1).any(-1)
-        return switched
 
     def trajectory(self) -> Trajectory:
         """Return the recorded batch."""
         batch = tuple(self.start.shape[:-1])
+        unresolved = int((self.status == UNRESOLVED).sum())
+        if unresolved:
+            warnings.warn(
+                f"{unresolved} of {len(self.status)} runs are unresolved: at a kink no way on was "
+                "found. Perturb their starts, or ask for a smaller rtol.",
+                UnresolvedWarning,
+                stacklevel=3,
+            )
         return Trajectory(
             times=torch.tensor(self.marks, dtype=torch.float64),
             observables=self.waiting.recorder.values,
             final=self.z[:, :-1].reshape(self.start.shape),
             status=self.status.reshape(batch),
             statistics={
-                **{name: count.reshape(batch) for name, count in self.counts.items()},
+                **{name: n.cpu().numpy().reshape(batch) for name, n in self.counts.items()},
                 "evaluations": self.evaluations,
                 "seconds": time.perf_counter() - self.began,
                 "device": str(self.start.device),
@@ -445,16 +497,6 @@ class _Flow:
         )
 
 
-def _crossing(a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:
-    """Return the x in (0, 1) at which the cubic with these ends and end slopes is zero, a < 0 < b.
-
-    To rounding where x is near 1; elsewhere it need only be near, since the step is taken again.
-    """
-    x = (a / (a - b)).clamp(0.01, 1)
-    for _ in range(4):
-        y = 1 - x
-        value = y * y * ((1 + 2 * x) * a + x * da) + x * x * ((1 + 2 * y) * b - y * db)
-        slope = 6 * x * y * (b - a) + y * (1 - 3 * x) * da + x * (1 - 3 * y) * db
-        new = x - value / slope
-        x = torch.where((new > 0) & (new < 1), new, x)
-    return x
+def _where(runs: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Return, for each run, its part of ``yes`` or of ``no``."""
+    return torch.where(runs.view(-1, *[1] * (yes.ndim - 1)), yes, no)

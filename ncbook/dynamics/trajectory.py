@@ -13,6 +13,8 @@ FINISHED = "finished"
 CONVERGED = "converged"
 OUT_OF_STEPS = "out of steps"
 DIVERGED = "diverged"
+UNDERFLOW = "step underflow"
+UNRESOLVED = "unresolved"
 
 Observe = Callable[[Tensor], dict[str, Tensor]]
 
@@ -26,13 +28,15 @@ class Trajectory:
     times : Tensor
         Shape ``(T,)``: times of a flow, or iteration numbers of a descent.
     observables : dict of Tensor
-        Each of shape ``(*batch, T)``. NaN after a run diverged or ran out of steps.
+        Each of shape ``(*batch, T)``. NaN after a run that neither finished nor converged.
     final : Tensor
         Shape ``(*batch, P)``: the last state of each run.
     status : ndarray of str
         Shape ``batch``: ``"finished"`` (came to the end that was asked for), ``"converged"``
-        (the field's norm fell to the tolerance that was asked for), ``"out of steps"`` or
-        ``"diverged"``.
+        (the field's norm fell to the tolerance that was asked for), ``"out of steps"``,
+        ``"diverged"`` (the state or the field ceased to be finite), ``"step underflow"`` (the
+        tolerance would have a step too short to move the state) or ``"unresolved"`` (at a kink no
+        way on was found).
     statistics : dict
         Steps, evaluations of the field, seconds, device and dtype of the whole batch.
     """
@@ -148,37 +152,48 @@ class Recorder:
 class Waiting:
     """States at recorded times that only some runs have reached; few at once.
 
-    Runs reach a time at different moments. A time's states are kept until the last run is
+    Runs reach a time at different moments. A time's states are held until the last run is
     there, observed as one batch, and dropped.
     """
 
     def __init__(self, recorder: Recorder, like: Tensor, shape: torch.Size) -> None:
         self.recorder, self.shape = recorder, shape
-        self.blank = torch.full_like(like, torch.nan)
+        self.left = torch.full_like(like, torch.nan)  # what the runs that left have from there on
+        self.gone = 0
         self.states: dict[int, Tensor] = {}
         self.count: dict[int, int] = {}
 
     def put(self, index: Tensor, runs: Tensor, states: Tensor) -> None:
         """Take the states of ``runs`` at times number ``index``, one each."""
+        if self.recorder.observe is None:
+            return
         for i in index.unique().tolist():
+            if i not in self.states:
+                self.states[i], self.count[i] = self.left.clone(), self.gone
             mine = index == i
             self._enter(i, runs[mine], states[mine])
 
     def leave(self, runs: Tensor, index: Tensor, states: Tensor, keep: Tensor) -> None:
-        """Fill what ``runs`` will not reach: with their state where ``keep``, else with NaN."""
-        states = torch.where(keep[:, None], states, torch.nan)
-        for i in range(int(index.min()), self.recorder.count):
-            mine = index <= i
-            self._enter(i, runs[mine], states[mine])
+        """Fill what ``runs`` will not reach: with their state where ``keep``, else with NaN.
 
-    def _enter(self, i: int, runs: Tensor, states: Tensor) -> None:
+        ``index`` is the number of each run's next time.
+        """
         if self.recorder.observe is None:
             return
-        if i not in self.states:
-            self.states[i], self.count[i] = self.blank.clone(), 0
+        states = torch.where(keep[:, None], states, torch.nan)
+        self.left[runs], self.gone = states, self.gone + len(runs)
+        for i in list(self.states):
+            mine = index <= i
+            self._enter(i, runs[mine], states[mine])
+        if self.gone == len(self.left) > 0:
+            for i in range(int(index.max()), self.recorder.count):
+                if i not in self.count:
+                    self.recorder.record(i, self.left.view(self.shape))
+
+    def _enter(self, i: int, runs: Tensor, states: Tensor) -> None:
         self.states[i][runs] = states
         self.count[i] += len(runs)
-        if self.count[i] == len(self.blank):
+        if self.count[i] == len(self.left):
             self.recorder.record(i, self.states.pop(i).view(self.shape))
 
 

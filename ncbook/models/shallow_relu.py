@@ -6,6 +6,7 @@ separable data (2025).
 
 import math
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -164,8 +165,9 @@ class ShallowReLU:
         """
         if self.X.ndim == 2:
             return self
-        X = self.X.expand(*batch, *self.X.shape[-2:]).reshape(-1, *self.X.shape[-2:])[index]
-        return ShallowReLU(X, self.y, self.K, self.width, self.loss)
+        net = copy(self)
+        net.X = self.X.expand(*batch, *self.X.shape[-2:]).reshape(-1, *self.X.shape[-2:])[index]
+        return net
 
     # --- The network ----------------------------------------------------------------------------
 
@@ -231,15 +233,35 @@ class ShallowReLU:
 
     def log_loss_and_rescaled_field(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return log L and -grad L / L in one pass; see rescaled_field."""
+        log_L, dW, dV, _ = self.gated_field(theta, self.active(theta))
+        return log_L, self.pack(dW, dV)
+
+    def gated_field(self, theta: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return log L and -grad L / L of the network whose neurons are active where it is said.
+
+        Parameters
+        ----------
+        theta : Tensor
+            ``(*batch, P)``.
+        active : Tensor
+            Boolean, ``(*batch, n, h)``: neuron j gives <w_j, x_i> where it is, and 0 elsewhere.
+
+        Returns
+        -------
+        tuple of Tensor
+            log L, shape ``batch``; the field of W ``(*batch, D, h)`` and of V ``(*batch, d_y, h)``;
+            and the pull of each sample on each neuron, <-dL/df_i / L, v_j>, ``(*batch, n, h)``,
+            whether it is active or not. None of them underflows at any size of L.
+        """
         W, V = self.unpack(theta)
-        Z = self.X @ W
-        active, features = Z > 0, Z.relu()
+        features = (self.X @ W) * active
         M, towards = self._excess(features @ V.mT)
         log_L = log_sample_loss(M, self.loss).logsumexp(-1)
         # Divided by L before leaving the log domain.
         slope = (log_sample_slope(M, self.loss) - log_L.unsqueeze(-1)).exp()
         G = slope.unsqueeze(-1) * towards
-        return log_L, self.pack(self.X.mT @ ((G @ V) * active), G.mT @ features)
+        pull = G @ V
+        return log_L, self.X.mT @ (pull * active), G.mT @ features, pull
 
     def loss_gradient(
         self, theta: Tensor, X: Tensor, y: Tensor, gates: Tensor | None = None

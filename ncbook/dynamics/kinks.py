@@ -1,0 +1,343 @@
+"""On which side of each ReLU kink a neuron is, and where it slides along one.
+
+Off the kinks <w_j, x_i> = 0 the gradient flow of a ReLU network is smooth; across one its field
+jumps. Where the field on both sides points at the kink, the flow stays on it: Filippov's solution,
+whose velocity is the element of least norm of Clarke's subdifferential. So each neuron has a mode
+for each kink (one side, the other, or sliding), the field of frozen modes is smooth, and a mode
+changes only at an event:
+
+- a neuron comes to a kink: it slides if the least-norm element says so, and crosses otherwise;
+- the share alpha in [0, 1] of the jump that a slide needs leaves [0, 1]: the neuron leaves the
+  kink to the side of 0 (where a sample on the positive side is off) or of 1.
+
+With v and dL/df frozen, as they are at an instant, -grad_w R of one neuron is piecewise linear and
+the modes of its kinks are found by the pivots of a linear complementarity problem: one violated
+condition at a time, the first. Where the jumps pull the neuron back (kappa < 0) the problem is
+strictly convex, so that it has one solution and the pivots come to it.
+
+Samples on one line through the origin switch together, and share a kink.
+
+References
+----------
+Filippov, Differential equations with discontinuous righthand sides, 1988. Murty, Note on a
+Bard-type scheme for solving the complementarity problem, Opsearch 11, 1974.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ncbook.models.shallow_relu import ShallowReLU
+
+WINDOW = 0.1  # a neuron has come to a kink when it is past it by at most this, times rtol, relative
+SHARE_WINDOW = 1e-4  # the same for the share of a slide; past by d costs an error of d^2
+PIVOTS = 200  # at one instant; more mean that no solution is found
+
+
+class Here(NamedTuple):
+    """What is known at the states of R runs."""
+
+    slope: Tensor  # (R, P): grad R, across the slides' kinks projected out
+    R: Tensor  # (R,)
+    pull: Tensor  # (R, n, h): <-dL/df_i / L, v_j>
+
+
+class Kinks:
+    """The modes of a batch of R runs with h neurons on n samples.
+
+    Parameters
+    ----------
+    model : ShallowReLU
+        The network on the data of the R runs.
+    theta : Tensor
+        ``(R, P)``; it decides the sides. A neuron on a kink is taken for off.
+    rtol : float
+        The tolerance of the integration, to which kinks are located.
+    """
+
+    def __init__(self, model: ShallowReLU, theta: Tensor, rtol: float) -> None:
+        self.model, self.eps = model, torch.finfo(theta.dtype).eps
+        self.window = max(WINDOW * rtol, 8 * self.eps)
+        X = model.X if model.X.ndim == 3 else model.X.unsqueeze(0)
+        self.norms = X.norm(dim=-1, keepdim=True)  # (R or 1, n, 1), as the next three
+        self.U = X / self.norms.clamp_min(torch.finfo(X.dtype).tiny)
+        same, opposite = (
+            torch.cdist(self.U, V, compute_mode="donot_use_mm_for_euclid_dist") <= 16 * self.eps
+            for V in (self.U, -self.U)
+        )
+        self.together = (same | opposite).to(X.dtype)
+        line = self.together.argmax(-1, keepdim=True)  # the first sample of each one's line
+        self.line, self.sign = line, torch.where(same.gather(-1, line), 1.0, -1.0).to(X.dtype)
+        order = torch.arange(X.shape[-2], device=X.device).unsqueeze(-1)
+        self.first = (line == order) & (self.norms > 0)
+        self.alone = bool((self.first | (self.norms == 0)).all())
+        R, n, h = len(theta), X.shape[-2], model.width
+        W, _ = model.unpack(theta)
+        self.side = torch.where(self.U @ W > 0, 1.0, -1.0).to(X.dtype)  # -1 on a slide
+        self.watch = self.first.expand(R, n, h).clone()  # whether an event is a kink come to
+        self.active = self._active()
+        # The m neurons that slide, and of each: its lines (-1: none), an orthonormal basis, and
+        # what turns coordinates in it into multipliers of the lines' unit vectors.
+        self.run, self.neuron = line.new_zeros(2, 0).unbind()
+        self.lines = line.new_zeros(0, 1)
+        self.basis, self.inverse = X.new_zeros(0, X.shape[-1], 1), X.new_zeros(0, 1, 1)
+
+    def select(self, rows: Tensor) -> "Kinks":
+        """Return the modes of some runs, in another object."""
+        chosen = object.__new__(Kinks)
+        chosen.__dict__.update(self.__dict__)
+        if self.model.X.ndim == 3:
+            chosen.model = self.model.for_runs((len(self.side),), rows)
+            for name in ("norms", "U", "together", "line", "sign", "first"):
+                setattr(chosen, name, getattr(self, name)[rows])
+        for name in ("side", "watch", "active"):
+            setattr(chosen, name, getattr(self, name)[rows])
+        place = rows.new_full((len(self.side),), -1).index_copy(
+            0, rows, torch.arange(len(rows), device=rows.device)
+        )[self.run]
+        chosen._keep(place >= 0)
+        chosen.run = place[place >= 0]
+        return chosen
+
+    def _keep(self, these: Tensor) -> None:
+        """Forget the other sliding neurons."""
+        for name in ("run", "neuron", "lines", "basis", "inverse"):
+            setattr(self, name, getattr(self, name)[these])
+
+    def _active(self) -> Tensor:
+        """Return which neurons are active on which samples, ``(R, n, h)``, as numbers."""
+        if self.alone:
+            return (self.side > 0).to(self.side.dtype)
+        line = self.line.expand(len(self.side), -1, self.side.shape[-1])
+        return (self.side.gather(-2, line) * self.sign > 0).to(self.side.dtype)
+
+    def _slide(self, run: Tensor, neuron: Tensor) -> None:
+        """Renew what is known of the slides of these neurons, ``(p,)`` each."""
+        self._keep(~torch.isin(self._names(self.run, self.neuron), self._names(run, neuron)))
+        first = self.first.expand(len(self.side), -1, -1)[run, :, 0]
+        slide = first & ~self.watch[run, :, neuron]
+        some = slide.any(-1)
+        run, neuron, slide = run[some], neuron[some], slide[some]
+        if not len(run):
+            return
+        count = slide.sum(-1)
+        s = max(int(count.max()), self.lines.shape[-1])
+        order = slide.to(torch.uint8).argsort(stable=True, dim=-1, descending=True)[:, :s]
+        there = torch.arange(s, device=run.device) < count.unsqueeze(-1)
+        vectors = self.U.expand(len(self.side), -1, -1)[run.unsqueeze(-1), order]
+        basis, R = torch.linalg.qr((vectors * there.unsqueeze(-1)).mT)
+        R = R + torch.diag_embed((~there).to(R.dtype))
+        eye = torch.eye(s, dtype=R.dtype, device=R.device)
+        pad, more = torch.nn.functional.pad, s - self.lines.shape[-1]
+        self.run, self.neuron = torch.cat([self.run, run]), torch.cat([self.neuron, neuron])
+        lines = pad(self.lines, (0, more), value=-1)
+        self.lines = torch.cat([lines, torch.where(there, order, -1)])
+        self.basis = torch.cat([pad(self.basis, (0, more)), basis * there.unsqueeze(-2)])
+        inverse = torch.linalg.solve_triangular(R, eye, upper=True)
+        self.inverse = torch.cat([pad(self.inverse, (0, more, 0, more)), inverse])
+
+    # --- The field of frozen modes --------------------------------------------------------------
+
+    def here(self, theta: Tensor) -> Here:
+        """Return the field at ``theta``, ``(R, P)``, and what goes with it."""
+        log_L, dW, dV, pull = self.model.gated_field(theta, self.active)
+        if len(self.run):
+            across = dW[self.run, :, self.neuron].unsqueeze(-1)
+            along = across - self.basis @ (self.basis.mT @ across)
+            dW[self.run, :, self.neuron] = along.squeeze(-1)
+        return Here(self.model.pack(dW, dV), -log_L, pull)
+
+    # --- Events ---------------------------------------------------------------------------------
+
+    def past(self, theta: Tensor, here: Here) -> tuple[Tensor, Tensor]:
+        """Return how far on its own side of each kink a neuron is, and the rate of that.
+
+        Both ``(R, n, h)``; what is not watched is infinitely far.
+        """
+        W, dW = self.model.unpack(theta)[0], self.model.unpack(here.slope)[0]
+        near, rate = (self.U @ torch.cat([W, dW], dim=-1)).chunk(2, dim=-1)
+        return torch.where(self.watch, self.side * near, torch.inf), self.side * rate
+
+    def ahead(self, past: Tensor, rate: Tensor, bend: Tensor, size: Tensor) -> Tensor:
+        """Return the time to the next kink come to, by a parabola, ``(R,)``.
+
+        ``bend`` is the rate's own rate, or a guess at it.
+        """
+        far = past + self.window / 2 * size.unsqueeze(-2)
+        inside = rate.square() - 2 * bend * far
+        time = 2 * far / (inside.sqrt() - rate)  # NaN where the parabola does not come to zero
+        return torch.where(time > 0, time, torch.inf).flatten(1).amin(-1)
+
+    def _slack(self, here: Here) -> tuple[Tensor, Tensor]:
+        """Return how far alpha is from 0 and from 1 on each slide, times the jump, ``(m, s, 2)``.
+
+        Infinite where there is no slide; and the jump ``|kappa|``, ``(m, s, 1)``.
+        """
+        pull = here.pull[self.run, :, self.neuron]
+        X = (self.U * self.norms).expand(len(self.side), -1, -1)[self.run]
+        force = (pull * self.active[self.run, :, self.neuron]).unsqueeze(-2) @ X
+        multiplier = (self.inverse @ (force @ self.basis).mT).squeeze(-1)
+        jump = -self._jumps(pull, self.run).gather(-1, self.lines.clamp_min(0))
+        slack = torch.stack([multiplier, jump - multiplier], dim=-1)
+        return slack.masked_fill((self.lines < 0).unsqueeze(-1), torch.inf), jump.abs()[..., None]
+
+    def _jumps(self, pull: Tensor, run: Tensor) -> Tensor:
+        """Return kappa of each line, ``(p, n)``, of neurons that are pulled so, in their runs."""
+        weighted = pull * self.norms.squeeze(-1).expand(len(self.side), -1)[run]
+        if self.alone:
+            return weighted
+        together = self.together.expand(len(self.side), -1, -1)[run]
+        return (together @ weighted.unsqueeze(-1)).squeeze(-1)
+
+    def _noise(self, here: Here) -> Tensor:
+        """Return the rounding of each neuron's field, ``(R, h)``."""
+        return 64 * self.eps * (here.pull.abs() * self.norms).sum(-2)
+
+    def _leaving(self, past: Tensor, rate: Tensor, here: Here, size: Tensor) -> Tensor:
+        """Return which neurons are at a kink to rounding, or past it, and go on, ``(R, n, h)``."""
+        noise, size = self._noise(here).unsqueeze(-2), size.unsqueeze(-2)
+        return (past <= 8 * self.eps * size) & (rate < -noise)
+
+    def crossing(self, one: tuple, end: tuple, h: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where on a step the first event is, and which modes are wrong at its end.
+
+        Parameters
+        ----------
+        one, end : tuple
+            What is known at both ends of the step: Here, and what ``past`` returns.
+        h : Tensor
+            Its length, ``(R,)``.
+        size : Tensor
+            Norms of the neuron pairs, ``(R, h)``.
+
+        Returns
+        -------
+        tuple of Tensor
+            The part of the step after which an event is in its window, ``(R,)``, infinite where
+            there is none beyond it; and the wrong modes, ``(R, n, h)``: events in their windows.
+        """
+        (here, g0, d0), (there, g1, d1) = one, end
+        part = torch.full_like(h, torch.inf)
+        # The cubic through both ends, on the way, too: a neuron may have come and gone.
+        pace, window = h[:, None, None], -self.window * size.unsqueeze(-2)
+        ends = g0, g1, pace * d0, pace * d1
+        on_way = [_cubic(x, *ends) < window for x in (1 / 3, 2 / 3)]
+        crossed = self.watch & (on_way[0] | on_way[1] | (g1 < window))
+        wrong = self._leaving(g1, d1, there, size) & ~crossed
+        run, line, neuron = crossed.nonzero(as_tuple=True)
+        if len(run):
+            target = self.window / 2 * size[run, neuron]
+            a, b, da, db = (x[run, line, neuron] for x in ends)
+            ends = a + target, b + target, da, db
+            part = part.scatter_reduce(0, run, _first_root(*ends, 2 * target), "amin")
+        if len(self.run):
+            s0, _ = self._slack(here)
+            s1, jump = self._slack(there)
+            noise = self._noise(there)[self.run, self.neuron, None, None]
+            window = torch.maximum(SHARE_WINDOW * jump, 4 * noise)
+            over = s1 < -window
+            inside = torch.where(over, (s0 + window / 2) / (s0 - s1), torch.inf)
+            part = part.scatter_reduce(0, self.run, inside.flatten(1).amin(-1), "amin")
+            self._mark(wrong, (s1 < -noise) & ~over)
+        return part.clamp_min(0.01), wrong
+
+    def wrong(self, here: Here, past: tuple[Tensor, Tensor], size: Tensor) -> Tensor:
+        """Return which modes the field contradicts, boolean ``(R, n, h)``.
+
+        Parameters
+        ----------
+        here, past
+            What is known at the states, and what ``past`` returns there.
+        size : Tensor
+            Norms of the neuron pairs, ``(R, h)``.
+        """
+        wrong = self._leaving(*past, here, size)
+        if len(self.run):
+            noise = self._noise(here)[self.run, self.neuron, None, None]
+            self._mark(wrong, self._slack(here)[0] < -noise)
+        return wrong
+
+    def _mark(self, wrong: Tensor, ends: Tensor) -> None:
+        """Enter the slides that end, ``(m, s, 2)``, among the wrong modes."""
+        which, place = ends.any(-1).nonzero(as_tuple=True)
+        wrong[self.run[which], self.lines[which, place], self.neuron[which]] = True
+
+    def pivot(self, theta: Tensor, here: Here, wrong: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Change the first wrong mode of each neuron.
+
+        Returns
+        -------
+        tuple of Tensor
+            The states, with the neurons that begin a slide moved onto it, and the numbers of
+            changes and of slides begun, ``(R,)``.
+        """
+        run, neuron = wrong.any(-2).nonzero(as_tuple=True)
+        line = wrong[run, :, neuron].to(torch.uint8).argmax(-1)
+        at = (run, line, neuron)
+        kappa = self._jumps(here.pull[run, :, neuron], run).gather(-1, line[:, None]).squeeze(-1)
+        W, V = self.model.unpack(theta)
+        u = self.U.expand(len(theta), -1, -1)[run, line]
+        rate = (u * self.model.unpack(here.slope)[0][run, :, neuron]).sum(-1).abs()
+        side, inside = -self.side[at], torch.zeros_like(rate)
+        if len(self.run):
+            mine = (self.run == run[:, None]) & (self.neuron == neuron[:, None])  # (p, m)
+            slides, which = mine.any(-1), mine.to(torch.uint8).argmax(-1)
+            across = (self.basis[which].mT @ u.unsqueeze(-1)).square().sum((-2, -1))
+            inside = torch.where(slides, across, inside)
+            # A slide ends at alpha = 0, which is the side -1 of it, or at 1.
+            low = self._slack(here)[0][which, :, 0] < 0
+            low = (low & (self.lines[which] == line[:, None])).any(-1)
+            side = torch.where(slides & low & ~self.watch[at], -1.0, side)
+        # Sliding on one line more: the multiplier that keeps the neuron there is within the jump.
+        begins = self.watch[at] & (kappa < 0) & (rate <= -kappa * (1 - inside))
+        self.side, self.watch = self.side.clone(), self.watch.clone()
+        self.side[at] = torch.where(begins, -1.0, side)
+        self.watch[at] = ~begins
+        self.active = self._active()
+        self._slide(run, neuron)
+        changes = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
+        begun = changes.index_add(0, run[begins], torch.ones_like(run[begins]))
+        begins = torch.isin(self._names(self.run, self.neuron), self._names(run, neuron)[begins])
+        at, basis = (self.run[begins], slice(None), self.neuron[begins]), self.basis[begins]
+        W, w = W.clone(), W[at].unsqueeze(-1)
+        W[at] = (w - basis @ (basis.mT @ w)).squeeze(-1)
+        return self.model.pack(W, V), changes.index_add(0, run, torch.ones_like(run)), begun
+
+    def _names(self, run: Tensor, neuron: Tensor) -> Tensor:
+        """Return one number for each neuron of each run."""
+        return run * self.side.shape[-1] + neuron
+
+
+def _cubic(x: float | Tensor, a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:
+    """Return at x in [0, 1] the cubic with these ends and end slopes."""
+    y = 1 - x
+    return (y * y * (1 + 2 * x)) * a + (y * y * x) * da + (x * x * (1 + 2 * y)) * b - x * x * y * db
+
+
+def _first_root(a: Tensor, b: Tensor, da: Tensor, db: Tensor, depth: Tensor) -> Tensor:
+    """Return where a cubic that starts above zero and comes below it first does so.
+
+    ``depth`` is how far below zero counts.
+    """
+    before, at, found = a, 0.0, torch.full_like(a, torch.inf)
+    for x in (1 / 3, 2 / 3, 1.0):
+        value = _cubic(x, a, b, da, db)
+        inside = at + (x - at) * (before / (before - value)).clamp(0, 1)
+        found = torch.where((value < -depth / 2) & found.isinf(), inside, found)
+        before, at = value, x
+    return root(found, a, b, da, db)
+
+
+def root(x: Tensor, a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:
+    """Return the x in (0, 1) near the given one at which the cubic with these ends is zero.
+
+    To rounding where the root is simple and near 1; elsewhere it need only be near, since a step
+    that ends beside it is taken again.
+    """
+    for _ in range(4):
+        y = 1 - x
+        slope = 6 * x * y * (b - a) + y * (1 - 3 * x) * da + x * (3 * x - 2) * db
+        new = x - _cubic(x, a, b, da, db) / slope
+        x = torch.where((new > 0) & (new < 1), new, x)
+    return x
