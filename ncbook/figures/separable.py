@@ -341,6 +341,27 @@ def angles(table: pd.DataFrame, layout: str) -> Figure:
     return fig
 
 
+def sliding(table: pd.DataFrame, layout: str, *, edges: Sequence[float]) -> Figure:
+    """Draw the directions of neurons along training, a line a neuron.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``neuron``, ``log_t`` (the logarithm of time) and ``angle``, in degrees.
+    layout : "wide" or "narrow"
+    edges : sequence of float
+        Directions to mark.
+    """
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.75))
+    for edge in edges:
+        ax.axhline(edge, color=INK, linewidth=0.8, linestyle="--")
+    for _, rows in table.groupby("neuron", sort=False):
+        colour = COLOURS[int(rows["angle"].iloc[-1] < 0)]
+        ax.plot(rows["log_t"] / np.log(10), rows["angle"], color=colour, linewidth=0.9, alpha=0.8)
+    ax.set(xlabel=r"$\log_{10}t$", ylabel="direction of $w_j$, degrees")
+    return fig
+
+
 # --- Biases -------------------------------------------------------------------------------------
 
 
