@@ -148,6 +148,22 @@ class Kinks:
             dW[self.run, :, self.neuron] = along.squeeze(-1)
         return Here(self.model.pack(dW, dV), -log_L, pull)
 
+    def resting(self, theta: Tensor) -> Tensor:
+        """Return states whose sliding neurons are silent on the samples that they slide along.
+
+        The sign of a product that is zero would be rounding; ReLU'(0) = 0 says that it is off. They
+        are moved off the kinks by 4 eps of their norms.
+        """
+        if not len(self.run):
+            return theta
+        W, V = self.model.unpack(theta)
+        w = W[self.run, :, self.neuron].unsqueeze(-1)
+        off = 4 * self.eps * w.norm(dim=-2, keepdim=True) * (self.lines >= 0).unsqueeze(-1)
+        W = W.clone()
+        across = self.basis.mT @ w + self.inverse.mT @ off
+        W[self.run, :, self.neuron] = (w - self.basis @ across).squeeze(-1)
+        return self.model.pack(W, V)
+
     # --- Events ---------------------------------------------------------------------------------
 
     def past(self, theta: Tensor, here: Here) -> tuple[Tensor, Tensor]:

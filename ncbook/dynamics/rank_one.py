@@ -107,9 +107,9 @@ def class_flow(
     began, batch = time.perf_counter(), w.shape[:-1]
     X = X.expand(*batch, *X.shape[-2:]).reshape(-1, *X.shape[-2:]).cpu().double().numpy()
     starts = w.reshape(-1, w.shape[-1]).cpu().double().numpy()
-    log_times = np.full(len(starts), -np.inf)
+    begin = np.full(len(starts), -np.inf)
     if log_t is not None:
-        log_times = log_t.expand(batch).reshape(-1).cpu().double().numpy()
+        begin = log_t.expand(batch).reshape(-1).cpu().double().numpy()
     others = 1 if model.outputs_size == 1 else model.K - 1
     states = np.full((len(starts), len(levels), w.shape[-1] + 1), np.nan)
     status, evaluations = np.full(len(starts), FINISHED, dtype=object), 0
@@ -127,7 +127,7 @@ def class_flow(
         solved = solve_ivp(
             flow.field,
             (R, max(levels[-1], R)),
-            np.concatenate([start, margins - R, [np.exp(log_times[run] - R) * norm**2]]),
+            np.concatenate([start, margins - R, [np.exp(begin[run] - R) * norm**2]]),
             "LSODA",
             np.maximum(levels, R),
             jac=flow.jacobian,
@@ -142,9 +142,11 @@ def class_flow(
     states = torch.from_numpy(states).to(w.device, w.dtype).reshape(*batch, *states.shape[1:])
     # log t rather than t, which overflows.
     norm = model.label_scale * states[..., :-1].norm(dim=-1)
-    states[..., -1] = states[..., -1].log() - 2 * norm.log() + states.new_tensor(levels)
+    # -inf at a level that is the start's own.
+    log_times = states[..., -1].log() - 2 * norm.log() + states.new_tensor(levels)
+    states = states[..., :-1]
     recorder = Recorder(
-        lambda z: {"log_t": z[..., -1]} | (observe(z[..., :-1]) if observe is not None else {}),
+        lambda w: {"log_t": log_times[..., index]} | (observe(w) if observe is not None else {}),
         len(levels),
     )
     for index in range(len(levels)):
@@ -152,7 +154,7 @@ def class_flow(
     return Trajectory(
         times=torch.tensor(levels, dtype=torch.float64),
         observables=recorder.values,
-        final=states[..., -1, :-1],
+        final=states[..., -1, :],
         status=status.reshape(tuple(batch)),
         statistics={
             "evaluations": evaluations,

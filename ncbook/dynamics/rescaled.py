@@ -344,6 +344,10 @@ class _Flow:
         """Return the weights of a state by neuron, ``(R, D + d_y, h)``, without q."""
         return z[:, :-1].unflatten(-1, (-1, self.model.width))
 
+    def resting(self, kinks: Kinks, z: Tensor) -> Tensor:
+        """Return the states as they are shown and handed on."""
+        return torch.cat([kinks.resting(z[:, :-1]), z[:, -1:]], dim=-1)
+
     def field(self, kinks: Kinks) -> Field:
         """Return the field of (theta, q) with the modes of ``kinks``."""
 
@@ -398,7 +402,7 @@ class _Flow:
             value, rate = self.clocked(z, here)
             hit = (value - grid[index]).abs() <= near[index]
             if bool(hit.any()):
-                self.waiting.put(index[hit], runs[hit], z[hit])
+                self.waiting.put(index[hit], runs[hit], self.resting(kinks, z)[hit])
                 index = index + hit
             size = self.sizes(z)
             pace = (self.pairs(slope).abs().amax(-2) / size.clamp_min(tiny)).amax(-1)
@@ -419,12 +423,13 @@ class _Flow:
                     (failed | (short & (cap < h)), UNRESOLVED),
                 ):
                     self.status[runs[reason].cpu().numpy()] = name
-                who = leave | over
-                self.z[runs[who]], self.h[runs[who]] = z[who], h[who]
+                who, resting = leave | over, self.resting(kinks, z)
+                self.z[runs[who]], self.h[runs[who]] = resting[who], h[who]
                 self.index[runs[who]] = index[who]
                 handed_on.append(runs[over & ~leave])
                 if bool(leave.any()):
-                    self.waiting.leave(runs[leave], index[leave], z[leave], keep=still[leave])
+                    kept = resting[leave], still[leave]
+                    self.waiting.leave(runs[leave], index[leave], *kept)
                 stay = (~who).nonzero().squeeze(-1)
                 runs, z, h, index, cap, slope, value, rate, size, bend = (
                     x[stay] for x in (runs, z, h, index, cap, slope, value, rate, size, bend)

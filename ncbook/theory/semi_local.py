@@ -14,8 +14,9 @@ samples are longer: the neuron can leave its group. Starts at either threshold a
 ``ShallowReLU.edge_start``.
 """
 
-import math
 from collections.abc import Sequence
+
+import numpy as np
 
 
 def safe_cosine(K: int) -> float:
@@ -36,10 +37,12 @@ def safe_cosine(K: int) -> float:
 def coverage(share: float, K: int, widths: Sequence[int]) -> list[float]:
     """Return the chance that h independent neurons reach all K classes, for some h.
 
-    sum over j of (-1)^j (K choose j) (1 - j share)^h, where each neuron ends in a given class with
-    probability ``share``. While outputs are small neurons do not see each other.
+    Each neuron ends in a given class with probability ``share``; while outputs are small neurons do
+    not see each other. By inclusion and exclusion the chance is the sum over j of
+    (-1)^j (K choose j) (1 - j share)^h, whose terms cancel. Here one neuron after the other is
+    added to the distribution of the number of classes reached, so that all terms are positive.
 
-    Source: inclusion and exclusion; derived for random starts.
+    Source: derived for random starts.
 
     Raises
     ------
@@ -48,5 +51,11 @@ def coverage(share: float, K: int, widths: Sequence[int]) -> list[float]:
     """
     if not 0 <= share <= (1 + 1e-12) / K:
         raise ValueError(f"share = {share}: expected a probability up to 1/K = {1 / K:g}.")
-    rest = [max(1 - j * share, 0.0) for j in range(K + 1)]
-    return [sum((-1) ** j * math.comb(K, j) * rest[j] ** h for j in range(K + 1)) for h in widths]
+    reached = np.arange(K + 1)
+    found, chance = {}, (reached == 0).astype(float)
+    for h in range(max(widths, default=0) + 1):
+        found[h] = float(chance[-1])
+        more = chance * np.minimum((K - reached) * share, 1)
+        chance = chance - more
+        chance[1:] += more[:-1]
+    return [found[h] for h in widths]

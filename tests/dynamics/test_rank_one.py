@@ -116,6 +116,21 @@ def test_the_jacobian_is_the_derivative(K, loss):
     assert np.abs(elsewhere - differences).max() > 1e-3 * np.abs(J).max()
 
 
+def test_a_level_that_is_the_start_has_the_time_zero_and_its_observables():
+    """Two samples of a class, so that R at the start is no round number."""
+    X = vector(1.0, 0.2, 0.7, 0.5, -1.0, 0.1).view(3, 2)
+    model = ShallowReLU(X, [0, 0, 1], 2, 2, "logistic")
+    w = vector(0.4, 0.3)
+    R = float(
+        -model.class_log_losses(model.on_rays(torch.stack([w, -w]), torch.eye(2).double()))[0]
+    )
+    for level in (R, math.nextafter(R, -1), math.nextafter(R, 1)):
+        run = class_flow(model, 0, w, [level, R + 1], lambda w: {"w": w[..., 0]})
+        assert run.observables["w"][0] == pytest.approx(0.4, abs=1e-8)
+        assert float(run.observables["log_t"][0]) < -30
+        assert run.observables["log_t"][1].isfinite()
+
+
 def test_one_sample_against_the_closed_form():
     """m = w^2, m' = 2 m e^(-m): R = m and t = (Ei(m) - Ei(m_0)) / 2."""
     model = ShallowReLU(vector(1.0, -1.0)[:, None], [0, 1], 2, 2, "exponential")
@@ -125,7 +140,8 @@ def test_one_sample_against_the_closed_form():
     assert torch.allclose(run.observables["w"].square(), vector(*levels), 1e-7)
     exact = vector(*(math.log((expi(m) - expi(0.01)) / 2) for m in levels[1:5]))
     assert torch.allclose(run.observables["log_t"][1:5], exact, atol=1e-7)
-    assert run.observables["log_t"][0] < -30, "time starts here"
+    beside = class_flow(model, 0, vector(0.1), [0.01 + 1e-6], lambda w: {"w": w[..., 0]})
+    assert beside.observables["log_t"] == pytest.approx(math.log(1e-6 / 0.02), abs=1e-2)
     m = vector(*levels[5:])
     far = m - torch.log(2 * m) + torch.log1p(1 / m + 2 / m**2)
     assert float((run.observables["log_t"][5:] - far).abs().max()) < 1e-6

@@ -106,6 +106,15 @@ def test_coverage_is_what_counting_all_outcomes_gives(K, share):
     assert coverage(share, K, [4])[0] != pytest.approx(coverage(share * 0.9, K, [4])[0], abs=1e-3)
 
 
+@pytest.mark.parametrize("K", [2, 10, 40, 60])
+def test_coverage_is_a_chance_and_zero_where_neurons_are_too_few(K):
+    found = coverage(1 / K, K, [0, K // 2, K - 1, K, 5 * K, 200 * K])
+    assert found[:3] == [0, 0, 0]
+    factor = math.factorial(K) / K**K  # each neuron another class
+    assert found[3] == pytest.approx(factor, rel=1e-12)
+    assert 0 < found[3] < found[4] < found[5] <= 1 + 1e-12
+
+
 def test_coverage_refuses_more_than_all():
     with pytest.raises(ValueError, match="up to 1/K"):
         coverage(0.6, 2, [4])
