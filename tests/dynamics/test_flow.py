@@ -325,6 +325,28 @@ def test_few_states_wait_for_the_last_run(monkeypatch):
     assert max(waiting) <= 15, "of the 61 that storing every state would keep"
 
 
+def test_a_run_that_leaves_early_makes_no_states_wait(monkeypatch):
+    held = []
+
+    class Counting(module.Waiting):
+        def put(self, *arguments):
+            super().put(*arguments)
+            held.append(len(self.states))
+
+    monkeypatch.setattr(module, "Waiting", Counting)
+    z = torch.tensor([[1e-9], [1.0], [1.0]], dtype=torch.float64)
+    times = np.linspace(0, 4, 101).tolist()
+    run = adaptive_flow(decay, z, times, lambda z: {"z": z[:, 0]}, tolerance=1e-8)
+    assert run.status.tolist() == ["converged", "finished", "finished"]
+    assert torch.equal(run.observables["z"][0], z[0].expand(101))
+    assert torch.allclose(run.observables["z"][1], torch.exp(-run.times), 1e-8)
+    assert max(held) <= 2, "of the 101 that storing every state would hold"
+    # All leave early: what is left is recorded all the same.
+    early = adaptive_flow(decay, z, times, lambda z: {"z": z[:, 0]}, tolerance=0.5)
+    assert (early.status == "converged").all()
+    assert early.observables["z"].isfinite().all()
+
+
 # --- Endings ------------------------------------------------------------------------------------
 
 
