@@ -175,15 +175,30 @@ class Kinks:
         near, rate = (self.U @ torch.cat([W, dW], dim=-1)).chunk(2, dim=-1)
         return torch.where(self.watch, self.side * near, torch.inf), self.side * rate
 
-    def ahead(self, past: Tensor, rate: Tensor, bend: Tensor, size: Tensor) -> Tensor:
-        """Return the time to the next kink come to, by a parabola, ``(R,)``.
+    def ahead(self, past: tuple, before: tuple, h: Tensor, size: Tensor) -> Tensor:
+        """Return the time to the next kink come to within ``h``, by a parabola, ``(R,)``.
 
-        ``bend`` is the rate's own rate, or a guess at it.
+        Parameters
+        ----------
+        past, before : tuple
+            What ``past`` returned here, and the rate at the start of the last step and its length.
+        h : Tensor
+            The longest time of interest, ``(R,)``.
+        size : Tensor
+            Norms of the neuron pairs, ``(R, h)``.
         """
-        far = past + self.window / 2 * size.unsqueeze(-2)
-        inside = rate.square() - 2 * bend * far
-        time = 2 * far / (inside.sqrt() - rate)  # NaN where the parabola does not come to zero
-        return torch.where(time > 0, time, torch.inf).flatten(1).amin(-1)
+        time = torch.full_like(h, torch.inf)
+        near = torch.addcmul(past[0], h[:, None, None], past[1]) <= 0
+        run, line, neuron = near.nonzero(as_tuple=True)
+        if len(run):
+            g, rate = (x[run, line, neuron] for x in past)
+            bend = (rate - before[0][run, line, neuron]) / before[1][run]
+            g = g + self.window / 2 * size[run, neuron]
+            # NaN where the parabola does not come to zero.
+            found = 2 * g / ((rate.square() - 2 * bend * g).sqrt() - rate)
+            found = torch.where(found > 0, found, torch.inf)
+            time = time.scatter_reduce(0, run, found, "amin")
+        return time
 
     def _slack(self, here: Here) -> tuple[Tensor, Tensor]:
         """Return how far alpha is from 0 and from 1 on each slide, times the jump, ``(m, s, 2)``.
@@ -206,13 +221,13 @@ class Kinks:
         together = self.together.expand(len(self.side), -1, -1)[run]
         return (together @ weighted.unsqueeze(-1)).squeeze(-1)
 
-    def _noise(self, here: Here) -> Tensor:
-        """Return the rounding of each neuron's field, ``(R, h)``."""
-        return 64 * self.eps * (here.pull.abs() * self.norms).sum(-2)
+    def _noise(self, here: Here, run: Tensor, neuron: Tensor) -> Tensor:
+        """Return the rounding of the fields of these neurons, ``(p,)``."""
+        norms = self.norms.squeeze(-1).expand(len(self.side), -1)[run]
+        return 64 * self.eps * (here.pull[run, :, neuron].abs() * norms).sum(-1)
 
-    def _leaving(self, past: Tensor, rate: Tensor, here: Here, size: Tensor) -> Tensor:
-        """Return which neurons are at a kink to rounding, or past it, and go on, ``(R, n, h)``."""
-        noise, size = self._noise(here).unsqueeze(-2), size.unsqueeze(-2)
+    def _leaving(self, past: Tensor, rate: Tensor, size: Tensor, noise: Tensor) -> Tensor:
+        """Return whether a neuron is at a kink to rounding, or past it, and goes on."""
         return (past <= 8 * self.eps * size) & (rate < -noise)
 
     def crossing(self, one: tuple, end: tuple, h: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,23 +249,29 @@ class Kinks:
             there is none beyond it; and the wrong modes, ``(R, n, h)``: events in their windows.
         """
         (here, g0, d0), (there, g1, d1) = one, end
-        part = torch.full_like(h, torch.inf)
-        # The cubic through both ends, on the way, too: a neuron may have come and gone.
-        pace, window = h[:, None, None], -self.window * size.unsqueeze(-2)
-        ends = g0, g1, pace * d0, pace * d1
-        on_way = [_cubic(x, *ends) < window for x in (1 / 3, 2 / 3)]
-        crossed = self.watch & (on_way[0] | on_way[1] | (g1 < window))
-        wrong = self._leaving(g1, d1, there, size) & ~crossed
-        run, line, neuron = crossed.nonzero(as_tuple=True)
+        part, wrong = torch.full_like(h, torch.inf), torch.zeros_like(self.watch)
+        # A cubic is nowhere below its control points.
+        third = h[:, None, None] / 3
+        low = torch.addcmul(g0, third, d0).minimum(torch.addcmul(g1, third, d1, value=-1))
+        near = low.minimum(g1) <= 8 * self.eps * size.unsqueeze(-2)
+        run, line, neuron = near.nonzero(as_tuple=True)
         if len(run):
-            target = self.window / 2 * size[run, neuron]
-            a, b, da, db = (x[run, line, neuron] for x in ends)
-            ends = a + target, b + target, da, db
-            part = part.scatter_reduce(0, run, _first_root(*ends, 2 * target), "amin")
+            at = run, line, neuron
+            own = size[run, neuron]
+            ends = g0[at], g1[at], h[run] * d0[at], h[run] * d1[at]
+            # On the way, too: a neuron may have come and gone.
+            depths = torch.stack([*(_cubic(x, *ends) for x in (1 / 3, 2 / 3)), ends[1]])
+            crossed = (depths < -self.window * own).any(0)
+            noise = self._noise(there, run, neuron)
+            wrong[at] = self._leaving(g1[at], d1[at], own, noise) & ~crossed
+            target = self.window / 2 * own
+            found = _first_root(ends[0] + target, ends[1] + target, *ends[2:], 2 * target)
+            found = torch.where(crossed, found, torch.inf)
+            part = part.scatter_reduce(0, run, found, "amin")
         if len(self.run):
             s0, _ = self._slack(here)
             s1, jump = self._slack(there)
-            noise = self._noise(there)[self.run, self.neuron, None, None]
+            noise = self._noise(there, self.run, self.neuron)[:, None, None]
             window = torch.maximum(SHARE_WINDOW * jump, 4 * noise)
             over = s1 < -window
             inside = torch.where(over, (s0 + window / 2) / (s0 - s1), torch.inf)
@@ -268,9 +289,14 @@ class Kinks:
         size : Tensor
             Norms of the neuron pairs, ``(R, h)``.
         """
-        wrong = self._leaving(*past, here, size)
+        g, rate = past
+        wrong = torch.zeros_like(self.watch)
+        run, line, neuron = (g <= 8 * self.eps * size.unsqueeze(-2)).nonzero(as_tuple=True)
+        if len(run):
+            at, noise = (run, line, neuron), self._noise(here, run, neuron)
+            wrong[at] = self._leaving(g[at], rate[at], size[run, neuron], noise)
         if len(self.run):
-            noise = self._noise(here)[self.run, self.neuron, None, None]
+            noise = self._noise(here, self.run, self.neuron)[:, None, None]
             self._mark(wrong, self._slack(here)[0] < -noise)
         return wrong
 

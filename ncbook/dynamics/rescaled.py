@@ -395,7 +395,8 @@ class _Flow:
         kinks = Kinks(self.model.for_runs(self.start.shape[:-1], runs), z[:, :-1], self.rtol)
         cap = torch.full_like(h, torch.inf)  # where the next mark or event is expected
         stepper, handed_on, (slope, here) = method(z), [], self.field(kinks)(z)
-        past, bend = kinks.past(z[:, :-1], here), torch.zeros_like(kinks.side)
+        past = kinks.past(z[:, :-1], here)
+        before, length = past[1], torch.ones_like(h)  # the rate that was, and how long ago
         wrong = kinks.wrong(here, past, self.sizes(z))
         while len(runs):
             z, slope, here, past, failed = self.settle(kinks, z, slope, here, past, wrong, runs)
@@ -431,8 +432,9 @@ class _Flow:
                     kept = resting[leave], still[leave]
                     self.waiting.leave(runs[leave], index[leave], *kept)
                 stay = (~who).nonzero().squeeze(-1)
-                runs, z, h, index, cap, slope, value, rate, size, bend = (
-                    x[stay] for x in (runs, z, h, index, cap, slope, value, rate, size, bend)
+                runs, z, h, index, cap, slope, value, rate, size, before, length = (
+                    x[stay]
+                    for x in (runs, z, h, index, cap, slope, value, rate, size, before, length)
                 )
                 past = tuple(x[stay] for x in past)
                 here = Here(*(x[stay] for x in here))
@@ -440,7 +442,7 @@ class _Flow:
                 stepper.select(stay)
                 if not len(runs):
                     break
-            cap = torch.minimum(cap, kinks.ahead(*past, bend, size))
+            cap = torch.minimum(cap, kinks.ahead(past, (before, length), h, size))
             step = torch.minimum(h, cap)
             new, slope_new, end, error = stepper.step(self.field(kinks), z, slope, step[:, None])
             size = torch.maximum(size, self.sizes(new))
@@ -466,12 +468,12 @@ class _Flow:
             cut = step < h  # says nothing against a longer one
             h = torch.where(cut & fine, torch.maximum(h, proposed), proposed)
             cap = torch.where(fine & part.isfinite(), part * step, torch.inf)
-            curved = (past_new[1] - past[1]) / step[:, None, None]
-            bend = _where(accepted, curved, bend)
-            past = tuple(_where(accepted, *pair) for pair in zip(past_new, past, strict=True))
-            z = torch.where(accepted[:, None], new, z)
-            slope = torch.where(accepted[:, None], slope_new, slope)
-            here = Here(*(_where(accepted, *pair) for pair in zip(end, here, strict=True)))
+            states = (new, slope_new, *end, *past_new, past[1], step)
+            if not bool(accepted.all()):
+                old = (z, slope, *here, *past, before, length)
+                states = [_where(accepted, *pair) for pair in zip(states, old, strict=True)]
+            z, slope, *known, before, length = states
+            here, past = Here(*known[:3]), tuple(known[3:])
             self.counts["steps"][runs] += 1
             self.counts["rejected"][runs] += ~accepted
         return torch.cat(handed_on) if handed_on else runs
