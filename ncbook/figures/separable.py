@@ -350,15 +350,15 @@ def sliding(table: pd.DataFrame, layout: str, *, edges: Sequence[float]) -> Figu
         Columns ``neuron``, ``log_t`` (the logarithm of time) and ``angle``, in degrees.
     layout : "wide" or "narrow"
     edges : sequence of float
-        Directions to mark.
+        Directions to mark: those orthogonal to a sample.
     """
-    fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.75))
+    fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.75))
     for edge in edges:
-        ax.axhline(edge, color=INK, linewidth=0.8, linestyle="--")
+        ax.axhline(edge, color=INK, linewidth=0.8, linestyle=":")
     for _, rows in table.groupby("neuron", sort=False):
-        colour = COLOURS[int(rows["angle"].iloc[-1] < 0)]
-        ax.plot(rows["log_t"] / np.log(10), rows["angle"], color=colour, linewidth=0.9, alpha=0.8)
-    ax.set(xlabel=r"$\log_{10}t$", ylabel="direction of $w_j$, degrees")
+        ax.plot(rows["log_t"] / np.log(10), rows["angle"], color=COLOURS[0], linewidth=0.9, ls="-")
+    ax.set(xlabel=r"$\log_{10}t$", ylabel="degrees from the axis")
+    ax.set_ylim(table["angle"].min() - 2, table["angle"].max() + 2)
     return fig
 
 

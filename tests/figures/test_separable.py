@@ -119,6 +119,17 @@ def test_angles_show_what_class_means_lack_of_90_degrees():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_sliding_draws_a_line_a_neuron_and_the_edges(layout):
+    table = pd.DataFrame({"neuron": ["0", "0", "1", "1"], "log_t": np.log([1, 10, 1, 10]),
+                          "angle": [40.0, 70.0, 50.0, 70.0]})  # fmt: skip
+    fig = separable.sliding(table, layout, edges=[60, 70])
+    edges, lines = fig.axes[0].lines[:2], fig.axes[0].lines[2:]
+    assert [line.get_ydata()[0] for line in edges] == [60, 70]
+    assert [line.get_ydata().tolist() for line in lines] == [[40, 70], [50, 70]]
+    assert lines[0].get_xdata() == pytest.approx([0, 1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_margins_thresholds_training_and_shares(layout):
     ratio = [0.0, 0.5, 1.0]
     columns = {"mu_s": [0.1, 0.2, 0.3], "mu_d": 0.4}
