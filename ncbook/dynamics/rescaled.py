@@ -402,7 +402,7 @@ class _Flow:
         while len(runs):
             z, slope, here, past, failed = self.settle(kinks, z, slope, here, past, wrong, runs)
             value, rate = self.clocked(z, here)
-            hit = (value - grid[index]).abs() <= near[index]
+            hit = value >= grid[index] - near[index]  # no step is accepted that ends beyond
             if bool(hit.any()):
                 self.waiting.put(index[hit], runs[hit], self.resting(kinks, z)[hit])
                 index = index + hit

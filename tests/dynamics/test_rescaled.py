@@ -387,6 +387,16 @@ def test_records_are_at_their_levels():
     assert float((unit(few.final) - unit(run.final)).norm(dim=-1).max()) < 1e-6
 
 
+def test_a_landing_at_the_edge_of_what_counts_is_one():
+    """Many levels: whatever the rounding of a landing, none is missed, so that no run hangs."""
+    model, theta = two_points(0.1)
+    for shift in range(6):
+        levels = np.linspace(0.1, 60 + shift / 7, 60).tolist()
+        run = rescaled_flow(model, theta, levels, rtol=1e-3)
+        assert run.status == "finished"
+        assert torch.allclose(run.observables["R"], vector(*levels), 1e-13, 1e-13)
+
+
 def test_states_are_kept_at_their_levels():
     model, levels = network(3, "cross-entropy", 6), [0.0, 3.0, 20.0]
     theta = model.semi_local_start(vector(1e-2), [0, 1], RUN)
