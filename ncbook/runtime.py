@@ -13,7 +13,7 @@ DEVICES = ("cuda", "mps", "cpu")
 
 
 class UnresolvedWarning(UserWarning):
-    """Some runs have a result that is not right to the tolerance asked for."""
+    """Some runs stopped where no step led on; from there on they have no result."""
 
 
 @dataclass(frozen=True)

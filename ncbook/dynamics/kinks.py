@@ -12,8 +12,10 @@ changes only at an event:
 
 With v and dL/df frozen, as they are at an instant, -grad_w R of one neuron is piecewise linear and
 the modes of its kinks are found by the pivots of a linear complementarity problem: one violated
-condition at a time, the first. Where the jumps pull the neuron back (kappa < 0) the problem is
-strictly convex, so that it has one solution and the pivots come to it.
+condition at a time, the first, and from one side to the other by way of the slide. Where the jumps
+pull the neuron back (kappa < 0) and the lines are independent the problem is strictly convex: it
+has one solution, and the pivots come to it. Where neither holds nothing is proved, and a guard
+counts the pivots.
 
 Samples on one line through the origin switch together, and share a kink.
 
@@ -51,7 +53,7 @@ class Kinks:
     model : ShallowReLU
         The network on the data of the R runs.
     theta : Tensor
-        ``(R, P)``; it decides the sides. A neuron on a kink is taken for off.
+        ``(R, P)``; it decides the sides. A neuron on a kink is taken to be on the side -1 of it.
     rtol : float
         The tolerance of the integration, to which kinks are located.
     """
@@ -60,7 +62,8 @@ class Kinks:
         self.model, self.eps = model, torch.finfo(theta.dtype).eps
         self.window = max(WINDOW * rtol, 8 * self.eps)
         X = model.X if model.X.ndim == 3 else model.X.unsqueeze(0)
-        self.norms = X.norm(dim=-1, keepdim=True)  # (R or 1, n, 1), as the next three
+        # With a first dimension of R, or of 1 where all runs share the data.
+        self.norms = X.norm(dim=-1, keepdim=True)
         self.U = X / self.norms.clamp_min(torch.finfo(X.dtype).tiny)
         same, opposite = (
             torch.cdist(self.U, V, compute_mode="donot_use_mm_for_euclid_dist") <= 16 * self.eps
@@ -260,19 +263,20 @@ class Kinks:
             own = size[run, neuron]
             ends = g0[at], g1[at], h[run] * d0[at], h[run] * d1[at]
             # On the way, too: a neuron may have come and gone.
-            depths = torch.stack([*(_cubic(x, *ends) for x in (1 / 3, 2 / 3)), ends[1]])
-            crossed = (depths < -self.window * own).any(0)
+            lowest = _lowest(*ends)
+            crossed = _cubic(lowest, *ends).minimum(ends[1]) < -self.window * own
             noise = self._noise(there, run, neuron)
             wrong[at] = self._leaving(g1[at], d1[at], own, noise) & ~crossed
             target = self.window / 2 * own
-            found = _first_root(ends[0] + target, ends[1] + target, *ends[2:], 2 * target)
+            found = _first_root(ends[0] + target, ends[1] + target, *ends[2:], lowest)
             found = torch.where(crossed, found, torch.inf)
             part = part.scatter_reduce(0, run, found, "amin")
         if len(self.run):
-            s0, _ = self._slack(here)
-            s1, jump = self._slack(there)
+            s0, jump = self._slack(here)
+            s1, jump_there = self._slack(there)
             noise = self._noise(there, self.run, self.neuron)[:, None, None]
-            window = torch.maximum(SHARE_WINDOW * jump, 4 * noise)
+            # Where v_j passes 0 the jump does, too, and at the end of the step it has no size.
+            window = torch.maximum(SHARE_WINDOW * jump.maximum(jump_there), 4 * noise)
             over = s1 < -window
             inside = torch.where(over, (s0 + window / 2) / (s0 - s1), torch.inf)
             part = part.scatter_reduce(0, self.run, inside.flatten(1).amin(-1), "amin")
@@ -305,8 +309,20 @@ class Kinks:
         which, place = ends.any(-1).nonzero(as_tuple=True)
         wrong[self.run[which], self.lines[which, place], self.neuron[which]] = True
 
-    def pivot(self, theta: Tensor, here: Here, wrong: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def pivot(
+        self, theta: Tensor, here: Here, wrong: Tensor, first: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Change the first wrong mode of each neuron.
+
+        Parameters
+        ----------
+        theta, here
+            The states, and what is known there.
+        wrong : Tensor
+            What ``wrong`` returned.
+        first : bool
+            Whether these are the first changes at this instant. Then a neuron that slides nowhere
+            and has one wrong mode crosses at once where it will not slide.
 
         Returns
         -------
@@ -322,17 +338,20 @@ class Kinks:
         u = self.U.expand(len(theta), -1, -1)[run, line]
         rate = (u * self.model.unpack(here.slope)[0][run, :, neuron]).sum(-1).abs()
         side, inside = -self.side[at], torch.zeros_like(rate)
+        simple = (wrong.sum(-2)[run, neuron] == 1) & first
         if len(self.run):
             mine = (self.run == run[:, None]) & (self.neuron == neuron[:, None])  # (p, m)
             slides, which = mine.any(-1), mine.to(torch.uint8).argmax(-1)
             across = (self.basis[which].mT @ u.unsqueeze(-1)).square().sum((-2, -1))
-            inside = torch.where(slides, across, inside)
+            inside, simple = torch.where(slides, across, inside), simple & ~slides
             # A slide ends at alpha = 0, which is the side -1 of it, or at 1.
             low = self._slack(here)[0][which, :, 0] < 0
             low = (low & (self.lines[which] == line[:, None])).any(-1)
             side = torch.where(slides & low & ~self.watch[at], -1.0, side)
-        # Sliding on one line more: the multiplier that keeps the neuron there is within the jump.
-        begins = self.watch[at] & (kappa < 0) & (rate <= -kappa * (1 - inside))
+        # A line that depends on those of the slides is no further constraint.
+        begins = self.watch[at] & (kappa < 0) & (1 - inside > 64 * self.eps)
+        # It stays only if what keeps it there is within the jump.
+        begins &= ~simple | (rate <= -kappa)
         self.side, self.watch = self.side.clone(), self.watch.clone()
         self.side[at] = torch.where(begins, -1.0, side)
         self.watch[at] = ~begins
@@ -357,18 +376,19 @@ def _cubic(x: float | Tensor, a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> T
     return (y * y * (1 + 2 * x)) * a + (y * y * x) * da + (x * x * (1 + 2 * y)) * b - x * x * y * db
 
 
-def _first_root(a: Tensor, b: Tensor, da: Tensor, db: Tensor, depth: Tensor) -> Tensor:
-    """Return where a cubic that starts above zero and comes below it first does so.
+def _lowest(a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:
+    """Return where on [0, 1] that cubic has its minimum; 1 where it has none inside."""
+    cubed, squared = 2 * (a - b) + da + db, 3 * (b - a) - 2 * da - db
+    x = -da / (squared + (squared.square() - 3 * cubed * da).sqrt())
+    return torch.where((x > 0) & (x < 1), x, 1)
 
-    ``depth`` is how far below zero counts.
-    """
-    before, at, found = a, 0.0, torch.full_like(a, torch.inf)
-    for x in (1 / 3, 2 / 3, 1.0):
-        value = _cubic(x, a, b, da, db)
-        inside = at + (x - at) * (before / (before - value)).clamp(0, 1)
-        found = torch.where((value < -depth / 2) & found.isinf(), inside, found)
-        before, at = value, x
-    return root(found, a, b, da, db)
+
+def _first_root(a: Tensor, b: Tensor, da: Tensor, db: Tensor, lowest: Tensor) -> Tensor:
+    """Return where a cubic that starts above zero and comes below it first does so."""
+    value = _cubic(lowest, a, b, da, db)
+    before = lowest * (a / (a - value)).clamp(0, 1)
+    after = lowest + (1 - lowest) * (value / (value - b)).clamp(0, 1)
+    return root(torch.where(value < 0, before, after), a, b, da, db)
 
 
 def root(x: Tensor, a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:

@@ -107,9 +107,9 @@ def class_flow(
     began, batch = time.perf_counter(), w.shape[:-1]
     X = X.expand(*batch, *X.shape[-2:]).reshape(-1, *X.shape[-2:]).cpu().double().numpy()
     starts = w.reshape(-1, w.shape[-1]).cpu().double().numpy()
-    begin = np.full(len(starts), -np.inf)
+    log_t_0 = np.full(len(starts), -np.inf)
     if log_t is not None:
-        begin = log_t.expand(batch).reshape(-1).cpu().double().numpy()
+        log_t_0 = log_t.expand(batch).reshape(-1).cpu().double().numpy()
     others = 1 if model.outputs_size == 1 else model.K - 1
     states = np.full((len(starts), len(levels), w.shape[-1] + 1), np.nan)
     status, evaluations = np.full(len(starts), FINISHED, dtype=object), 0
@@ -127,7 +127,7 @@ def class_flow(
         solved = solve_ivp(
             flow.field,
             (R, max(levels[-1], R)),
-            np.concatenate([start, margins - R, [np.exp(begin[run] - R) * norm**2]]),
+            np.concatenate([start, margins - R, [np.exp(log_t_0[run] - R) * norm**2]]),
             "LSODA",
             np.maximum(levels, R),
             jac=flow.jacobian,

@@ -13,7 +13,8 @@ Three things make this flow hard, and each has its remedy here.
   has to be far below the start's scale.
 - Kinks: where a neuron switches on or off the field jumps, and a neuron can slide along the
   boundary between both. Steps are taken with frozen modes, end on the events at which a mode
-  changes, and so keep their order; see :mod:`ncbook.dynamics.kinks`.
+  changes, and so keep their order; see :mod:`ncbook.dynamics.kinks`. Neurons that shrink to zero
+  come close to a saddle, which magnifies errors.
 - Stiffness: the field is a gradient, so its fast modes decay without turning, at rates that grow
   with R. Runs whose classes are separated go on with a stabilised Runge-Kutta-Chebyshev method,
   whose stable step grows with the square of its stages.
@@ -95,7 +96,8 @@ def rescaled_flow(
     -------
     Trajectory
         ``times`` are the levels. A run is ``"converged"`` if every neuron has come to a
-        standstill below the last level, as where no neuron is left for some class; from there on
+        standstill (none moves by more than sqrt(eps)/16 of its norm in a unit of rescaled time)
+        below the last level, as where no neuron is left for some class; from there on
         its observables are those of where it stands. If some are ``"unresolved"``, an
         UnresolvedWarning says so, which is an error in a chapter. ``statistics`` has ``steps``,
         ``rejected``, ``events`` (changes of a neuron's mode at a kink) and ``slides`` (those that
@@ -104,8 +106,8 @@ def rescaled_flow(
     Raises
     ------
     ValueError
-        The levels do not increase, or the first lies below R at a start; or a number that must be
-        positive is not.
+        The levels do not increase, or the first lies below R at a start; rtol is not from 16 eps
+        to 1; or max_steps is not positive.
     """
     marks = [float(level) for level in levels]
     rising = all(a < b for a, b in pairwise(marks))
@@ -376,10 +378,10 @@ class _Flow:
             and what ``past`` says; and the runs for which no modes are right, boolean ``(R,)``.
         """
         concerned = wrong.flatten(1).any(-1)[:, None, None]
-        for _ in range(PIVOTS):
+        for count in range(PIVOTS):
             if not bool(wrong.any()):
                 break
-            theta, events, slides = kinks.pivot(z[:, :-1], here, wrong)
+            theta, events, slides = kinks.pivot(z[:, :-1], here, wrong, count == 0)
             z = torch.cat([theta, z[:, -1:]], dim=-1)
             slope, here = self.field(kinks)(z)
             past = kinks.past(theta, here)
@@ -391,7 +393,10 @@ class _Flow:
     def advance(self, runs: Tensor, method: type, stop: float = math.inf) -> Tensor:
         """Integrate ``runs`` to the last mark, or hand on those that came to R = ``stop``."""
         grid, tiny = self.z.new_tensor(self.marks), torch.finfo(self.z.dtype).tiny
-        near = LANDING * self.eps * (grid.abs().clamp_min(1) if self.clock == "R" else grid.abs())
+        # R is right to rounding of the outputs, which are of its size; t = q exp(R) to that of R.
+        size = grid.abs().clamp_min(1) if self.clock == "R" else grid * grid.log().clamp_min(1)
+        near = LANDING * self.eps * size
+        floor = torch.cat([grid - near, grid.new_tensor([torch.inf])])
         z, h, index = self.z[runs], self.h[runs], self.index[runs]
         kinks = Kinks(self.model.for_runs(self.start.shape[:-1], runs), z[:, :-1], self.rtol)
         cap = torch.full_like(h, torch.inf)  # where the next mark or event is expected
@@ -402,8 +407,8 @@ class _Flow:
         while len(runs):
             z, slope, here, past, failed = self.settle(kinks, z, slope, here, past, wrong, runs)
             value, rate = self.clocked(z, here)
-            hit = value >= grid[index] - near[index]  # no step is accepted that ends beyond
-            if bool(hit.any()):
+            # No step ends beyond a mark; but an event at the mark moves the state in its window.
+            while bool((hit := value >= floor[index]).any()):
                 self.waiting.put(index[hit], runs[hit], self.resting(kinks, z)[hit])
                 index = index + hit
             size = self.sizes(z)
@@ -411,7 +416,9 @@ class _Flow:
             ended = index >= len(grid)
             lost = ~(slope.isfinite().all(-1) & here.R.isfinite()) & ~ended
             still = (pace <= self.eps**0.5 / 16) & ~(ended | lost)
-            short = (torch.minimum(h, cap) * pace < self.eps) & ~(ended | lost | still)
+            # The least step is one that changes nothing, q included.
+            change = torch.maximum(pace, slope[:, -1].abs() / z[:, -1].abs().clamp_min(tiny))
+            short = (torch.minimum(h, cap) * change < self.eps) & ~(ended | lost | still)
             spent = (self.counts["steps"][runs] >= self.max_steps) & ~ended
             over = ~(stop > here.R)
             leave = ended | lost | still | short | failed | spent
@@ -485,8 +492,8 @@ class _Flow:
         unresolved = int((self.status == UNRESOLVED).sum())
         if unresolved:
             warnings.warn(
-                f"{unresolved} of {len(self.status)} runs are unresolved: at a kink no way on was "
-                "found. Perturb their starts, or ask for a smaller rtol.",
+                f"{unresolved} of {len(self.status)} runs are unresolved: at a kink, or before a "
+                "mark, no step led on. Perturb their starts, or ask for a smaller rtol.",
                 UnresolvedWarning,
                 stacklevel=3,
             )

@@ -34,9 +34,9 @@ class Trajectory:
     status : ndarray of str
         Shape ``batch``: ``"finished"`` (came to the end that was asked for), ``"converged"``
         (the field's norm fell to the tolerance that was asked for), ``"out of steps"``,
-        ``"diverged"`` (the state or the field ceased to be finite), ``"step underflow"`` (the
-        tolerance would have a step too short to move the state) or ``"unresolved"`` (at a kink no
-        way on was found).
+        ``"diverged"`` (the state or the field ceased to be finite; from adaptive_flow also that no
+        step was short enough), ``"step underflow"`` (the tolerance would have a step too short to
+        move the state) or ``"unresolved"`` (at a kink, or before a mark, no step led on).
     statistics : dict
         Steps, evaluations of the field, seconds, device and dtype of the whole batch.
     """
@@ -185,7 +185,7 @@ class Waiting:
         for i in list(self.states):
             mine = index <= i
             self._enter(i, runs[mine], states[mine])
-        if self.gone == len(self.left) > 0:
+        if self.gone == len(self.left):
             for i in range(int(index.max()), self.recorder.count):
                 if i not in self.count:
                     self.recorder.record(i, self.left.view(self.shape))

@@ -244,7 +244,8 @@ class ShallowReLU:
         theta : Tensor
             ``(*batch, P)``.
         active : Tensor
-            Boolean, ``(*batch, n, h)``: neuron j gives <w_j, x_i> where it is, and 0 elsewhere.
+            ``(*batch, n, h)``, boolean or 0 and 1: neuron j gives <w_j, x_i> where it is, and 0
+            elsewhere.
 
         Returns
         -------

@@ -325,18 +325,18 @@ def test_the_pivots_solve_the_least_norm_problem():
         w = torch.randn(D, generator=g, dtype=torch.float64)
         across, _ = torch.linalg.qr(X[:k].T)
         w = w - across @ (across.T @ w)
-        # The samples on kinks repel (they are of the other class); three more pull.
+        # The samples on kinks repel (they are of the other class); some of the others pull.
         model = ShallowReLU(X, [1] * k + [0] * 6, 2, 1, "exponential")
         theta = model.pack(w[:, None], vector(1.0)[:, None])
         start = theta.unsqueeze(0)
         modes = module.Kinks(model, start, 1e-7)
         size = start.norm(dim=-1, keepdim=True)
         here = modes.here(start)
-        for _ in range(module.PIVOTS):
+        for count in range(module.PIVOTS):
             wrong = modes.wrong(here, modes.past(start, here), size)
             if not bool(wrong.any()):
                 break
-            start, *_ = modes.pivot(start, here, wrong)
+            start, *_ = modes.pivot(start, here, wrong, count == 0)
             here = modes.here(start)
         pull = here.pull[0, :, 0]
         on = (X @ w > 1e-9).double()
@@ -347,6 +347,56 @@ def test_the_pivots_solve_the_least_norm_problem():
         found = model.unpack(here.slope)[0][0, :, 0].numpy()
         residual = fixed.numpy() + (X[:k] * pull[:k, None]).T.numpy() @ best.x
         assert found == pytest.approx(residual, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [3, 4, 5])
+def test_pivots_end_at_a_start_on_several_kinks(k):
+    """Where going from side to side at once would cycle, as in one of 700 of these problems."""
+    X = torch.eye(k + 1, dtype=torch.float64).repeat(300, 1, 1)
+    g = generator(k)
+    X[:, :k, :k] = torch.randn(300, k, k, generator=g, dtype=torch.float64)
+    size = torch.randn(300, k, 1, generator=g, dtype=torch.float64).exp()
+    X[:, :k] *= size / X[:, :k].norm(dim=-1, keepdim=True)
+    X[:, k, :k] = torch.randn(300, k, generator=g, dtype=torch.float64)
+    model = ShallowReLU(X, [1] * k + [0], 2, 1, "exponential")
+    theta = torch.zeros(300, k + 2, dtype=torch.float64)
+    theta[:, k], theta[:, k + 1] = 1e-6, 1.0
+    level = float(-model.log_loss(theta).min()) + 1e-3
+    run = rescaled_flow(model, theta, [level], rtol=1e-5)
+    assert set(run.status) <= {"finished", "converged"}
+
+
+def test_a_slide_ends_where_the_output_weight_passes_zero():
+    """The jump, its share and what counts as past it all vanish there."""
+    X = torch.tensor([[1.0, 0.0], [-0.5, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    model = ShallowReLU(X, [1, 1, 0], 2, 1, "logistic")
+    theta = model.pack(vector(0.0, 1.0)[:, None], vector(0.1)[:, None])
+    times = [0.05, 0.5, 2.0]
+    run = timed_flow(model, theta, times, rtol=1e-7, max_steps=2000)
+    assert run.status == "finished"
+    fine = timed_flow(model, theta, times, rtol=1e-10, max_steps=4000)
+    assert gap(fine.final, run.final) < 1e-5
+
+
+def test_a_neuron_that_comes_and_goes_within_a_step_is_seen():
+    """g = (x - 1/2)^2 - 0.02 is below zero between 0.36 and 0.64 alone."""
+    from ncbook.dynamics import kinks
+
+    ends = (vector(0.23), vector(0.23), vector(-1.0), vector(1.0))
+    lowest = kinks._lowest(*ends)
+    assert float(lowest) == pytest.approx(0.5)
+    assert float(kinks._first_root(*ends, lowest)) == pytest.approx(0.5 - 0.02**0.5, abs=1e-4)
+
+
+def test_marks_closer_than_an_event_moves_the_state():
+    model = network(3, "cross-entropy", 9, n=4)
+    theta = model.balanced_start(vector(1e-3), [4], RUN)[0]
+    first = float(-model.log_loss(theta))
+    levels = (first + np.geomspace(1e-9, 1 - first, 2000)).tolist()
+    run = rescaled_flow(model, theta, levels, rtol=1e-3)
+    assert run.status.tolist() == ["finished"]
+    assert float((run.observables["R"] - vector(*levels)).abs().max()) < 1e-4
+    assert timed_flow(model, theta, [0.0, 1e-20, 1e-3]).status.tolist() == ["finished"]
 
 
 def test_a_smooth_path_has_no_events():
