@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, lsq_linear, nnls
 from scipy.special import expi
 
+from ncbook.dynamics import kinks
 from ncbook.dynamics import rescaled as module
 from ncbook.dynamics.rescaled import rescaled_flow, rescaled_states, timed_flow
 from ncbook.models.shallow_relu import ShallowReLU
@@ -351,17 +352,20 @@ def test_the_pivots_solve_the_least_norm_problem():
 
 @pytest.mark.parametrize("k", [3, 4, 5])
 def test_pivots_end_at_a_start_on_several_kinks(k):
-    """Where going from side to side at once would cycle, as in one of 700 of these problems."""
-    X = torch.eye(k + 1, dtype=torch.float64).repeat(300, 1, 1)
-    g = generator(k)
-    X[:, :k, :k] = torch.randn(300, k, k, generator=g, dtype=torch.float64)
-    size = torch.randn(300, k, 1, generator=g, dtype=torch.float64).exp()
-    X[:, :k] *= size / X[:, :k].norm(dim=-1, keepdim=True)
-    X[:, k, :k] = torch.randn(300, k, generator=g, dtype=torch.float64)
+    """Among so many, going from side to side at once would cycle in some."""
+    g, runs = generator(k), 3000
+    U = torch.randn(runs, k, k, generator=g, dtype=torch.float64)
+    U += 2 * torch.rand(runs, 1, 1, generator=g) * torch.randn(runs, 1, k, generator=g)
+    U /= U.norm(dim=-1, keepdim=True)
+    size = torch.randn(runs, k, 1, generator=g, dtype=torch.float64).exp()
+    share = 1.4 * torch.rand(runs, k, 1, generator=g, dtype=torch.float64) - 0.2
+    X = torch.zeros(runs, k + 1, k + 1, dtype=torch.float64)
+    X[:, :k, :k], X[:, k, :k] = size * U, (share * size * U).sum(-2)
+    X[:, k, k] = 1
     model = ShallowReLU(X, [1] * k + [0], 2, 1, "exponential")
-    theta = torch.zeros(300, k + 2, dtype=torch.float64)
+    theta = torch.zeros(runs, k + 2, dtype=torch.float64)
     theta[:, k], theta[:, k + 1] = 1e-6, 1.0
-    level = float(-model.log_loss(theta).min()) + 1e-3
+    level = float(-model.log_loss(theta).min()) + 1e-6
     run = rescaled_flow(model, theta, [level], rtol=1e-5)
     assert set(run.status) <= {"finished", "converged"}
 
@@ -380,23 +384,37 @@ def test_a_slide_ends_where_the_output_weight_passes_zero():
 
 def test_a_neuron_that_comes_and_goes_within_a_step_is_seen():
     """g = (x - 1/2)^2 - 0.02 is below zero between 0.36 and 0.64 alone."""
-    from ncbook.dynamics import kinks
-
     ends = (vector(0.23), vector(0.23), vector(-1.0), vector(1.0))
     lowest = kinks._lowest(*ends)
     assert float(lowest) == pytest.approx(0.5)
     assert float(kinks._first_root(*ends, lowest)) == pytest.approx(0.5 - 0.02**0.5, abs=1e-4)
 
 
-def test_marks_closer_than_an_event_moves_the_state():
+def test_marks_within_what_an_event_adds_to_R(monkeypatch):
+    """An event moves the state in its window: two marks that R passes so are both recorded."""
     model = network(3, "cross-entropy", 9, n=4)
-    theta = model.balanced_start(vector(1e-3), [4], RUN)[0]
-    first = float(-model.log_loss(theta))
-    levels = (first + np.geomspace(1e-9, 1 - first, 2000)).tolist()
+    theta = model.balanced_start(vector(0.5), [4], RUN)[0]
+    jumps, pivot = [], kinks.Kinks.pivot
+
+    def seen(self, theta, here, *rest):
+        moved, *counts = pivot(self, theta, here, *rest)
+        jumps.append((float(here.R), float(-model.log_loss(moved))))
+        return moved, *counts
+
+    monkeypatch.setattr(kinks, "WINDOW", 10.0)
+    monkeypatch.setattr(kinks.Kinks, "pivot", seen)
+    rescaled_flow(model, theta, [3.0], rtol=1e-3)
+    low, high = max(jumps, key=lambda jump: jump[1] - jump[0])
+    assert high - low > 1e-6
+    levels = [low + (high - low) / 3, low + (high - low) / 2, 3.0]
     run = rescaled_flow(model, theta, levels, rtol=1e-3)
-    assert run.status.tolist() == ["finished"]
-    assert float((run.observables["R"] - vector(*levels)).abs().max()) < 1e-4
-    assert timed_flow(model, theta, [0.0, 1e-20, 1e-3]).status.tolist() == ["finished"]
+    assert run.status == "finished"
+    assert torch.allclose(run.observables["R"], vector(*levels), 0, high - low)
+
+
+def test_a_time_far_below_all_others_is_no_underflow():
+    model, theta = two_points(0.1)
+    assert timed_flow(model, theta, [0.0, 1e-20, 1e-3]).status == "finished"
 
 
 def test_a_smooth_path_has_no_events():
@@ -437,14 +455,14 @@ def test_records_are_at_their_levels():
     assert float((unit(few.final) - unit(run.final)).norm(dim=-1).max()) < 1e-6
 
 
-def test_a_landing_at_the_edge_of_what_counts_is_one():
-    """Many levels: whatever the rounding of a landing, none is missed, so that no run hangs."""
+def test_a_landing_at_the_edge_of_what_counts_is_one(monkeypatch):
+    """Where a few units in the last place count, whether one does is rounding."""
+    monkeypatch.setattr(module, "LANDING", 1.5)
     model, theta = two_points(0.1)
-    for shift in range(6):
-        levels = np.linspace(0.1, 60 + shift / 7, 60).tolist()
-        run = rescaled_flow(model, theta, levels, rtol=1e-3)
-        assert run.status == "finished"
-        assert torch.allclose(run.observables["R"], vector(*levels), 1e-13, 1e-13)
+    levels = np.linspace(0.1, 60, 200).tolist()
+    run = rescaled_flow(model, theta, levels, rtol=1e-3)
+    assert run.status == "finished"
+    assert torch.allclose(run.observables["R"], vector(*levels), 1e-14, 1e-14)
 
 
 def test_states_are_kept_at_their_levels():
