@@ -6,10 +6,10 @@ from functools import cached_property
 
 from ncbook.claims import words
 from ncbook.claims.kept import Kept
-from ncbook.claims.measured import Record
+from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import Claim
 
-VERDICTS = HOLDS, FAILS, DISCREPANCY, NOT_MEASURED, PLANNED = words.VERDICTS
+VERDICTS = HOLDS, FAILS, DISCREPANCY, UNCLEAR, NOT_MEASURED, PLANNED = words.VERDICTS
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Row:
         """Whether the claim's chapter exists; that of planned claims need not."""
         return bool(self.key) or self.claim.planned is None
 
+    @property
+    def decides(self) -> Record | None:
+        """What was measured by the run that the claim is judged by."""
+        return self.at_paper_size if elsewhere(self.claim, self.profile) else self.record
+
     @cached_property
     def verdict(self) -> Verdict:
         """What follows from the claim and what was measured."""
@@ -58,7 +63,7 @@ class Row:
         return judge(self.claim, self.record, *found)
 
 
-def value(claim: Claim, record: Record) -> float:
+def value(claim: Claim, record: Summary) -> float:
     """Return the one value that is judged: the median, or the one that speaks most against."""
     if claim.statistic == "median":
         return record.median
@@ -67,7 +72,7 @@ def value(claim: Claim, record: Record) -> float:
     return max(record.min, record.max, key=lambda value: abs(value - claim.expect))
 
 
-def used(claim: Claim, record: Record) -> float | None:
+def used(claim: Claim, record: Summary) -> float | None:
     """Return the share of the tolerance that the judged value uses: 1 at its edge, more beyond.
 
     None for a bound, which may be far from its limit, for a tolerance of 0, and where no value is
@@ -96,7 +101,8 @@ def judge(
 
     Where a value is not finite the claim never holds, and is no known discrepancy either: nothing
     was measured well. A known discrepancy is strict: once the claim holds, its entry is wrong. So
-    is a plan: once the claim was measured, it is planned no longer.
+    is a plan: once the claim was measured, it is planned no longer. And a claim whose control
+    passes the same judgement fails: nothing would have shown it to be wrong.
 
     Parameters
     ----------
@@ -106,8 +112,8 @@ def judge(
     profile : "quick" or "paper"
         The profile of the run.
     kept : Record or None
-        What the kept paper-size run measured, beside a quick one. The claim must stand in both;
-        one for the paper profile is judged by this one alone.
+        What the kept paper-size run measured, beside a quick one. The claim must stand in both,
+        its control in the quick one; one for the paper profile is judged by this one alone.
     stale : bool
         Whether ``kept`` is stale, so that it decides nothing.
     problem : str
@@ -127,9 +133,22 @@ def judge(
     if record is None:
         return Verdict(NOT_MEASURED, problem or f"Nothing was measured by {claim.chapter}.")
     verdict = _judge(claim, record)
-    if kept is None or stale or verdict.breaks or not _judge(claim, kept).breaks:
+    if kept is None or stale or verdict.breaks:
         return verdict
-    return Verdict(FAILS, f"In the kept paper-size run: {_judge(claim, kept).message}")
+    at_paper_size = _judge(claim, kept, control=False)
+    if not at_paper_size.breaks:
+        return verdict
+    return Verdict(FAILS, f"In the kept paper-size run: {at_paper_size.message}")
+
+
+def passes(claim: Claim, record: Record) -> bool:
+    """Whether the claim's control passes the judgement of the claim, which it must not.
+
+    Of a control that was not measured, or not well, nothing is known: so it passes.
+    """
+    if claim.rival:
+        return _within(claim.rival, record)
+    return record.control is None or record.control.not_finite or _within(claim, record.control)
 
 
 def _wanted(chapter: str, stale: bool) -> str:
@@ -147,21 +166,28 @@ def _wanted(chapter: str, stale: bool) -> str:
     )
 
 
-def _judge(claim: Claim, record: Record) -> Verdict:
-    """Judge one measurement by what is expected."""
+def _within(claim: Claim, record: Summary) -> bool:
+    low, high = claim.interval
+    return low <= value(claim, record) <= high
+
+
+def _judge(claim: Claim, record: Record, control: bool = True) -> Verdict:
+    """Judge one measurement by what is expected, and where it must be, its control."""
     if record.not_finite:
         said = words.not_finite(record)
         return Verdict(FAILS, f"{said[0].upper()}{said[1:]}.")
-    measured = value(claim, record)
-    low, high = claim.interval
-    if low <= measured <= high:
-        if claim.discrepancy is None:
-            return Verdict(HOLDS)
+    if _within(claim, record) and claim.doubt is not None:
+        name = UNCLEAR if claim.discrepancy is None else DISCREPANCY
         return Verdict(
             FAILS,
-            "The known discrepancy is gone: the claim holds. Remove the field 'discrepancy' of "
-            f"{claim.id} from claims.toml, or correct what is expected.",
+            f"It is registered as {name!r}, and the claim holds. Remove that field of {claim.id} "
+            "from claims.toml, or correct what is expected.",
         )
-    if claim.discrepancy is not None:
-        return Verdict(DISCREPANCY)
-    return Verdict(FAILS, f"Measured {words.digits(measured)}, expected {words.expected(claim)}.")
+    if claim.doubt is not None:
+        return Verdict(UNCLEAR if claim.discrepancy is None else DISCREPANCY)
+    if not _within(claim, record):
+        measured = words.digits(value(claim, record))
+        return Verdict(FAILS, f"Measured {measured}, expected {words.expected(claim)}.")
+    if control and claim.control is not None and passes(claim, record):
+        return Verdict(FAILS, "Its control passes the same judgement, or was not measured well.")
+    return Verdict(HOLDS)

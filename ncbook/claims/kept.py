@@ -22,7 +22,7 @@ from typing import Any
 from ncbook import codegraph, files
 from ncbook.claims import _form
 from ncbook.claims._form import must_be
-from ncbook.claims.measured import Record
+from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import ClaimsError
 
 FORMAT = 2  # of the files; to be raised when a field changes its meaning
@@ -95,7 +95,7 @@ class Kept:
             measurement of a claim that is not registered for the chapter.
         """
         due = {"format": FORMAT, "chapter": chapter, "changed": None}
-        found = _form.read(cls, table, Confirmed, Record, **due)
+        found = _form.read(cls, table, Confirmed, Record, Summary, **due)
         for id in set(found.measured) - set(claims):
             known = ", ".join(claims) or "none"
             raise ValueError(

@@ -12,11 +12,10 @@ _NUMBER = 'a finite number, or "nan" where none was measured'
 
 
 @dataclass(frozen=True)
-class Record:
-    """One measurement of one claim, with the run that made it. It holds nothing of the claim.
+class Summary:
+    """Measured values: their number, and the least, median and greatest of those that are finite.
 
-    Of the values there are the number, and the least, median and greatest of those that are
-    finite: nan where none is.
+    The latter are nan where none is.
     """
 
     __pydantic_config__ = _form.STRICT
@@ -26,8 +25,6 @@ class Record:
     min: float | Literal["nan"] = must_be(_NUMBER)
     median: float | Literal["nan"] = must_be(_NUMBER)
     max: float | Literal["nan"] = must_be(_NUMBER)
-    parameters: dict[str, Any] = must_be("a JSON object")
-    provenance: dict[str, Any] = must_be("a JSON object")
 
     def __post_init__(self) -> None:
         for name in ("min", "median", "max"):
@@ -44,21 +41,41 @@ class Record:
             raise ValueError(told("median", f"a number from {self.min} to {self.max}", vars(self)))
 
 
+@dataclass(frozen=True)
+class Record(Summary):
+    """One measurement of one claim, with the run that made it. It holds nothing of the claim."""
+
+    parameters: dict[str, Any] = must_be("a JSON object")
+    provenance: dict[str, Any] = must_be("a JSON object")
+    # Of the wrong alternative, where the chapter measures one.
+    control: Summary | None = must_be("null, or n, not_finite, min, median and max", default=None)
+
+
 def summarise(
-    values: Any, parameters: Mapping[str, Any] = {}, provenance: Mapping[str, Any] = {}
+    values: Any,
+    parameters: Mapping[str, Any] = {},
+    provenance: Mapping[str, Any] = {},
+    control: Any = None,
 ) -> Record:
     """Return the record of measured values: a number, iterable, array or tensor of any shape.
 
     Arrays and tensors are recognised by ``detach``, ``cpu`` and ``tolist``, so that neither numpy
-    nor torch is imported here. Parameters and provenance are what JSON can hold.
+    nor torch is imported here. Parameters and provenance are what JSON can hold; the control is
+    such values of the wrong alternative, if any.
 
     Raises
     ------
     TypeError
-        Something in ``values`` is no real number.
+        Something among the values is no real number.
     ValueError
         There is no value.
     """
+    rival = None if control is None else _summary(control)
+    run = dict(parameters), dict(provenance)
+    return Record(*vars(_summary(values)).values(), *run, rival)
+
+
+def _summary(values: Any) -> Summary:
     numbers = _flatten(values)
     if not numbers:
         raise ValueError("no value was measured; expected at least one")
@@ -66,8 +83,7 @@ def summarise(
     some = finite or [math.nan]
     low, high = some[(len(some) - 1) // 2], some[len(some) // 2]
     median = (low + high) / 2 if math.isfinite(low + high) else low / 2 + high / 2
-    run = dict(parameters), dict(provenance)
-    return Record(len(numbers), len(numbers) - len(finite), some[0], median, some[-1], *run)
+    return Summary(len(numbers), len(numbers) - len(finite), some[0], median, some[-1])
 
 
 def _flatten(values: Any) -> list[float]:

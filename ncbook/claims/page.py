@@ -13,7 +13,7 @@ from typing import Any
 
 from ncbook.claims import check, schema, words
 from ncbook.claims.check import Row
-from ncbook.claims.measured import Record
+from ncbook.claims.measured import Summary
 from ncbook.claims.schema import ORIGINS, Claim
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -57,8 +57,10 @@ def text(row: Row) -> str:
         found = check.judge(claim, row.at_paper_size, "paper").name
         found = "stale, not judged" if row.stale else found
         lines.append(f"  at paper size, {found}: {_number(claim, row.at_paper_size)}")
-    if claim.discrepancy is not None:
-        lines.append(f"  known discrepancy: {words.plain(claim.discrepancy)}")
+    if claim.control is not None:
+        lines.append(f"  control, {words.plain(claim.control)}: {_control(row)}")
+    if claim.doubt is not None:
+        lines.append(f"  {verdict.name}: {words.plain(claim.doubt)}")
     if claim.planned is not None:
         lines.append(f"  planned: {words.plain(claim.planned)}")
     if verdict.message:
@@ -109,7 +111,15 @@ def address(target: str, claim: Claim, in_ledger: bool) -> str:
     return f"{'' if in_ledger else '../'}{page or claim.chapter}.html{mark}{section}"
 
 
-def _number(claim: Claim, record: Record | None) -> str:
+def _control(row: Row) -> str:
+    rival = row.claim.rival
+    if row.decides is None:
+        return "nothing was measured"
+    said = f"expected {words.expected(rival)}" if rival else _number(row.claim, row.decides.control)
+    return f"{said}, {'passes' if check.passes(row.claim, row.decides) else 'fails'}"
+
+
+def _number(claim: Claim, record: Summary | None) -> str:
     if record is None:
         return "nothing"
     value = check.value(claim, record)

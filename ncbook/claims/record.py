@@ -8,7 +8,7 @@ from typing import Any
 from ncbook import files
 from ncbook.claims import _form, kept, measured, page, schema
 from ncbook.claims.check import Row
-from ncbook.claims.measured import Record
+from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import PROFILES, Claim, ClaimsError
 
 
@@ -22,7 +22,7 @@ def read(path: Path, claim: Claim, profile: str) -> Record | None:
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        return _form.read(Record, table, id=claim.id, chapter=claim.chapter, profile=profile)
+        return _form.read(Record, table, Summary, id=claim.id, chapter=claim.chapter, profile=profile)
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -62,7 +62,13 @@ class Chapter:
         # A paper-size run measures anew what the kept one measured.
         self._kept = kept.read(files.root(), name, self.claims) if profile == "quick" else None
 
-    def measure(self, id: str, values: Any, parameters: Mapping[str, Any] | None = None) -> None:
+    def measure(
+        self,
+        id: str,
+        values: Any,
+        parameters: Mapping[str, Any] | None = None,
+        control: Any = None,
+    ) -> None:
         """Record what was measured for a claim in ``$NCBOOK_OUT/claims/<id>.json``.
 
         Parameters
@@ -73,12 +79,15 @@ class Chapter:
             One value a run, in any shape.
         parameters : mapping, optional
             What a reader of the record needs to know of the run: plain values by name.
+        control : number, sequence, array or tensor, optional
+            The same of the wrong alternative that claims.toml names: due where it names one
+            without what a wrong theory expects, and only there.
 
         Raises
         ------
         ClaimsError
-            The id is not one of this chapter's, its claim is registered as planned, or nothing
-            that could be judged was measured.
+            The id is not one of this chapter's, its claim is registered as planned, nothing that
+            could be judged was measured, or there is a control that is not due or none that is.
         """
         claim = self.claims.get(id)
         if claim is None:
@@ -91,9 +100,15 @@ class Chapter:
                 f"claim {id!r} is registered as planned, and {self.name} measures it. Remove its "
                 "field 'planned' from claims.toml."
             )
+        if claim.measures_control != (control is not None):
+            raise ClaimsError(
+                f"claim {id!r}: {self.name} measures {'no' if control is None else 'a'} control; "
+                f"expected {'one' if claim.measures_control else 'none'}, by its field 'control' "
+                "in claims.toml."
+            )
         about = _plain(parameters or {}, f"claim {id!r}: parameters")
         try:
-            record = measured.summarise(values, about, self.provenance)
+            record = measured.summarise(values, about, self.provenance, control)
         except (TypeError, ValueError, OverflowError) as error:
             raise ClaimsError(f"claim {id!r}: {error}.") from error
         table = {"id": id, "chapter": self.name, "profile": self.profile, **_form.plain(record)}

@@ -9,7 +9,7 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,12 @@ from ncbook.files import BookError
 
 FILE = "claims.toml"  # beside a paper's chapters
 KINDS = ("number", "identity", "bound", "rate", "order")
-ORIGINS = {"paper": "the paper says it", "derived": "derived here", "beyond": "beyond the paper"}
+ORIGINS = {
+    "paper": "the paper says it",
+    "threshold": "the paper's statement, our threshold",
+    "derived": "derived here",
+    "beyond": "beyond the paper",
+}
 STATISTICS = ("median", "worst")
 PROFILES = ("quick", "paper")
 PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
@@ -33,6 +38,12 @@ _PROSE = (
     "one line of text that is not empty, each $ of its mathematics with its partner",
     r"^\s*([^\s$]|\$[^\n$]+\$)([^\n$]|\$[^\n$]+\$)*\s*$",
 )
+# For these the expectation of a wrong theory is a control; for the others only a measurement is.
+_OF_THEORIES = ("number", "rate", "order")
+_CONTROL = (
+    '{what = "..."}, which the chapter measures, or of a number, rate or order '
+    '{what = "...", expect = x}'
+)
 _TOLERANCE = '{abs = x, reason = "..."} or {rel = x, reason = "..."}; of a bound the reason will do'
 
 
@@ -45,9 +56,10 @@ class Claim:
     """One registered claim: the fields of its table, with those of its paper.
 
     A table has ``expect`` and ``side`` of a bound as ``expect = {side = x}``, and none of them for
-    an identity, which expects 0; and ``tolerance``, ``relative`` and ``reason`` as ``tolerance =
-    {abs = x, reason = "..."}`` or ``{rel = x, reason = "..."}``. A rate is an exponent, an order
-    that of an integrator.
+    an identity, which expects 0; ``tolerance``, ``relative`` and ``reason`` as ``tolerance =
+    {abs = x, reason = "..."}`` or ``{rel = x, reason = "..."}``; and ``control`` and ``wrong`` as
+    ``control = {what = "..."}`` or ``{what = "...", expect = wrong}``. A rate is an exponent, an
+    order that of an integrator.
     """
 
     __pydantic_config__ = _form.STRICT
@@ -75,8 +87,16 @@ class Claim:
     reason: str = must_be(*_PROSE)
     # One for the paper profile is judged by paper-size runs only; in a quick build by the kept one.
     profile: Literal[PROFILES] = one_of(PROFILES, "quick")
-    # Why it is known not to hold; why no run measures it yet.
+    # A wrong alternative, which must fail the same judgement: its measurement; or, of a number,
+    # rate or order, what is measured anyway beside what a wrong theory expects.
+    control: str | None = must_be(*_PROSE, default=None)
+    wrong: int | float | None = must_be("a finite number", default=None)
+    # The ids of the claims that it rests on, in any paper of the book.
+    uses: tuple[str, ...] = must_be("a list of ids of claims", default=())
+    # Why it is known not to hold: for all that the paper says, or as far as its words are at hand.
     discrepancy: str | None = must_be(*_PROSE, default=None)
+    unclear: str | None = must_be(*_PROSE, default=None)
+    # Why no run measures it yet.
     planned: str | None = must_be(*_PROSE, default=None)
     paper: str = must_be(*_WORDS)
     citation: str = must_be(
@@ -95,6 +115,21 @@ class Claim:
         return self.tolerance * abs(self.expect) if self.relative else self.tolerance
 
     @property
+    def doubt(self) -> str | None:
+        """Why the claim is known not to hold."""
+        return self.unclear if self.discrepancy is None else self.discrepancy
+
+    @property
+    def measures_control(self) -> bool:
+        """Whether a run must measure the claim's control."""
+        return self.control is not None and self.wrong is None
+
+    @property
+    def rival(self) -> "Claim | None":
+        """The claim of the wrong theory that is the control, judged by the same rule."""
+        return None if self.wrong is None else replace(self, expect=self.wrong)
+
+    @property
     def interval(self) -> tuple[float, float]:
         """The closed interval of the values for which the claim holds."""
         low = -math.inf if self.side == "max" else self.expect - self.slack
@@ -103,7 +138,7 @@ class Claim:
 
 
 _HEAD = ("paper", "citation", "part")
-_NESTED = ("side", "relative", "reason")
+_NESTED = ("side", "relative", "reason", "wrong")
 _ENTRY = [one.name for one in fields(Claim) if one.name not in _HEAD + _NESTED]
 
 
@@ -227,7 +262,8 @@ def _flat(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """
     flat = {name: entry[name] for name in _ENTRY if name in entry}
     wrong = {name: _no_such(_ENTRY) for name in entry if name not in _ENTRY}
-    match entry.get("kind"), entry.get("expect"):
+    kind = entry.get("kind")
+    match kind, entry.get("expect"):
         case "identity", None:
             flat["expect"] = 0.0
         case "identity", _:
@@ -236,18 +272,28 @@ def _flat(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             [(flat["side"], flat["expect"])] = entry["expect"].items()
         case "bound", _:
             wrong["expect"] = "{max = x} or {min = x} with a finite number x"
-        case kind, _ if kind not in KINDS:
+        case _ if kind not in KINDS:
             flat["expect"] = 1.0
     match entry.get("tolerance"):
         case {"abs": size, "reason": reason, **rest} if not rest:
             flat |= {"tolerance": size, "reason": reason}
         case {"rel": size, "reason": reason, **rest} if not rest:
             flat |= {"tolerance": size, "reason": reason, "relative": True}
-        case {"reason": reason, **rest} if not rest and entry.get("kind") == "bound":
+        case {"reason": reason, **rest} if not rest and kind == "bound":
             flat |= {"tolerance": 0.0, "reason": reason}
         case _:
             wrong["tolerance"] = _TOLERANCE
             flat |= {"tolerance": 0.0, "reason": "-"}
+    match entry.get("control"):
+        case None:
+            pass
+        case {"what": what, **rest} if not rest:
+            flat["control"] = what
+        case {"what": what, "expect": expect, **rest} if not rest and kind in _OF_THEORIES:
+            flat |= {"control": what, "wrong": expect}
+        case _:
+            wrong["control"] = _CONTROL
+            del flat["control"]
     return flat | ({"expect": 1.0} if "expect" in wrong else {}), wrong
 
 
@@ -265,17 +311,22 @@ def _misfits(
         yield "chapter", f"a chapter that exists: {known or 'there is none yet'}"
     if claim.relative and claim.expect == 0:
         yield "tolerance", "abs instead of rel: a share of 0 allows nothing"
-    for name in ("sentence", "reason", "planned", "discrepancy"):
+    for name in ("sentence", "reason", "control", "planned", "discrepancy", "unclear"):
         for target in _targets(getattr(claim, name)):
             page = target.partition("#")[0]
             exists = re.fullmatch(_CHAPTER, page) and (chapters is None or page in chapters)
             if page and not page.startswith("https://") and not exists:
                 expected = "to be #section, <chapter that exists>#section or https://..."
                 yield name, f"the target {target!r} {expected}"
-    if claim.discrepancy is not None and not _targets(claim.discrepancy):
-        yield "discrepancy", "a link to its explanation, [words](#section-of-chapter)"
-    if claim.discrepancy is not None and claim.planned is not None:
-        yield "discrepancy", "no such field beside 'planned': only a run finds a discrepancy"
+    doubt = "unclear" if claim.discrepancy is None else "discrepancy"
+    if claim.doubt is not None and not _targets(claim.doubt):
+        yield doubt, "a link to its explanation, [words](#section-of-chapter)"
+    if claim.doubt is not None and claim.planned is not None:
+        yield doubt, "no such field beside 'planned': only a run finds that a claim fails"
+    if claim.doubt is not None and claim.control is not None:
+        yield "control", f"no such field beside {doubt!r}: a claim that does not hold needs none"
+    if claim.discrepancy is not None and claim.unclear is not None:
+        yield "unclear", "no such field beside 'discrepancy': the paper's words are at hand or not"
 
 
 def _targets(text: str | None) -> list[str]:

@@ -9,11 +9,11 @@ import math
 import re
 from collections.abc import Callable
 
-from ncbook.claims.measured import Record
+from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import MARKUP, Claim
 
-VERDICTS = ("holds", "fails", "known discrepancy", "not measured", "planned")
-SYMBOLS = dict(zip(VERDICTS, "✓✗△○◇", strict=True))
+VERDICTS = ("holds", "fails", "known discrepancy", "scope unclear", "not measured", "planned")
+SYMBOLS = dict(zip(VERDICTS, "✓✗△▽○◇", strict=True))
 # Below this power of ten, float64 results of one experiment differ from machine to machine.
 FLOOR = -14
 
@@ -69,7 +69,7 @@ def measured(claim: Claim, value: float, exact: bool = False) -> str:
     return digits(value)
 
 
-def not_finite(record: Record) -> str:
+def not_finite(record: Summary) -> str:
     """Return how many of the values are not finite: ``2 of 4 values are not finite``."""
     n, count = record.n, record.not_finite
     if n == 1:
@@ -79,7 +79,7 @@ def not_finite(record: Record) -> str:
     return f"{count} of {n} values {'is' if count == 1 else 'are'} not finite"
 
 
-def spread(claim: Claim, value: float, record: Record, exact: bool = False) -> str:
+def spread(claim: Claim, value: float, record: Summary, exact: bool = False) -> str:
     """Return what the judged value stands for: ``median of 50 values, 1.99 to 2.02``.
 
     Of values that are not finite their number is said, and the rest describes the others. Where
