@@ -86,4 +86,3 @@ def test_one_process_has_the_browser(request):
         if "browser" in getattr(item, "fixturenames", ()):
             assert group(item.nodeid.split("::")[0]) == "browser", item.nodeid
     assert group("book/paper/01-one.ipynb") == "book/paper/01-one.ipynb"
-

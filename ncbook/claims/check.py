@@ -176,16 +176,18 @@ def _judge(claim: Claim, record: Record, control: bool = True) -> Verdict:
     if record.not_finite:
         said = words.not_finite(record)
         return Verdict(FAILS, f"{said[0].upper()}{said[1:]}.")
-    if _within(claim, record) and claim.doubt is not None:
-        name = UNCLEAR if claim.discrepancy is None else DISCREPANCY
+    holds = _within(claim, record)
+    if claim.doubt is not None:
+        unclear = claim.discrepancy is None
+        if not holds:
+            return Verdict(UNCLEAR if unclear else DISCREPANCY)
+        what, field = ("doubt", "unclear") if unclear else (DISCREPANCY, "discrepancy")
         return Verdict(
             FAILS,
-            f"It is registered as {name!r}, and the claim holds. Remove that field of {claim.id} "
-            "from claims.toml, or correct what is expected.",
+            f"The {what} is gone: the claim holds. Remove the field {field!r} of {claim.id} from "
+            "claims.toml, or correct what is expected.",
         )
-    if claim.doubt is not None:
-        return Verdict(UNCLEAR if claim.discrepancy is None else DISCREPANCY)
-    if not _within(claim, record):
+    if not holds:
         measured = words.digits(value(claim, record))
         return Verdict(FAILS, f"Measured {measured}, expected {words.expected(claim)}.")
     if control and claim.control is not None and passes(claim, record):

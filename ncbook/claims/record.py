@@ -22,7 +22,9 @@ def read(path: Path, claim: Claim, profile: str) -> Record | None:
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        return _form.read(Record, table, Summary, id=claim.id, chapter=claim.chapter, profile=profile)
+        return _form.read(
+            Record, table, Summary, id=claim.id, chapter=claim.chapter, profile=profile
+        )
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -5,6 +5,7 @@ taken on trust: a field that is unknown, missing or not as it must be is an erro
 file, the claim, the field, what was found and what was expected.
 """
 
+import graphlib
 import math
 import re
 import tomllib
@@ -172,8 +173,9 @@ def registry(root: Path) -> dict[str, Claim]:
     Raises
     ------
     ClaimsError
-        There is no such file; one is malformed; two claims have one id or one anchor; or a claim
-        that is not planned names a chapter that has no source under ``notebooks/``.
+        There is no such file; one is malformed; two claims have one id or one anchor; a claim
+        that is not planned names a chapter that has no source under ``notebooks/``; or the claims
+        that one uses are not there, or use it in turn.
     """
     notebooks = Path(root) / "notebooks"
     paths = sorted(notebooks.glob(f"*/{FILE}"))
@@ -184,7 +186,21 @@ def registry(root: Path) -> dict[str, Claim]:
         )
     chapters = {f"{page.parent.name}/{page.stem}" for page in notebooks.glob("*/*.md")}
     claims = sorted(_read(paths, chapters), key=lambda claim: PARTS.index(claim.part))
-    return {claim.id: claim for claim in claims}
+    found = {claim.id: claim for claim in claims}
+    for claim in claims:
+        if unknown := [id for id in claim.uses if id not in found]:
+            raise ClaimsError(
+                f"claim {claim.id!r}: field 'uses' names {', '.join(unknown)}; expected ids of "
+                "claims of the book."
+            )
+    try:
+        graphlib.TopologicalSorter({id: claim.uses for id, claim in found.items()}).prepare()
+    except graphlib.CycleError as error:
+        circle = " uses ".join(reversed(error.args[1]))
+        raise ClaimsError(
+            f"claims rest on themselves: {circle}. Remove one of these from its field 'uses'."
+        ) from error
+    return found
 
 
 def of_chapter(root: Path, chapter: str) -> dict[str, Claim]:
@@ -289,7 +305,9 @@ def _flat(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             pass
         case {"what": what, **rest} if not rest:
             flat["control"] = what
-        case {"what": what, "expect": expect, **rest} if not rest and kind in _OF_THEORIES:
+        case {"what": what, "expect": int() | float() as expect, **rest} if (
+            not rest and kind in _OF_THEORIES
+        ):
             flat |= {"control": what, "wrong": expect}
         case _:
             wrong["control"] = _CONTROL

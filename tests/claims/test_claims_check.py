@@ -206,8 +206,12 @@ def test_a_stale_kept_run_decides_nothing():
         assert judge(claim(), summarise(2.0), kept=summarise(stored), stale=True).name == "holds"
         found = judge(claim(profile="paper"), summarise(2.0), kept=summarise(stored), stale=True)
         assert (found.name, found.breaks) == (check.NOT_MEASURED, True)
-        for part in ("is stale", "build --profile paper --chapter a-paper/01-first, then",
-                     "ncbook keep a-paper/01-first.", 'ncbook confirm a-paper/01-first --why "'):
+        for part in (
+            "is stale",
+            "build --profile paper --chapter a-paper/01-first, then",
+            "ncbook keep a-paper/01-first.",
+            'ncbook confirm a-paper/01-first --why "',
+        ):
             assert part in found.message, part  # fmt: skip
         # What was measured once is not merely planned.
         assert judge(claim(planned="Later."), None, kept=summarise(stored), stale=True).breaks
@@ -223,6 +227,56 @@ def test_a_claim_must_hold_in_the_kept_run_too():
     assert judge(claim(), wrong, kept=good) == judge(claim(), wrong)
     assert judge(claim(), None, kept=good).name == check.NOT_MEASURED
     assert judge(claim(), good, kept=summarise(math.nan)).name == check.FAILS
+
+
+def test_an_unclear_scope_is_strict_too():
+    one = claim(unclear="As we read it, it is not; [why](#why).")
+    assert verdict(one, 3.0) == check.UNCLEAR
+    gone = judge(one, summarise(2.0))
+    assert gone.breaks
+    assert "The doubt is gone" in gone.message
+    assert "Remove the field 'unclear' of a.number" in gone.message
+
+
+WITH = {"control": "With another factor"}
+
+
+@pytest.mark.parametrize("wrong", [3.0, 2.06, [3.0, 3.0, 2.0]])
+def test_a_claim_holds_if_its_control_fails(wrong):
+    found = summarise(2.0, control=wrong)
+    assert judge(claim(**WITH), found) == check.Verdict(check.HOLDS)
+    assert not check.passes(claim(**WITH), found)
+
+
+@pytest.mark.parametrize("wrong", [2.0, 2.05, [2.0, 2.0, 3.0], [3.0, math.nan], math.inf, None])
+def test_a_claim_fails_if_its_control_passes_or_says_nothing(wrong):
+    found = judge(claim(**WITH), summarise(2.0, control=wrong))
+    assert (found.name, found.breaks) == (check.FAILS, True)
+    assert "Its control passes the same judgement" in found.message
+
+
+def test_the_control_of_a_bound_is_judged_by_its_worst_value_too():
+    one = bound("max", statistic="worst", **WITH)
+    edge = one.expect + one.slack
+    assert judge(one, summarise(0.0, control=[0.0, edge + 1])).name == check.HOLDS
+    assert judge(one, summarise(0.0, control=[0.0, edge])).name == check.FAILS
+
+
+def test_what_a_wrong_theory_expects_is_judged_by_the_same_rule():
+    for wrong, name in ((3.0, "holds"), (2.04, "fails"), (2.06, "holds"), (-2.0, "holds")):
+        assert judge(claim(**WITH, wrong=wrong), summarise(2.0)).name == name
+    # A share is one of what the wrong theory expects.
+    one = claim(**WITH, wrong=3.0, tolerance=0.4, relative=True)
+    assert judge(one, summarise(2.0)).name == "fails"
+    assert judge(one, summarise(1.7)).name == "holds"
+
+
+def test_the_kept_run_of_a_claim_that_it_decides_has_its_control():
+    one = claim(**WITH, profile="paper")
+    assert judge(one, None, kept=summarise(2.0, control=3.0)).name == check.HOLDS
+    assert judge(one, None, kept=summarise(2.0)).name == check.FAILS
+    # Of another claim it need not have one: the quick run has.
+    assert judge(claim(**WITH), summarise(2.0, control=3.0), kept=summarise(2.0)).name == "holds"
 
 
 def test_a_known_discrepancy_is_strict_in_the_kept_run_too():

@@ -99,7 +99,8 @@ def test_a_good_book_stands(measured, good):
     assert ledger.broken(rows) == []
     assert [row.key for row in rows][:1] == [f"key-of-{SECOND}"]
     assert ledger.summary(rows) == {
-        "holds": 4, "fails": 0, "known discrepancy": 1, "not measured": 0, "planned": 1,
+        "holds": 4, "fails": 0, "known discrepancy": 1, "scope unclear": 0,
+            "not measured": 0, "planned": 1,
     }  # fmt: skip
     assert ledger.summary_line(rows) == "6 claims: 4 hold, 1 known discrepancy, 1 planned."
 

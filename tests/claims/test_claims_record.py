@@ -78,6 +78,7 @@ def test_a_measurement_is_written_down(chapter, place):
         "max": 2.03,
         "parameters": {"C": 3, "eps": [0.1, 1e-5]},
         "provenance": PROVENANCE,
+        "control": None,
     }
     assert [path.name for path in place.iterdir()] == ["a.number.json"]
 
@@ -87,6 +88,28 @@ def test_a_record_is_read_as_it_was_written(chapter, place):
     one = chapter.claims["a.identity"]
     found = record.read(place / "a.identity.json", one, "quick")
     assert found == summarise([1e-15, 0.1 + 0.2], {}, PROVENANCE)
+
+
+def test_a_control_is_written_down_and_due_where_claims_toml_names_one(tmp_path, monkeypatch):
+    rate = {"what": "Another exponent", "expect": 1.0}
+    entries = [entry(), entry(id="b", control={"what": "Half"}), entry(id="c", control=rate)]
+    monkeypatch.chdir(book(tmp_path / "book", a_paper=entries))
+    monkeypatch.setenv("NCBOOK_OUT", str(tmp_path / "out"))
+    chapter = record.Chapter(CHAPTER, "quick", PROVENANCE)
+    chapter.measure("b", 2.0, control=torch.tensor([1.0, 3.0]))
+    found = record.read(tmp_path / "out/claims/b.json", chapter.claims["b"], "quick")
+    assert found == summarise(2.0, {}, PROVENANCE, [1.0, 3.0])
+    assert (found.control.min, found.control.max, found.control.n) == (1.0, 3.0, 2)
+    chapter.measure("c", 2.0)
+    for id, control, said in (
+        ("b", None, "measures no control; expected one"),
+        ("a.number", 1.0, "measures a control; expected none"),
+        ("c", 1.0, "measures a control; expected none"),
+    ):
+        with pytest.raises(ClaimsError, match=f"claim '{id}': {CHAPTER} {said}"):
+            chapter.measure(id, 2.0, control=control)
+    with pytest.raises(ClaimsError, match="no value was measured"):
+        chapter.measure("b", 2.0, control=[])
 
 
 def test_a_second_measurement_replaces_the_first(chapter, place):

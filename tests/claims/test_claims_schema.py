@@ -51,6 +51,9 @@ def test_a_planned_claim_needs_no_chapter_yet(tmp_path):
 
 
 SHARE = {"rel": 0.1, "reason": "Why."}
+CONTROL = 'expected {what = "..."}, which the chapter measures, or of a number, rate or order'
+RIVAL = {"what": "Half", "expect": 1.0}
+DOUBT = {"discrepancy": "[why](#x)"}
 LINK = "expected a link to its explanation"
 KNOWN = "known fields are id, place, origin, kind, sentence, chapter, statistic, expect, tolerance"
 TOLERANCE = 'expected {abs = x, reason = "..."} or {rel = x, reason = "..."}'
@@ -64,8 +67,8 @@ BAD = [
     ("id", 3, "is 3; expected letters a-z"),
     ("place", "", 'is ""; expected one line of plain words, without'),
     ("place", ["x"], 'is ["x"]; expected one line'),
-    ("origin", "rumour", 'is "rumour"; expected one of paper, derived, beyond'),
-    ("origin", None, "is missing; expected one of paper, derived, beyond"),
+    ("origin", "rumour", 'is "rumour"; expected one of paper, threshold, derived, beyond'),
+    ("origin", None, "is missing; expected one of paper, threshold, derived, beyond"),
     ("kind", "numbr", 'is "numbr"; expected one of number, identity, bound, rate, order'),
     ("kind", ["number"], "expected one of number, identity, bound, rate, order"),
     ("sentence", None, "is missing; expected one line of text that is not empty"),
@@ -94,6 +97,14 @@ BAD = [
     ("tolerance", {"abs": float("nan"), "reason": "Why."}, "is NaN; expected a finite number, 0"),
     ("tolerance", {"abs": "x", "reason": "Why."}, 'is "x"; expected a finite number, 0 or more'),
     ("tolerance", {"abs": True, "reason": "Why."}, "is true; expected a finite number, 0 or more"),
+    ("control", "Another factor", f'is "Another factor"; {CONTROL}'),
+    ("control", {"expect": 1.0}, CONTROL),
+    ("control", {"what": "Half", "value": 1.0}, CONTROL),
+    ("control", {"what": ""}, 'is ""; expected one line of text that is not empty'),
+    ("control", {"what": "Half", "expect": "1"}, CONTROL),
+    ("uses", "a.other", 'is "a.other"; expected a list of ids of claims'),
+    ("unclear", "Perhaps.", LINK),
+    ("wrong", 1.0, f"; expected no such field; {KNOWN}"),
     ("side", "max", f"; expected no such field; {KNOWN}"),
     ("relative", True, f"; expected no such field; {KNOWN}"),
     ("reason", "Why.", f"; expected no such field; {KNOWN}"),
@@ -131,6 +142,10 @@ def test_a_malformed_field_is_named(tmp_path, field, value, said):
     [
         ({"kind": "identity"}, "field 'expect' is 2.0; expected no such field"),
         ({"planned": "Later.", "discrepancy": "[why](#x)"}, "no such field beside 'planned'"),
+        ({"planned": "Later.", "unclear": "[why](#x)"}, "no such field beside 'planned'"),
+        (DOUBT | {"unclear": "[why](#x)"}, "no such field beside 'discrepancy'"),
+        (DOUBT | {"control": {"what": "Half"}}, "no such field beside 'discrepancy'"),
+        ({"kind": "bound", "expect": {"max": 1}, "control": RIVAL}, CONTROL),
         ({"kind": "bound"}, "field 'expect' is 2.0; expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"max": 1, "min": 0}}, "expected {max = x} or {min = x}"),
         ({"kind": "bound", "expect": {"most": 1}}, "expected {max = x} or {min = x}"),
@@ -193,7 +208,7 @@ def test_every_problem_is_told_at_once(tmp_path):
         ({"paper": None}, "field 'paper' is missing; expected one line of plain words"),
         ({"citation": "no key!"}, "field 'citation' is \"no key!\"; expected a key"),
         ({"part": "Part One"}, "field 'part' is \"Part One\"; expected one of Part I, Part II"),
-        ({"title": "x"}, "\"x\"; expected no such field; known fields are paper, citation, part"),
+        ({"title": "x"}, '"x"; expected no such field; known fields are paper, citation, part'),
     ],
 )
 def test_a_malformed_head_is_named(tmp_path, head, said):
@@ -272,3 +287,34 @@ def test_a_claim_of_another_papers_chapter_is_refused(tmp_path):
     path = write(tmp_path / "b-paper", entry())
     with pytest.raises(ClaimsError, match="expected a chapter of b-paper/"):
         load(path)
+
+
+def test_a_control_is_measured_or_what_a_wrong_theory_expects(tmp_path):
+    entries = [
+        entry(control={"what": "Half of $x$"}),
+        entry(id="b", control=RIVAL | {"expect": 1}),
+        entry(id="c", kind="identity", drop=("expect",), control={"what": "Half"}),
+        entry(id="d"),
+    ]
+    one, two, three, none = load(write(tmp_path / "a-paper", *entries))
+    assert (one.control, one.wrong, one.rival, one.measures_control) == (
+        "Half of $x$",
+        None,
+        None,
+        True,
+    )
+    assert (two.wrong, two.rival.expect, two.measures_control) == (1, 1, False)
+    assert three.measures_control
+    assert (none.control, none.measures_control) == (None, False)
+
+
+def test_the_claims_that_one_uses_are_of_the_book_and_make_no_circle(tmp_path):
+    first = [entry(uses=["b"]), entry(id="c", uses=["a.number", "b"])]
+    second = entry(id="b", chapter="b-paper/01-first")
+    found = registry(book(tmp_path / "good", a_paper=first, b_paper=[second]))
+    assert found["c"].uses == ("a.number", "b")
+    circle = {**second, "uses": ["c"]}
+    with pytest.raises(ClaimsError, match="rest on themselves: .*b uses"):
+        registry(book(tmp_path / "circle", a_paper=first, b_paper=[circle]))
+    with pytest.raises(ClaimsError, match="claim 'b': field 'uses' names d; expected ids"):
+        registry(book(tmp_path / "gone", a_paper=first, b_paper=[{**second, "uses": ["d"]}]))

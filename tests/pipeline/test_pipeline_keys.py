@@ -86,8 +86,6 @@ def book(empty, tmp_path, monkeypatch):
     return SimpleNamespace(root=empty.root, package=package, build=build, scratch=empty)
 
 
-
-
 def test_nothing_changed_nothing_runs(book):
     assert book.build() == []
 
@@ -237,9 +235,9 @@ def test_kept_results_without_a_chapter_are_named(book):
 
 def test_profiles_stand_side_by_side(book):
     assert book.build(profile="paper") == ["paper/01-one (paper)", "paper/02-two (paper)"]
-    assert r'\"seeds\": 200' in book.scratch.page("01-one").read_text()
+    assert r"\"seeds\": 200" in book.scratch.page("01-one").read_text()
     assert book.build() == []
-    assert r'\"seeds\": 5' in book.scratch.page("01-one").read_text()
+    assert r"\"seeds\": 5" in book.scratch.page("01-one").read_text()
     assert book.build(profile="paper") == []
 
 
