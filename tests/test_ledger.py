@@ -53,20 +53,24 @@ def breaks(row):
 
 def measuring(row, value):
     """Return the row as if this alone had been measured: None for nothing."""
-    return replace(row, record=None if value is None else summarise(value))
+    if value is None:
+        return replace(row, record=None)
+    # With the control as it is: the judgement must notice the value alone.
+    return replace(row, record=replace(summarise(value), control=row.record.control))
 
 
 def keeping(row, value):
     """Return the row as if the kept run had measured this alone for its claim."""
     measured = {id: one for id, one in row.kept.measured.items() if id != row.claim.id}
     if value is not None:
-        measured[row.claim.id] = summarise(value)
+        control = row.kept.measured[row.claim.id].control
+        measured[row.claim.id] = replace(summarise(value), control=control)
     return replace(row, kept=replace(row.kept, measured=measured))
 
 
 def wrong_values(claim):
-    """Return values just outside the tolerance (of a known discrepancy: inside), and worse."""
-    if claim.discrepancy is not None:
+    """Return values just outside the tolerance (of a claim in doubt: inside), and worse."""
+    if claim.doubt is not None:
         wrong = [float(claim.expect)]
     else:
         step = max(1e-6 * abs(claim.expect), 1e-6 * claim.slack, 5e-324)
@@ -103,6 +107,18 @@ def test_no_kept_result_is_stale(claims):
         if found.parameters != source.values("paper"):
             stale.append(f"{chapter}: its paper profile is another now")
     assert stale == []
+
+
+def test_every_claim_that_holds_has_a_control_that_fails(rows):
+    for row in rows:
+        one, record = row.claim, row.decides
+        assert (one.control is None) == (one.doubt is not None or one.planned is not None), one.id
+        if one.control is not None:
+            assert not check.passes(one, record), one.id
+            # What holds would be no control.
+            if one.rival is None:
+                same = replace(record, control=record)
+                assert breaks(check.Row(one, same, profile="paper")), one.id
 
 
 def test_without_its_measurement_each_claim_breaks_the_book(judged):
@@ -151,6 +167,6 @@ def test_a_wrong_value_of_each_claim_fails_at_the_papers_size(claims):
         (id, value)
         for id, claim in claims.items()
         for value in wrong_values(claim)
-        if not breaks(check.Row(claim, summarise(value), profile="paper"))
+        if not breaks(check.Row(replace(claim, control=None), summarise(value), profile="paper"))
     ]
     assert unseen == []

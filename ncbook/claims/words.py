@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable
 
-from ncbook.claims.measured import Record, Summary
+from ncbook.claims.measured import Summary
 from ncbook.claims.schema import MARKUP, Claim
 
 VERDICTS = ("holds", "fails", "known discrepancy", "scope unclear", "not measured", "planned")

@@ -314,7 +314,7 @@ def test_the_claims_that_one_uses_are_of_the_book_and_make_no_circle(tmp_path):
     found = registry(book(tmp_path / "good", a_paper=first, b_paper=[second]))
     assert found["c"].uses == ("a.number", "b")
     circle = {**second, "uses": ["c"]}
-    with pytest.raises(ClaimsError, match="rest on themselves: .*b uses"):
+    with pytest.raises(ClaimsError, match=r"rest on themselves: .*b uses"):
         registry(book(tmp_path / "circle", a_paper=first, b_paper=[circle]))
     with pytest.raises(ClaimsError, match="claim 'b': field 'uses' names d; expected ids"):
         registry(book(tmp_path / "gone", a_paper=first, b_paper=[{**second, "uses": ["d"]}]))
