@@ -16,7 +16,8 @@ to maximise the concave
     \quad s(u) = \sigma(X u) .
 
 The integral over a is Gaussian. The one over u stays, on a grid of the plane, where the
-trapezoidal rule converges faster than any power once the grid is finer than what it must show. In R
+trapezoidal rule converges faster than any power once the grid is finer than what it must show: it
+is made finer until the solution no longer changes, and what cannot be resolved is refused. In R
 Newton's method converges in a few steps, or a few tens where beta is large. At the maximum
 R = gamma W^T H - Y, the residual; for any R the duality gap of its Gibbs density is
 ``|gamma W^T H(R) - Y - R|^2 / (2n)``. W enters by W^T W alone. The gradient of the least free
@@ -40,6 +41,10 @@ from ncbook.theory.gibbs import Gibbs
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
 
 _EDGE = 1e-12  # The largest mass that the law of u may have in the outermost cells of the grid.
+# A solution is resolved if it differs by so little from that on three quarters the points along
+# each axis. As the rule converges, it is then itself right to far more.
+_RESOLVED = 1e-4
+_FINEST = 501  # Points along an axis; beyond, memory and time grow out of proportion.
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,9 @@ class Limit:
         Free energy less its dual bound: at most by so much it is not the least for this W.
     edge : float
         Mass of u in the outermost cells of the grid.
-    coarse : float
-        Largest difference of the kernel from that of every second grid line: what a grid twice
-        as wide would be wrong by, and far more than this one is.
+    change : float
+        Largest relative difference, in R and in L_n, from the solution on a grid of three quarters
+        the points along each axis: at most 1e-4, and far more than this one is wrong by.
     gradient : Tensor
         Of the least free energy in W, ``(p, K)``.
     steps : int
@@ -95,7 +100,7 @@ class Limit:
     decay_W: float
     gap: float
     edge: float
-    coarse: float
+    change: float
     gradient: Tensor
     steps: int
 
@@ -128,7 +133,7 @@ def fixed_limit(
     gamma: float = 1.0,
     decay: float,
     decay_W: float | None = None,
-    points: int = 121,
+    points: int = 61,
     reach: float = 10.0,
     start: Limit | None = None,
 ) -> Limit:
@@ -149,7 +154,8 @@ def fixed_limit(
     beta, gamma, decay, decay_W : float
         1/temperature, the factor, lambda_rho and lambda_W (without it, lambda_rho): positive.
     points : int
-        Of the grid along each axis.
+        Of the first grid along each axis; the grid is refined from there. Two laws that are to be
+        mixed need one grid: let both begin at a fine one.
     reach : float
         The grid's half-width, in standard deviations 1/sqrt(beta lambda) of u without data.
     start : Limit
@@ -161,13 +167,17 @@ def fixed_limit(
         The inputs are not in the plane; a shape or number does not fit; or the law of u reaches
         the edge of the grid.
     RuntimeError
-        Newton's method does not converge.
+        Newton's method does not converge, or no grid of at most 501 points resolves the law.
     """
     tensors(X=X)
-    problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
-    problem.check_weights(W)
     R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
-    return _like(problem.solve(W, R), X)
+
+    def solve(points: int, coarser: Limit | None) -> Limit:
+        problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
+        problem.check_weights(W)
+        return problem.solve(W, R if coarser is None else coarser.residual)
+
+    return _like(_refined(solve, points), X)
 
 
 def stationary_limit(
@@ -180,7 +190,7 @@ def stationary_limit(
     gamma: float = 1.0,
     decay: float,
     decay_W: float | None = None,
-    points: int = 121,
+    points: int = 61,
     reach: float = 10.0,
     start: Limit | None = None,
     tolerance: float = 1e-8,
@@ -210,9 +220,20 @@ def stationary_limit(
         gradient.
     """
     tensors(X=X)
-    problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
-    problem.check_weights(W)
-    W = W if start is None else start.W
+    R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
+
+    def solve(points: int, coarser: Limit | None) -> Limit:
+        problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
+        problem.check_weights(W)
+        if coarser is not None:
+            return _stationary(problem, coarser.W, coarser.residual, tolerance)
+        return _stationary(problem, W if start is None else start.W, R, tolerance)
+
+    return _like(_refined(solve, points), X)
+
+
+def _stationary(problem: "_Problem", W: Tensor, R: Tensor | None, tolerance: float) -> Limit:
+    """Return the stationary point near W, on the grid of the problem."""
     K = W.shape[1]
     frame, factor = torch.linalg.qr(W.double().cpu())
     if float(factor.diagonal().abs().min()) < 1e-12:
@@ -220,7 +241,6 @@ def stationary_limit(
             "W has not full rank, and the descent in W could not leave its range. Start from a W "
             "of full rank, such as one with orthonormal columns."
         )
-    R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
 
     def weights(flat: np.ndarray) -> Tensor:
         return frame @ torch.from_numpy(flat.reshape(K, K).copy())
@@ -248,7 +268,31 @@ def stationary_limit(
             f"{tolerance:.1e} ({near.message}). Begin closer, with the limit of a similar beta "
             "or gamma as start, or allow a larger tolerance."
         )
-    return _like(found, X)
+    return found
+
+
+def _refined(solve: Callable[[int, Limit | None], Limit], points: int) -> Limit:
+    """Return the solution on the first grid that resolves it.
+
+    ``solve`` takes the points of a grid along an axis, and the solution on a coarser one.
+    """
+    found = solve(points, None)
+    while 4 * points // 3 <= _FINEST:
+        points = 4 * points // 3
+        coarser, found = found, solve(points, found)
+        change = max(
+            float((found.residual - coarser.residual).abs().max() / found.residual.abs().max()),
+            abs(coarser.data_loss / found.data_loss - 1),
+        )
+        found = replace(found, change=change)
+        if change <= _RESOLVED:
+            return found
+    raise RuntimeError(
+        f"The law of u is not resolved by a grid of {points} points along each axis: on it the "
+        f"solution is another by {found.change:.1e} than on one of three quarters the points; "
+        f"expected at most {_RESOLVED:.0e}. Give a smaller reach or beta, or fewer points to "
+        "begin with."
+    )
 
 
 def mixture_free_energy(
@@ -348,9 +392,9 @@ class _Problem:
             )
         named = {"beta": beta, "gamma": gamma, "decay": decay, "decay_W": decay_W, "reach": reach}
         wrong = {name: value for name, value in named.items() if not 0 < value < math.inf}
-        if wrong or points < 11:
+        if wrong or not 11 <= points <= _FINEST:
             raise ValueError(
-                f"Expected positive finite numbers and a grid of at least 11 points an axis; "
+                f"Expected positive finite numbers and a grid of 11 to {_FINEST} points an axis; "
                 f"got {wrong or {'points': points}}."
             )
         self.X, self.Y = X.detach().double().cpu(), Y.detach().double().cpu()
@@ -359,8 +403,6 @@ class _Problem:
         axis = torch.linspace(-half, half, points, dtype=torch.float64)
         self.u = torch.cartesian_prod(axis, axis)
         self.edge = self.u.abs().amax(1) >= half * (1 - 1e-9)
-        odd = torch.arange(points) % 2 == 1
-        self.even = ~torch.cartesian_prod(odd, odd).any(1)
         self.hidden = ACTIVATIONS[activation](self.u @ self.X.mT)  # (G, n)
         self.log_cell = 2 * math.log(2 * half / (points - 1))
 
@@ -474,9 +516,7 @@ class _Problem:
             decay_W=self.decay_W,
             gap=float(miss.square().sum()) / (2 * n),
             edge=edge,
-            coarse=float(
-                (self.kernel(law * self.even) / law[self.even].sum() - kernel).abs().max()
-            ),
+            change=math.inf,  # until it is compared
             gradient=W @ (self.decay_W * torch.eye(len(R)).to(W) - self.decay * spread),
             steps=steps,
         )
