@@ -1,21 +1,13 @@
 """Gradient descent over a batch of runs."""
 
-import time
+import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ncbook.dynamics.trajectory import (
-    CONVERGED,
-    DIVERGED,
-    FINISHED,
-    OUT_OF_STEPS,
-    Observe,
-    Recorder,
-    Trajectory,
-)
+from ncbook.dynamics.iterate import checked_record, iterate
+from ncbook.dynamics.trajectory import Observe, Trajectory
 from ncbook.runtime import whole
 
 
@@ -52,8 +44,8 @@ def descent(
     Returns
     -------
     Trajectory
-        ``times`` are iteration numbers, as far as the runs came. A run whose state ceases to be
-        finite is reported as diverged and does not touch the others.
+        ``times`` are iteration numbers. A run whose state ceases to be finite is reported as
+        diverged and does not touch the others.
 
     Raises
     ------
@@ -61,48 +53,20 @@ def descent(
         The step is not positive, or the recorded iterations are not increasing in 0..steps.
     """
     steps = whole("steps", steps)
-    if not 0 < step < np.inf or steps < 1:
+    if not 0 < step < math.inf or steps < 1:
         raise ValueError(f"step = {step}, steps = {steps}: expected both to be positive.")
-    record = [0, steps] if record is None else list(record)
-    fits = record and all(i == int(i) for i in record) and record == sorted(set(record))
-    if not fits or record[0] < 0 or record[-1] > steps:
-        raise ValueError(
-            "The recorded iterations must be whole numbers that increase within "
-            f"0..{steps}; got {record[:8]}."
-        )
-    record = [int(i) for i in record]
-    batch, began = start.shape[:-1], time.perf_counter()
-    z = start.reshape(-1, start.shape[-1]).clone()
-    recorder = Recorder(observe, len(record))
-    iteration, recorded = 0, 0
-    for recorded, stop in enumerate(record, 1):
-        for _ in range(stop - iteration):
-            z.add_(field(z), alpha=step)
-        iteration = stop
-        recorder.record(recorded - 1, z.view(start.shape))
-        over = ~z.isfinite().all(-1)
-        if tolerance is not None:
-            over |= field(z).norm(dim=-1) <= tolerance
-        if bool(over.all()):
-            break
-    else:
-        for _ in range(steps - iteration):
-            z.add_(field(z), alpha=step)
-        iteration = steps
-    status = np.full(len(z), FINISHED if tolerance is None else OUT_OF_STEPS, dtype=object)
-    if tolerance is not None:
-        status[(field(z).norm(dim=-1) <= tolerance).cpu().numpy()] = CONVERGED
-    status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
-    return Trajectory(
-        times=torch.tensor(record[:recorded]),
-        observables=recorder.truncated(recorded),
-        final=z.view(start.shape),
-        status=status.reshape(tuple(batch)),
-        statistics={
-            "steps": iteration,
-            "evaluations": iteration,
-            "seconds": time.perf_counter() - began,
-            "device": str(z.device),
-            "dtype": str(z.dtype).removeprefix("torch."),
-        },
-    )
+    record = checked_record("iterations", record, steps)
+    z = start.clone(memory_format=torch.contiguous_format)
+    flat = z.view(-1, z.shape[-1])
+
+    def advance(first: int, last: int) -> int:
+        for _ in range(last - first):
+            flat.add_(field(flat), alpha=step)
+        return last - first
+
+    def still() -> Tensor:
+        return (field(flat).norm(dim=-1) <= tolerance).view(z.shape[:-1])
+
+    times = torch.tensor(record, device=z.device)
+    stops = None if tolerance is None else still
+    return iterate(z, advance, record, steps, times, observe, still=stops)

@@ -1,40 +1,17 @@
 """Gradient flow over a batch of runs: a fixed-step and an adaptive Runge-Kutta integrator."""
 
-import time
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import integrate
 from torch import Tensor
 
-from ncbook.dynamics.trajectory import (
-    CONVERGED,
-    DIVERGED,
-    FINISHED,
-    OUT_OF_STEPS,
-    Observe,
-    Recorder,
-    Trajectory,
-    Waiting,
-    checked_times,
-)
+from ncbook.dynamics.iterate import iterate
+from ncbook.dynamics.methods import FIXED, PAIRS, Embedded, fixed_step, next_step
+from ncbook.dynamics.roll import GOING, Roll
+from ncbook.dynamics.trajectory import Observe, Trajectory, checked_times
 
 Field = Callable[[Tensor], Tensor]
-
-# Embedded pairs, with SciPy's coefficients.
-PAIRS = {"RK23": integrate.RK23, "RK45": integrate.RK45, "DOP853": integrate.DOP853}
-
-# Methods for a fixed step: (A, b), rows of A by stage. The last is DOP853's eighth-order step.
-FIXED = {
-    "Euler": ([[]], [1.0]),
-    "RK4": ([[], [0.5], [0.0, 0.5], [0.0, 0.0, 1.0]], [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
-    "DOP853": (
-        [integrate.DOP853.A[i, :i].tolist() for i in range(integrate.DOP853.n_stages)],
-        integrate.DOP853.B.tolist(),
-    ),
-}
 
 
 def flow(
@@ -79,78 +56,22 @@ def flow(
     """
     if method not in FIXED:
         raise ValueError(f"Unknown method {method!r}; known are {', '.join(FIXED)}.")
-    if not 0 < step < np.inf:
+    if not 0 < step < math.inf:
         raise ValueError(f"The step is {step}; expected a positive number.")
     record = checked_times(record)
     A, b = FIXED[method]
-    began, batch = time.perf_counter(), start.shape[:-1]
-    z = start.reshape(-1, start.shape[-1]).clone()
-    recorder = Recorder(observe, len(record))
-    now, steps, recorded = 0.0, 0, 0
-    for recorded, stop in enumerate(record, 1):
-        count = int(np.ceil((stop - now) / step * (1 - 1e-12)))
+    z = start.clone(memory_format=torch.contiguous_format)
+    flat = z.view(-1, z.shape[-1])
+
+    def advance(now: float, stop: float) -> int:
+        count = math.ceil((stop - now) / step * (1 - 1e-12))
         for _ in range(count):
             h = (stop - now) / count
-            slopes: list[Tensor] = []
-            for row in A:
-                slopes.append(field(_advance(z.clone(), slopes, row, h)))
-            _advance(z, slopes, b, h)
-        now, steps = stop, steps + count
-        recorder.record(recorded - 1, z.view(start.shape))
-        if not z.isfinite().all(-1).any():
-            break
-    status = np.full(len(z), FINISHED, dtype=object)
-    status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
-    return Trajectory(
-        times=torch.tensor(record[:recorded], dtype=torch.float64),
-        observables=recorder.truncated(recorded),
-        final=z.view(start.shape),
-        status=status.reshape(tuple(batch)),
-        statistics={
-            "steps": steps,
-            "evaluations": steps * len(b),
-            "seconds": time.perf_counter() - began,
-            "device": str(z.device),
-            "dtype": str(z.dtype).removeprefix("torch."),
-        },
-    )
+            fixed_step(field, flat, h, A, b)
+        return count
 
-
-def _advance(z: Tensor, slopes: list[Tensor], weights: Sequence[float], h: float) -> Tensor:
-    """Add h times the weighted sum of the slopes to ``z`` in place."""
-    for weight, slope in zip(weights, slopes, strict=True):
-        if weight:
-            z.add_(slope, alpha=h * weight)
-    return z
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An embedded Runge-Kutta pair whose last stage is the next step's first."""
-
-    A: Tensor  # (stages + 1, stages): the last row holds the weights of the step
-    errors: tuple[Tensor, ...]  # each (stages + 1,)
-    order: int  # of the error estimate
-
-    @classmethod
-    def of(cls, solver, like: Tensor) -> "Pair":
-        """Take the coefficients from SciPy's solver class."""
-        stages = solver.n_stages
-        A = np.zeros((stages + 1, stages))
-        A[:stages, : solver.A.shape[1]] = solver.A[:stages]
-        A[stages] = solver.B
-        errors = [solver.E5, solver.E3] if hasattr(solver, "E5") else [solver.E]
-        A, *errors = (torch.as_tensor(x).to(like.device, like.dtype) for x in (A, *errors))
-        return cls(A, tuple(errors), solver.error_estimator_order)
-
-    def error_norm(self, slopes: Tensor, h: Tensor, scale: Tensor) -> Tensor:
-        """Return each run's root mean square error over ``scale``, shape ``(R,)``."""
-        norms = [(torch.tensordot(e, slopes, 1) / scale).square().mean(-1) for e in self.errors]
-        if len(norms) == 1:
-            return h * norms[0].sqrt()
-        # Hairer, Norsett, Wanner, II.10: the fifth-order estimate damped by the third-order one.
-        tiny = torch.finfo(h.dtype).tiny
-        return h * norms[0] / (norms[0] + 0.01 * norms[1]).sqrt().clamp_min(tiny)
+    times = torch.tensor(record, dtype=torch.float64).to(z)
+    return iterate(z, advance, record, record[-1], times, observe, stages=len(b))
 
 
 def adaptive_flow(
@@ -159,12 +80,12 @@ def adaptive_flow(
     record: Sequence[float],
     observe: Observe | None = None,
     method: str = "DOP853",
-    rtol: float = 1e-10,
+    rtol: float | None = None,
     atol: float = 1e-18,
     first_step: float = 1e-3,
     max_steps: int = 10_000,
     tolerance: float | None = None,
-    max_step: float = np.inf,
+    max_step: float = math.inf,
 ) -> Trajectory:
     """Integrate z' = field(z) with an embedded pair, each run of the batch with its own step.
 
@@ -189,9 +110,10 @@ def adaptive_flow(
     rtol, atol : float
         A step is accepted when the root mean square over components of error over
         ``atol + rtol |z|`` is at most one. Quantities of size s need atol far below s: the errors
-        of a small start scale as its square.
+        of a small start scale as its square. Without rtol it is 1e-10, or 64 eps where that is
+        more, as in single precision.
     first_step : float
-        First trial step.
+        First trial step; it may be far too long.
     max_steps : int
         Trial steps of a run before it is out of steps.
     tolerance : float, optional
@@ -205,8 +127,8 @@ def adaptive_flow(
     Returns
     -------
     Trajectory
-        Observables are NaN from where a run diverged (no finite step could be made, or its state
-        ceased to be finite) or ran out of steps. ``statistics`` has ``steps`` and ``rejected``,
+        Observables are NaN from where a run diverged, ran out of steps, or would have needed a
+        step that does not move the time. ``statistics`` has ``steps`` and ``rejected``,
         arrays of shape ``batch``, and ``evaluations``, the calls of ``field`` on a batch.
 
     Raises
@@ -216,87 +138,70 @@ def adaptive_flow(
     """
     if method not in PAIRS:
         raise ValueError(f"Unknown method {method!r}; known are {', '.join(PAIRS)}.")
-    if not (rtol > 0 and atol >= 0 and first_step > 0 and max_steps >= 1 and max_step > 0):
+    eps, tiny = torch.finfo(start.dtype).eps, torch.finfo(start.dtype).tiny
+    rtol = max(1e-10, 64 * eps) if rtol is None else rtol
+    if not (16 * eps <= rtol < math.inf and atol >= 0):
         raise ValueError(
-            f"rtol = {rtol}, atol = {atol}, first_step = {first_step}, max_steps = {max_steps}, "
-            f"max_step = {max_step}: expected positive numbers (atol may be 0)."
+            f"rtol = {rtol}, atol = {atol}: expected a relative tolerance from {16 * eps:.1g} on, "
+            f"which is what {start.dtype} can hold, and an absolute one of at least 0."
+        )
+    if not (first_step > 0 and max_steps >= 1 and max_step > 0):
+        raise ValueError(
+            f"first_step = {first_step}, max_steps = {max_steps}, max_step = {max_step}: expected "
+            "positive numbers."
         )
     record = checked_times(record)
-    began, batch = time.perf_counter(), start.shape[:-1]
-    everyone = start.reshape(-1, start.shape[-1]).clone()
-    pair = Pair.of(PAIRS[method], everyone)
-    runs, stages = len(everyone), pair.A.shape[1]
-    grid = torch.tensor(record, dtype=everyone.dtype, device=everyone.device)
-    waiting = Waiting(Recorder(observe, len(record)), everyone, start.shape)
-
-    status = np.full(runs, FINISHED, dtype=object)
-    steps, rejected = np.zeros(runs, dtype=int), np.zeros(runs, dtype=int)
-    active = torch.arange(runs, device=everyone.device)
-    z = everyone.clone()
-    t, h = z.new_zeros(runs), z.new_full((runs,), first_step)
-    index = torch.zeros(runs, dtype=torch.long, device=z.device)  # next time to record
-    slope, slopes = field(z), z.new_empty(stages + 1, *z.shape)
-    evaluations, floor, tiny = 1, torch.finfo(z.dtype).eps, torch.finfo(z.dtype).tiny
-    hit = grid[index] <= t
-    while len(active):
-        if bool(hit.any()):
-            waiting.put(index[hit], active[hit], z[hit])
-            index = index + hit
+    roll = Roll(start, len(record), observe)
+    z = roll.final.clone()
+    pair, evaluations = Embedded(method, z), 1
+    grid = torch.tensor([*record, math.inf], dtype=torch.float64).to(z)
+    t, h = z.new_zeros(len(z)), z.new_full((len(z),), first_step)
+    slope, hit = field(z), grid[roll.index] <= t
+    while len(roll.runs):
+        roll.mark(hit, z)
         norm = slope.norm(dim=-1)
-        ended = index >= len(grid)
-        lost = ~(norm.isfinite() & (h > floor * t.clamp_min(first_step)))
-        spent = torch.as_tensor(steps >= max_steps, device=z.device)[active]
-        still = norm <= tolerance if tolerance is not None else torch.zeros_like(ended)
-        leave = ended | lost | spent | still
-        if bool(leave.any()):
-            who = active[leave]
-            everyone[who] = z[leave]
-            reasons = ((spent & ~ended, OUT_OF_STEPS), (still, CONVERGED), (lost, DIVERGED))
-            for reason, name in reasons:
-                status[active[reason].cpu().numpy()] = name
-            waiting.leave(who, index[leave], z[leave], keep=(still & ~lost)[leave])
-            stay = ~leave
-            active, z, t, h, index, slope = (x[stay] for x in (active, z, t, h, index, slope))
-            if not len(active):
+        roll.end(
+            diverged=~norm.isfinite(),
+            **({} if tolerance is None else {"converged": norm <= tolerance}),
+            finished=roll.index >= len(record),
+            step_underflow=t + h == t,
+            out_of_steps=roll.count["steps"] >= max_steps,
+        )
+        rows = roll.look(z)
+        if rows is not None:
+            if not len(rows):
                 break
-            slopes = z.new_empty(stages + 1, *z.shape)
-        target = grid[index]
+            z, t, h, slope = (x[rows] for x in (z, t, h, slope))
+        going = roll.code == GOING
+        target = grid[roll.index]
         h = h.clamp_max(max_step)
         last = h >= target - t
-        step = torch.where(last, target - t, h)[:, None]
-        slopes[0] = slope
-        for stage in range(1, stages + 1):
-            move = torch.tensordot(pair.A[stage, :stage], slopes[:stage], 1)
-            new = torch.addcmul(z, step, move)
-            slopes[stage] = field(new)
-        evaluations += stages
+        step = torch.where(last, target - t, h)
+        new, slope_new, _, errors = pair.step(
+            lambda z: (field(z), None), z, slope, torch.where(going, step, 0)[:, None]
+        )
+        evaluations += pair.stages
         # Not zero, so that a component that stays at zero has no error where atol is 0.
         scale = (atol + rtol * torch.maximum(z.abs(), new.abs())).clamp_min(tiny)
-        error = pair.error_norm(slopes, step[:, 0], scale)
-        accepted = error <= 1  # NaN compares false
-        factor = (0.9 * error.clamp_min(1e-10) ** (-1 / (pair.order + 1))).clamp(0.2, 10)
-        factor = torch.where(error.isfinite(), factor, 0.2)
+        error = _norm(errors, scale)
+        accepted = (error <= 1) & going  # NaN compares false
         # A step cut short to meet a recorded time says nothing against the longer one.
-        proposed = step[:, 0] * factor
+        proposed = next_step(step, error, pair.order)
         hit = accepted & last
-        h = torch.where(hit, torch.maximum(h, proposed), proposed)
-        t = torch.where(hit, target, torch.where(accepted, t + step[:, 0], t))
+        h = torch.where(hit, torch.maximum(h, proposed), torch.where(going, proposed, h))
+        t = torch.where(hit, target, torch.where(accepted, t + step, t))
         z = torch.where(accepted[:, None], new, z)
-        slope = torch.where(accepted[:, None], slopes[stages], slope)
-        who = active.cpu().numpy()
-        steps[who] += 1
-        rejected[who] += (~accepted).cpu().numpy()
-    return Trajectory(
-        times=torch.tensor(record, dtype=torch.float64),
-        observables=waiting.recorder.values,
-        final=everyone.view(start.shape),
-        status=status.reshape(tuple(batch)),
-        statistics={
-            "steps": steps.reshape(tuple(batch)),
-            "rejected": rejected.reshape(tuple(batch)),
-            "evaluations": evaluations,
-            "seconds": time.perf_counter() - began,
-            "device": str(start.device),
-            "dtype": str(start.dtype).removeprefix("torch."),
-        },
-    )
+        slope = torch.where(accepted[:, None], slope_new, slope)
+        roll.count["steps"] += going
+        roll.count["rejected"] += going & ~accepted
+    return roll.trajectory(record, evaluations=evaluations)
+
+
+def _norm(errors: Sequence[Tensor], scale: Tensor) -> Tensor:
+    """Return each run's root mean square error over ``scale``, shape ``(R,)``."""
+    squares = [(error / scale).square().mean(-1) for error in errors]
+    if len(squares) == 1:
+        return squares[0].sqrt()
+    # Hairer, Norsett, Wanner, II.10: the fifth-order estimate damped by the third-order one.
+    tiny = torch.finfo(scale.dtype).tiny
+    return squares[0] / (squares[0] + 0.01 * squares[1]).sqrt().clamp_min(tiny)

@@ -18,17 +18,17 @@ cent. See :func:`stationary_variance`.
 Source: Wu and Mondelli (2025), the noisy gradient flow and Algorithm 1.
 """
 
-import time
+import math
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
+from ncbook.dynamics.iterate import checked_record, iterate
+from ncbook.dynamics.trajectory import Observe, Trajectory
 from ncbook.models.mean_field import MeanField
-from ncbook.runtime import generator, whole
+from ncbook.runtime import UnresolvedWarning, generator, whole
 
 TRAINED = ("both", "particles")
 
@@ -36,19 +36,6 @@ TRAINED = ("both", "particles")
 _NOISE = 2**30
 # Of the power iteration: enough for a per cent or two where the largest curvature stands out.
 _ROUNDS = 20
-
-
-@dataclass(frozen=True)
-class Path(Trajectory):
-    """A trajectory with the states at the recorded times.
-
-    Attributes
-    ----------
-    states : Tensor or None
-        Shape ``(*batch, T, P)`` where ``keep`` was asked for.
-    """
-
-    states: Tensor | None = None
 
 
 def langevin(
@@ -63,7 +50,7 @@ def langevin(
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
     keep: bool = False,
-) -> Path:
+) -> Trajectory:
     """Follow the noisy gradient flow of every run of a batch.
 
     Parameters
@@ -93,7 +80,7 @@ def langevin(
 
     Returns
     -------
-    Path
+    Trajectory
         ``times`` are iterations times the step. A run whose state ceases to be finite, as one does
         whose step has become too long on the way, is reported as diverged and does not touch the
         others.
@@ -102,7 +89,12 @@ def langevin(
     ------
     ValueError
         An argument is not as described, or the step is longer than :func:`largest_step` at the
-        start or at the end of the run; the message names the largest stable step.
+        start; the message names the largest stable step.
+
+    Warns
+    -----
+    UnresolvedWarning
+        The step is longer than that at the end; in a chapter this is an error.
     """
     if trained not in TRAINED:
         raise ValueError(f"trained is {trained!r}; expected one of {', '.join(TRAINED)}.")
@@ -121,7 +113,7 @@ def two_stage(
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
     keep: bool = False,
-) -> Path:
+) -> Trajectory:
     """Train in two stages: first the particles with W as it starts, then particles and W.
 
     Source: Wu and Mondelli (2025), Algorithm 1.
@@ -138,13 +130,18 @@ def two_stage(
 
     Returns
     -------
-    Path
+    Trajectory
         Of both stages, one after the other. As of :func:`langevin`.
 
     Raises
     ------
     ValueError
         As of :func:`langevin`; the step is checked between the stages, too.
+
+    Warns
+    -----
+    UnresolvedWarning
+        As of :func:`langevin`.
     """
     first, second = (whole("a stage of steps", stage) for stage in steps)
     if first < 1 or second < 1:
@@ -218,71 +215,51 @@ def _length(z: Tensor, weight: Tensor) -> Tensor:
 def _follow(model, start, step, steps, both_from, temperature, seeds, observe, record, keep):
     """Iterate; W moves from iteration ``both_from`` on."""
     steps = whole("steps", steps)
-    record = [0, steps] if record is None else list(record)
     temperature = torch.as_tensor(temperature, dtype=start.dtype, device=start.device)
-    noisy = _check(model, start, step, steps, temperature, seeds, record)
-    began = time.perf_counter()
+    noisy = _check(model, start, step, steps, temperature, seeds)
+    record = checked_record("iterations", record, steps)
     z, cut = start.clone(memory_format=torch.contiguous_format), model.p * model.K
     particles = z[..., cut:]
     draws = [generator(_NOISE + seed) for seed in seeds] if noisy else []
     drawn = torch.empty(len(draws), z.shape[-1] - cut, dtype=torch.float64)
     amplitude = (2 * step * temperature).sqrt().unsqueeze(-1)
-    recorder = Recorder(observe, len(record))
-    states = z.new_full((*z.shape[:-1], len(record), z.shape[-1]), torch.nan) if keep else None
-    recorded = 0
-    for iteration in range(steps + 1):
-        # Where what is trained changes, and at the end.
-        if iteration in (0, both_from, steps):
-            _check_step(model, z, step, "both" if iteration >= both_from < steps else "particles")
-        if recorded < len(record) and iteration == record[recorded]:
-            recorder.record(recorded, z)
-            if states is not None:
-                states[..., recorded, :] = z
-            recorded += 1
-            if not bool(z.isfinite().all(-1).any()):
-                break
-        if iteration == steps:
-            break
-        g = model.gradient(z)
-        if iteration >= both_from:
-            z.sub_(g, alpha=step)
-        else:
-            particles.sub_(g[..., cut:], alpha=step)
-        if noisy:
-            for row, draw in zip(drawn, draws, strict=True):
-                row.normal_(generator=draw)
-            noise = drawn.to(z.device, z.dtype)
-            particles.addcmul_(noise if start.ndim > 1 else noise[0], amplitude)
-    status = np.full(tuple(z.shape[:-1]), FINISHED, dtype=object)
-    status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
-    return Path(
-        times=step * torch.tensor(record[:recorded], dtype=torch.float64),
-        observables=recorder.truncated(recorded),
-        final=z,
-        status=status,
-        statistics={
-            "steps": iteration,
-            "evaluations": iteration,
-            "seconds": time.perf_counter() - began,
-            "device": str(z.device),
-            "dtype": str(z.dtype).removeprefix("torch."),
-        },
-        states=None if states is None else states[..., :recorded, :],
-    )
+
+    def advance(first: int, last: int) -> int:
+        for iteration in range(first, last):
+            # Where what is trained changes.
+            if iteration in (0, both_from) and (said := unstable(iteration)):
+                raise ValueError(said)
+            g = model.gradient(z)
+            if iteration >= both_from:
+                z.sub_(g, alpha=step)
+            else:
+                particles.sub_(g[..., cut:], alpha=step)
+            if noisy:
+                for row, draw in zip(drawn, draws, strict=True):
+                    row.normal_(generator=draw)
+                noise = drawn.to(z.device, z.dtype)
+                particles.addcmul_(noise if start.ndim > 1 else noise[0], amplitude)
+        return last - first
+
+    def unstable(iteration: int) -> str:
+        trained = "both" if iteration >= both_from else "particles"
+        return _unstable(model, z, step, trained)
+
+    times = step * torch.tensor(record, dtype=torch.float64)
+    found = iterate(z, advance, record, steps, times.to(z), observe, keep)
+    if said := unstable(steps - 1):
+        warnings.warn(said, UnresolvedWarning, stacklevel=3)
+    return found
 
 
-def _check(model, start, step, steps, temperature, seeds, record) -> bool:
+def _check(model, start, step, steps, temperature, seeds) -> bool:
     """Raise ``ValueError`` for a wrong argument; return whether there is noise."""
-    if not 0 < step < np.inf or steps < 1:
+    if not 0 < step < math.inf or steps < 1:
         raise ValueError(f"step = {step}, steps = {steps}: expected both to be positive.")
     if start.shape[-1] != model.size:
         raise ValueError(
             f"The start has shape {tuple(start.shape)}; expected states of the model's "
             f"{model.size} numbers."
-        )
-    if not record or record != sorted(set(record)) or record[0] < 0 or record[-1] > steps:
-        raise ValueError(
-            f"The recorded iterations must increase within 0..{steps}; got {record[:8]}."
         )
     if bool((temperature < 0).any()) or not bool(temperature.isfinite().all()):
         raise ValueError(f"The temperature is {temperature.tolist()}; expected at least 0.")
@@ -295,13 +272,14 @@ def _check(model, start, step, steps, temperature, seeds, record) -> bool:
     return noisy
 
 
-def _check_step(model: MeanField, z: Tensor, step: float, trained: str) -> None:
-    """Raise ``ValueError`` if the step is unstable at a state of some run."""
+def _unstable(model: MeanField, z: Tensor, step: float, trained: str) -> str:
+    """Say that the step is unstable at the state of some run; nothing if it is not."""
     finite = z.isfinite().all(-1, keepdim=True)
     largest = largest_step(model, torch.where(finite, z, 0), trained)
     least = float(torch.where(finite.squeeze(-1), largest, torch.inf).min())
-    if step > least:
-        raise ValueError(
-            f"The step {step:g} is unstable: weight decay and the curvature of the loss allow at "
-            f"most {least:.3g} at this point of the run; take a shorter step."
-        )
+    if step <= least:
+        return ""
+    return (
+        f"The step {step:g} is unstable: weight decay and the curvature of the loss allow at most "
+        f"{least:.3g} at this point of the run; take a shorter step."
+    )

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ncbook.dynamics.training import example_orders, mini_batches
-from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Trajectory
+from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Trajectory, statistics
 from ncbook.models.mean_field import ACTIVATIONS, SLOPES, MeanField
 from ncbook.runtime import generator, whole
 
@@ -123,8 +123,8 @@ def minibatch_sgd(
     temperature : float
         1/beta: the noise sqrt(2 rate / beta) N(0, 1) is added to A and U.
     noise_every : int
-        Add it every so many steps, with the variance of the sum. Numbers are dear to draw: at the
-        paper's size they take longer than the rest of a step.
+        Add it every so many steps, before a measurement and at the end, with the variance of the
+        sum. Numbers are dear to draw: at the paper's size they take longer than the rest of a step.
     trained : {"particles", "both"}
         Whether W stays as it is at the start, as in the paper's figures.
     unseen : Tensor, optional
@@ -158,7 +158,12 @@ def minibatch_sgd(
     orders, places = example_orders(seeds), torch.arange(model.n, device=X.device)
     batches, waiting, measured = iter(()), 0.0, []
     for step in range(len(rates) + 1):
-        if len(measured) < len(record) and step == record[len(measured)]:
+        due = len(measured) < len(record) and step == record[len(measured)]
+        if waiting and (due or step % noise_every == 0 or step == len(rates)):
+            for run, draw in zip(runs, noise, strict=True):
+                run.shake(math.sqrt(2 * temperature * waiting), draw)
+            waiting = 0.0
+        if due:
             measured.append([run.measure(X, Y, unseen) for run in runs])
             if not any(one["loss"].isfinite() for one in measured[-1]):
                 break
@@ -172,31 +177,23 @@ def minibatch_sgd(
             # Runs of one seed share their mini-batch.
             x, chosen = examples if len(orders) == 1 else (part[index] for part in examples)
             run.step(x, Y[chosen], rate)
-        waiting += rate
-        if temperature > 0 and (step + 1) % noise_every == 0:
-            for run, draw in zip(runs, noise, strict=True):
-                run.shake(math.sqrt(2 * temperature * waiting), draw)
-            waiting = 0.0
+        waiting += rate if temperature > 0 else 0.0
     final = torch.stack([run.state() for run in runs])
     status = np.full(len(runs), FINISHED, dtype=object)
     status[~final.isfinite().all(-1).cpu().numpy()] = DIVERGED
+    # Where all have diverged, so they are at the steps that were not taken.
+    measured += measured[-1:] * (len(record) - len(measured))
     kept = {
         name: torch.stack([torch.stack([run[name] for run in every]) for every in measured], 1)
         for name in (measured[0][0] if measured else ())
     }
-    times = torch.cat([rates.new_zeros(1), rates.cumsum(0)])
+    times = torch.cat([rates.new_zeros(1), rates.cumsum(0)])[record].to(X)
     return FeatureTrajectory(
-        times=times[record[: len(measured)]],
+        times=times,
         observables={name: kept.pop(name) for name in ("loss", "gradient") if measured},
         final=final,
         status=status,
-        statistics={
-            "steps": step,
-            "evaluations": step,
-            "seconds": time.perf_counter() - began,
-            "device": str(X.device),
-            "dtype": str(X.dtype).removeprefix("torch."),
-        },
+        statistics=statistics(X, began, steps=step, evaluations=step),
         **kept,
     )
 

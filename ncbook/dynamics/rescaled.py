@@ -30,16 +30,16 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.polynomial import chebyshev
 from torch import Tensor
 
-from ncbook.dynamics.flow import PAIRS, Pair
 from ncbook.dynamics.kinks import PIVOTS, Here, Kinks, root
+from ncbook.dynamics.methods import Chebyshev, Embedded, Field, next_step
+from ncbook.dynamics.roll import Waiting
 from ncbook.dynamics.trajectory import (
     CONVERGED,
     DIVERGED,
@@ -50,8 +50,8 @@ from ncbook.dynamics.trajectory import (
     Observe,
     Recorder,
     Trajectory,
-    Waiting,
     checked_times,
+    statistics,
 )
 from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.runtime import UnresolvedWarning
@@ -59,9 +59,7 @@ from ncbook.runtime import UnresolvedWarning
 FIRST_STEP = 1e-3  # of rescaled time, in which every start moves at rates of order one
 LANDING = 64  # how near to its mark a state is recorded, in eps, relative to the mark
 STIFF = 40.0  # the R from which separated runs take the stabilised method
-MOST_STAGES = 250
-
-Field = Callable[[Tensor], tuple[Tensor, Here]]  # the rate of (theta, q), and what goes with it
+RUNGE_KUTTA = partial(Embedded, "RK45")  # for steps that the accuracy limits
 
 
 def rescaled_flow(
@@ -121,10 +119,10 @@ def rescaled_flow(
             "R only increases, so choose levels from there on."
         )
     flow = _Flow(model, start, marks, "R", observe, rtol, max_steps)
-    handed_on = flow.advance(torch.arange(len(flow.z), device=start.device), _RungeKutta, STIFF)
+    handed_on = flow.advance(torch.arange(len(flow.z), device=start.device), RUNGE_KUTTA, STIFF)
     smooth = model.for_runs(start.shape[:-1], handed_on).separated(flow.z[handed_on, :-1])
-    flow.advance(handed_on[smooth], _Chebyshev)
-    flow.advance(handed_on[~smooth], _RungeKutta)
+    flow.advance(handed_on[smooth], Chebyshev)
+    flow.advance(handed_on[~smooth], RUNGE_KUTTA)
     return flow.trajectory()
 
 
@@ -160,7 +158,7 @@ def timed_flow(
         The times do not increase from 0 on, or a number that must be positive is not.
     """
     flow = _Flow(model, start, checked_times(times), "t", observe, rtol, max_steps)
-    flow.advance(torch.arange(len(flow.z), device=start.device), _RungeKutta)
+    flow.advance(torch.arange(len(flow.z), device=start.device), RUNGE_KUTTA)
     return flow.trajectory()
 
 
@@ -196,109 +194,6 @@ def rescaled_states(
         start = rescaled_flow(model, start, [level], rtol=rtol).final
         states.append(start)
     return torch.stack(states)
-
-
-# --- The methods --------------------------------------------------------------------------------
-
-
-class _RungeKutta:
-    """The pair of Dormand and Prince, for steps that the accuracy limits."""
-
-    order = 5
-
-    def __init__(self, like: Tensor) -> None:
-        self.pair = Pair.of(PAIRS["RK45"], like)
-
-    def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        """Return the new state, the field there and what goes with it, and the estimated error."""
-        A, (errors,) = self.pair.A, self.pair.errors
-        slopes = slope.new_empty(len(A), *z.shape)
-        slopes[0] = slope
-        for stage in range(1, len(A)):
-            move = torch.tensordot(A[stage, :stage], slopes[:stage], 1)
-            new = torch.addcmul(z, h, move)
-            slopes[stage], here = field(new)
-        return new, slopes[-1], here, h * torch.tensordot(errors, slopes, 1)
-
-    def select(self, stay: Tensor) -> None:
-        """Drop what is known of the runs that leave."""
-
-
-class _Chebyshev:
-    """The stabilised method RKC of second order, for steps that stability would limit.
-
-    With m stages it is stable on [-0.65 m^2, 0], where an ordinary method of m stages comes to
-    about -0.5 m. The fastest rate of each run is followed by one step of a power iteration a step,
-    and decides that run's stages.
-    """
-
-    order = 3
-
-    def __init__(self, like: Tensor) -> None:
-        self.direction: Tensor | None = None
-
-    def select(self, stay: Tensor) -> None:
-        """Drop what is known of the runs that leave."""
-        if self.direction is not None:
-            self.direction = self.direction[stay]
-
-    def fastest(self, field: Field, z: Tensor, slope: Tensor) -> Tensor:
-        """Return an estimate of each run's fastest rate, shape ``(R, 1)``."""
-        rounds = 1
-        if self.direction is None:
-            rounds, self.direction = 20, slope.clone()
-        info = torch.finfo(z.dtype)
-        size = info.eps**0.5 * z.norm(dim=-1, keepdim=True).clamp_min(info.tiny**0.5)
-        for _ in range(rounds):
-            # A field that does not change has the rate 0, and is asked again from its own value.
-            length = self.direction.norm(dim=-1, keepdim=True)
-            direction = torch.where(length > 0, self.direction, slope)
-            direction = direction / direction.norm(dim=-1, keepdim=True).clamp_min(info.tiny)
-            self.direction = (field(z + size * direction)[0] - slope) / size
-        return 1.1 * self.direction.norm(dim=-1, keepdim=True)
-
-    def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        """Return the new state, the field there and what goes with it, and the estimated error."""
-        rate = (h * self.fastest(field, z, slope)).nan_to_num(0.0, 0.0)
-        stages = (1 + (1 + 1.54 * rate).sqrt().ceil()).clamp(2, MOST_STAGES).long()
-        table = [_chebyshev_weights(m) for m in stages.flatten().tolist()]
-        rows = z.new_zeros(len(z), int(stages.max()) - 1, 4)
-        for own, weights in zip(rows, table, strict=True):
-            own[: len(weights[1])] = torch.tensor(weights[1], dtype=z.dtype)
-        first = z.new_tensor([[weights[0]] for weights in table])
-        # Displacements from z, so that a neuron that stands still keeps its last bit.
-        before, here = torch.zeros_like(z), first * h * slope
-        for stage, weights in enumerate(rows.unbind(1), 2):
-            mu, nu, mu_field, of_start = weights.unsqueeze(-1).unbind(1)
-            push = mu_field * field(z + here)[0] + of_start * slope
-            after = mu * here + nu * before + h * push
-            on = stage <= stages
-            before, here = torch.where(on, here, before), torch.where(on, after, here)
-        new = z + here
-        end, known = field(new)
-        return new, end, known, 0.4 * h * (slope + end) - 0.8 * here
-
-
-@cache
-def _chebyshev_weights(stages: int) -> tuple[float, list[tuple[float, float, float, float]]]:
-    """Return the first step's weight, and each further stage's four, of RKC with damping 2/13."""
-    w0 = 1 + (2 / 13) / stages**2
-    values = [np.eye(stages + 1)[j] for j in range(stages + 1)]
-    T, dT, ddT = (
-        np.array([chebyshev.chebval(w0, chebyshev.chebder(c, order)) for c in values])
-        for order in range(3)
-    )
-    w1 = dT[-1] / ddT[-1]
-    b = np.empty(stages + 1)
-    b[2:] = ddT[2:] / dT[2:] ** 2
-    b[0], b[1] = b[2], 1 / w0
-    a = 1 - b * T
-    rows = []
-    for j in range(2, stages + 1):
-        mu_field = 2 * b[j] * w1 / b[j - 1]
-        row = (2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], mu_field, -a[j - 1] * mu_field)
-        rows.append(tuple(map(float, row)))
-    return float(b[1] * w1), rows
 
 
 # --- The integration ----------------------------------------------------------------------------
@@ -390,7 +285,7 @@ class _Flow:
             self.counts["slides"][runs] += slides
         return z, slope, here, past, wrong.flatten(1).any(-1)
 
-    def advance(self, runs: Tensor, method: type, stop: float = math.inf) -> Tensor:
+    def advance(self, runs: Tensor, method: Callable, stop: float = math.inf) -> Tensor:
         """Integrate ``runs`` to the last mark, or hand on those that came to R = ``stop``."""
         grid, tiny = self.z.new_tensor(self.marks), torch.finfo(self.z.dtype).tiny
         # R is right to rounding of the outputs, which are of its size; t = q exp(R) to that of R.
@@ -409,7 +304,8 @@ class _Flow:
             value, rate = self.clocked(z, here)
             # No step ends beyond a mark; but an event at the mark moves the state in its window.
             while bool((hit := value >= floor[index]).any()):
-                self.waiting.put(index[hit], runs[hit], self.resting(kinks, z)[hit])
+                at = index[hit].cpu().numpy(), runs[hit].cpu().numpy()
+                self.waiting.put(*at, self.resting(kinks, z)[hit])
                 index = index + hit
             size = self.sizes(z)
             pace = (self.pairs(slope).abs().amax(-2) / size.clamp_min(tiny)).amax(-1)
@@ -437,8 +333,8 @@ class _Flow:
                 self.index[runs[who]] = index[who]
                 handed_on.append(runs[over & ~leave])
                 if bool(leave.any()):
-                    kept = resting[leave], still[leave]
-                    self.waiting.leave(runs[leave], index[leave], *kept)
+                    at = runs[leave].cpu().numpy(), index[leave].cpu().numpy()
+                    self.waiting.leave(*at, resting[leave], still[leave])
                 stay = (~who).nonzero().squeeze(-1)
                 runs, z, h, index, cap, slope, value, rate, size, before, length = (
                     x[stay]
@@ -452,7 +348,7 @@ class _Flow:
                     break
             cap = torch.minimum(cap, kinks.ahead(past, (before, length), h, size))
             step = torch.minimum(h, cap)
-            new, slope_new, end, error = stepper.step(self.field(kinks), z, slope, step[:, None])
+            new, slope_new, end, (error,) = stepper.step(self.field(kinks), z, slope, step[:, None])
             size = torch.maximum(size, self.sizes(new))
             q = torch.maximum(z[:, -1].abs(), new[:, -1].abs())
             # Not zero, so that a neuron that stays at zero has no error.
@@ -460,8 +356,7 @@ class _Flow:
             of_q = (error[:, -1] / (self.rtol * q).clamp_min(tiny)).square()
             error = ((squares.sum((-2, -1)) + of_q) / z.shape[-1]).sqrt()
             fine = error <= 1  # NaN compares false
-            factor = (0.9 * error.clamp_min(1e-10) ** (-1 / stepper.order)).clamp(0.2, 10)
-            proposed = step * torch.where(error.isfinite(), factor, 0.2)
+            proposed = next_step(step, error, stepper.order)
             # A step beyond the next mark or event is taken again, as long as expected.
             past_new = kinks.past(new[:, :-1], end)
             part, wrong = kinks.crossing((here, *past), (end, *past_new), step, size)
@@ -498,17 +393,16 @@ class _Flow:
                 stacklevel=3,
             )
         return Trajectory(
-            times=torch.tensor(self.marks, dtype=torch.float64),
+            times=torch.tensor(self.marks, dtype=torch.float64).to(self.z),
             observables=self.waiting.recorder.values,
             final=self.z[:, :-1].reshape(self.start.shape),
             status=self.status.reshape(batch),
-            statistics={
+            statistics=statistics(
+                self.z,
+                self.began,
                 **{name: n.cpu().numpy().reshape(batch) for name, n in self.counts.items()},
-                "evaluations": self.evaluations,
-                "seconds": time.perf_counter() - self.began,
-                "device": str(self.start.device),
-                "dtype": str(self.start.dtype).removeprefix("torch."),
-            },
+                evaluations=self.evaluations,
+            ),
         )
 
 

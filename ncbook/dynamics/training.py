@@ -1,32 +1,17 @@
 """Stochastic gradient descent with momentum and weight decay, over a batch of runs."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
+from ncbook.dynamics.iterate import checked_record, iterate
+from ncbook.dynamics.trajectory import Observe, Trajectory
 from ncbook.runtime import generator, whole
 
 # Added to a seed, so that the order of the examples is not drawn from the numbers that made the
 # start of the same seed. Below 2**32, of which torch's generator takes the remainder.
 _ORDER = 2**31
-
-
-@dataclass(frozen=True)
-class Training(Trajectory):
-    """A trajectory whose times are epochs, with the states at the recorded ones.
-
-    Attributes
-    ----------
-    states : Tensor or None
-        Shape ``(*batch, T, P)`` where ``keep`` was asked for: T states a run, not one a step.
-    """
-
-    states: Tensor | None = None
 
 
 def train(
@@ -45,7 +30,7 @@ def train(
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
     keep: bool = False,
-) -> Training:
+) -> Trajectory:
     """Train every run of a batch by stochastic gradient descent.
 
     With g the gradient of the loss on a mini-batch, v <- momentum v + g + decay z and
@@ -86,9 +71,9 @@ def train(
 
     Returns
     -------
-    Training
-        A run that ceases to be finite is reported as diverged; it does not touch the others, and
-        training ends early only when all have diverged.
+    Trajectory
+        ``times`` are epochs. A run that ceases to be finite is reported as diverged; it does not
+        touch the others, and training ends early only when all have diverged.
 
     Raises
     ------
@@ -98,48 +83,26 @@ def train(
     n, runs = len(x), len(start)
     epochs = whole("epochs", epochs)
     batch = None if batch is None else whole("batch", batch)
-    record = [0, epochs] if record is None else list(record)
-    _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record)
-    began = time.perf_counter()
+    _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops)
+    record = checked_record("epochs", record, epochs)
     rate = torch.as_tensor(rate, dtype=start.dtype, device=start.device).reshape(-1, 1)
     z, velocity = start.clone(), torch.zeros_like(start)
     orders = example_orders(seeds) if batch else []
-    recorder = Recorder(observe, len(record))
-    states = z.new_full((runs, len(record), z.shape[-1]), torch.nan) if keep else None
-    done, steps = 0, 0
-    for epoch in range(epochs + 1):
-        if done < len(record) and epoch == record[done]:
-            recorder.record(done, z)
-            if states is not None:
-                states[:, done] = z
-            done += 1
-            if not z.isfinite().all(-1).any():
-                break
-        if epoch == epochs:
-            break
-        size = rate * 0.1 ** sum(epoch >= drop * epochs for drop in drops)
-        for examples, targets in mini_batches(x, labels, batch, orders):
-            g = gradient(z, examples, targets)
-            if momentum or decay:
-                g = velocity.mul_(momentum).add_(g).add_(z, alpha=decay)
-            z.addcmul_(g, size, value=-1)
-            steps += 1
-    status = np.full(runs, FINISHED, dtype=object)
-    status[~z.isfinite().all(-1).cpu().numpy()] = DIVERGED
-    return Training(
-        times=torch.tensor(record[:done]),
-        observables=recorder.truncated(done),
-        final=z,
-        status=status,
-        statistics={
-            "steps": steps,
-            "evaluations": steps,
-            "seconds": time.perf_counter() - began,
-            "device": str(z.device),
-            "dtype": str(z.dtype).removeprefix("torch."),
-        },
-        states=None if states is None else states[:, :done],
-    )
+
+    def advance(first: int, last: int) -> int:
+        steps = 0
+        for epoch in range(first, last):
+            size = rate * 0.1 ** sum(epoch >= drop * epochs for drop in drops)
+            for examples, targets in mini_batches(x, labels, batch, orders):
+                g = gradient(z, examples, targets)
+                if momentum or decay:
+                    g = velocity.mul_(momentum).add_(g).add_(z, alpha=decay)
+                z.addcmul_(g, size, value=-1)
+                steps += 1
+        return steps
+
+    times = torch.tensor(record, device=z.device)
+    return iterate(z, advance, record, epochs, times, observe, keep)
 
 
 def first_zero(values: Tensor) -> Tensor:
@@ -192,7 +155,7 @@ def mini_batches(
         yield x.index_select(0, part.flatten()).unflatten(0, part.shape), labels[part]
 
 
-def _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record) -> None:
+def _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops) -> None:
     rate = torch.as_tensor(rate)
     if rate.shape not in ((), (runs,)):
         raise ValueError(
@@ -216,5 +179,3 @@ def _check(n, runs, epochs, rate, batch, seeds, momentum, decay, drops, record) 
         )
     if any(not 0 <= drop <= 1 for drop in drops):
         raise ValueError(f"drops is {tuple(drops)}; give fractions of the epochs, from 0 to 1.")
-    if not record or record != sorted(set(record)) or record[0] < 0 or record[-1] > epochs:
-        raise ValueError(f"The recorded epochs must increase within 0..{epochs}; got {record[:8]}.")

@@ -1,5 +1,6 @@
 """What a run of any of the dynamics returns: times, observables, status, statistics."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -34,11 +35,13 @@ class Trajectory:
     status : ndarray of str
         Shape ``batch``: ``"finished"`` (came to the end that was asked for), ``"converged"``
         (the field's norm fell to the tolerance that was asked for), ``"out of steps"``,
-        ``"diverged"`` (the state or the field ceased to be finite; from adaptive_flow also that no
-        step was short enough), ``"step underflow"`` (the tolerance would have a step too short to
-        move the state) or ``"unresolved"`` (at a kink, or before a mark, no step led on).
+        ``"diverged"`` (the state or the field ceased to be finite), ``"step underflow"`` (the
+        tolerance would have a step too short to move the state or the time) or ``"unresolved"``
+        (at a kink, or before a mark, no step led on).
     statistics : dict
         Steps, evaluations of the field, seconds, device and dtype of the whole batch.
+    states : Tensor or None
+        Shape ``(*batch, T, P)``: the recorded states, where they were asked for.
     """
 
     times: Tensor
@@ -46,6 +49,7 @@ class Trajectory:
     final: Tensor
     status: np.ndarray
     statistics: dict = field(default_factory=dict)
+    states: Tensor | None = None
 
     def table(self, time: str = "t", **axes: Sequence) -> pd.DataFrame:
         """Return one tidy table: a row a run and a recorded time.
@@ -114,13 +118,25 @@ def log_steps(steps: int, points: int) -> list[int]:
     return sorted({0, *np.rint(np.geomspace(1, steps, points)).astype(int).tolist()})
 
 
-class Recorder:
-    """Collects observables at chosen times, keeping no states."""
+def statistics(state: Tensor, began: float, **counts) -> dict:
+    """Return what a trajectory says of its batch: the counts, the seconds since, and where."""
+    return {
+        **counts,
+        "seconds": time.perf_counter() - began,
+        "device": str(state.device),
+        "dtype": str(state.dtype).removeprefix("torch."),
+    }
 
-    def __init__(self, observe: Observe | None, count: int) -> None:
+
+class Recorder:
+    """Collects observables at chosen times, and states only where they are to be kept."""
+
+    def __init__(self, observe: Observe | None, count: int, keep: bool = False) -> None:
         self.observe = observe
         self.count = count
+        self.keep = keep
         self.values: dict[str, Tensor] = {}
+        self.states: Tensor | None = None
 
     def record(self, index: int, state: Tensor) -> None:
         """Evaluate the observables on ``state``, shape ``(*batch, P)``, as entry ``index``.
@@ -128,11 +144,15 @@ class Recorder:
         A run whose state is not finite gets NaN, whatever the observable would make of it; the
         observable sees zeros in its place, so that a decomposition does not refuse the batch.
         """
+        if self.keep:
+            if self.states is None:
+                shape = (*state.shape[:-1], self.count, state.shape[-1])
+                self.states = state.new_full(shape, torch.nan)
+            self.states[..., index, :] = state
         if self.observe is None:
             return
         finite = state.isfinite().all(-1)
-        if not bool(finite.all()):
-            state = torch.where(finite.unsqueeze(-1), state, 0)
+        state = torch.where(finite.unsqueeze(-1), state, 0)
         for name, value in self.observe(state).items():
             if value.shape != state.shape[:-1]:
                 raise ValueError(
@@ -144,57 +164,11 @@ class Recorder:
                 self.values[name] = value.new_full((*value.shape, self.count), torch.nan)
             self.values[name][..., index] = torch.where(finite, value, torch.nan)
 
-    def truncated(self, count: int) -> dict[str, Tensor]:
-        """Return the first ``count`` entries of every observable."""
-        return {name: values[..., :count] for name, values in self.values.items()}
-
-
-class Waiting:
-    """States at recorded times that only some runs have reached; few at once.
-
-    Runs reach a time at different moments. A time's states are held until the last run is
-    there, observed as one batch, and dropped.
-    """
-
-    def __init__(self, recorder: Recorder, like: Tensor, shape: torch.Size) -> None:
-        self.recorder, self.shape = recorder, shape
-        self.left = torch.full_like(like, torch.nan)  # what the runs that left have from there on
-        self.gone = 0
-        self.states: dict[int, Tensor] = {}
-        self.count: dict[int, int] = {}
-
-    def put(self, index: Tensor, runs: Tensor, states: Tensor) -> None:
-        """Take the states of ``runs`` at times number ``index``, one each."""
-        if self.recorder.observe is None:
-            return
-        for i in index.unique().tolist():
-            if i not in self.states:
-                self.states[i], self.count[i] = self.left.clone(), self.gone
-            mine = index == i
-            self._enter(i, runs[mine], states[mine])
-
-    def leave(self, runs: Tensor, index: Tensor, states: Tensor, keep: Tensor) -> None:
-        """Fill what ``runs`` will not reach: with their state where ``keep``, else with NaN.
-
-        ``index`` is the number of each run's next time.
-        """
-        if self.recorder.observe is None:
-            return
-        states = torch.where(keep[:, None], states, torch.nan)
-        self.left[runs], self.gone = states, self.gone + len(runs)
-        for i in list(self.states):
-            mine = index <= i
-            self._enter(i, runs[mine], states[mine])
-        if self.gone == len(self.left):
-            for i in range(int(index.max()), self.recorder.count):
-                if i not in self.count:
-                    self.recorder.record(i, self.left.view(self.shape))
-
-    def _enter(self, i: int, runs: Tensor, states: Tensor) -> None:
-        self.states[i][runs] = states
-        self.count[i] += len(runs)
-        if self.count[i] == len(self.left):
-            self.recorder.record(i, self.states.pop(i).view(self.shape))
+    def repeat(self, index: int) -> None:
+        """Take entry ``index`` for all that follow: of runs that move no more, or are lost."""
+        kept = [] if self.states is None else [self.states.movedim(-2, -1)]
+        for values in (*self.values.values(), *kept):
+            values[..., index + 1 :] = values[..., index : index + 1].clone()
 
 
 def checked_times(record: Sequence[float]) -> list[float]:

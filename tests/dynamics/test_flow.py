@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from ncbook.dynamics import flow as module
+from ncbook.dynamics import roll
 from ncbook.dynamics.descent import descent
 from ncbook.dynamics.flow import adaptive_flow, flow
 from ncbook.dynamics.trajectory import log_grid
@@ -312,12 +313,12 @@ def test_observed_states_are_dropped(integrate):
 def test_few_states_wait_for_the_last_run(monkeypatch):
     waiting = []
 
-    class Counting(module.Waiting):
+    class Counting(roll.Waiting):
         def put(self, *arguments):
             super().put(*arguments)
             waiting.append(len(self.states))
 
-    monkeypatch.setattr(module, "Waiting", Counting)
+    monkeypatch.setattr(roll, "Waiting", Counting)
     model = UnconstrainedFeatures(3, 3, 15)
     z = model.small_start(vector(1.0, 1e-2, 1e-4), range(3), RUN)
     adaptive_flow(model.field, z, log_grid(40.0, 60, 1e-2), risk_of(model))
@@ -328,12 +329,12 @@ def test_few_states_wait_for_the_last_run(monkeypatch):
 def test_a_run_that_leaves_early_makes_no_states_wait(monkeypatch):
     held = []
 
-    class Counting(module.Waiting):
+    class Counting(roll.Waiting):
         def put(self, *arguments):
             super().put(*arguments)
             held.append(len(self.states))
 
-    monkeypatch.setattr(module, "Waiting", Counting)
+    monkeypatch.setattr(roll, "Waiting", Counting)
     z = torch.tensor([[1e-9], [1.0], [1.0]], dtype=torch.float64)
     times = np.linspace(0, 4, 101).tolist()
     run = adaptive_flow(decay, z, times, lambda z: {"z": z[:, 0]}, tolerance=1e-8)
@@ -384,14 +385,79 @@ def test_every_ending_in_one_batch(method):
 
 @pytest.mark.parametrize("method", PAIRS)
 def test_a_solution_that_ends_in_finite_time_is_reported(method):
+    """It is not said to have diverged: the last state is finite, and no step leads on."""
     z = vector(1.0, -1.0)[:, None]
     record = [0.5, 0.9, 1.1, 2.0]
     run = adaptive_flow(square, z, record, first, method, rtol=1e-7, max_steps=100_000)
-    assert run.status.tolist() == ["diverged", "finished"]
+    assert run.status.tolist() == ["step underflow", "finished"]
     assert run.observables["z"][0].isnan().tolist() == [False, False, True, True]
     assert run.observables["z"][0, :2].tolist() == pytest.approx([2, 10], rel=1e-4)
     exact = -1 / (1 + vector(*record))
     assert float((run.observables["z"][1] - exact).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("field", "begin", "end"),
+    [
+        (lambda z: -z.exp(), 50.0, lambda t: -math.log(t + math.exp(-50))),
+        (lambda z: -1e6 * z**3, 1e9, lambda t: (2e6 * t + 1e-18) ** -0.5),
+        (lambda z: -1e30 * z, 1.0, lambda t: 0.0),
+    ],
+)
+def test_a_first_step_may_be_far_too_long(field, begin, end):
+    """Near time 0 far smaller steps can be taken than at the times asked for."""
+    for first_step in (1e-3, 1.0, 1e-26):
+        run = adaptive_flow(
+            field, vector(begin)[:, None], [0.5, 1.0], first, first_step=first_step,
+            max_steps=2000, method="RK45", rtol=1e-8, atol=1e-12,
+        )  # fmt: skip
+        if begin == 1.0:  # stiff: 1e30 times the longest stable step
+            assert run.status.tolist() == ["out of steps"]
+            continue
+        assert run.status.tolist() == ["finished"]
+        exact = [end(t) for t in (0.5, 1.0)]
+        assert run.observables["z"][0].tolist() == pytest.approx(exact, rel=1e-5, abs=1e-7)
+
+
+def test_a_step_that_does_not_move_the_time_is_no_divergence():
+    z = vector(0.5, -1.0)[:, None]
+    run = adaptive_flow(lambda z: -z.sign(), z, [2.0], first)
+    assert run.status.tolist() == ["step underflow", "step underflow"]
+    assert float(run.final.abs().max()) < 1e-9, "where the field jumps"
+
+
+@pytest.mark.parametrize("method", PAIRS)
+def test_single_precision_finishes_at_what_it_can_hold(method):
+    model = UnconstrainedFeatures(3, 4, 5)
+    z = model.small_start(vector(1e-1, 1.0), range(4), RUN)
+    exact = adaptive_flow(model.field, z, [1.0, 5.0], rtol=1e-10)
+    model = UnconstrainedFeatures(3, 4, 5, dtype=torch.float32)
+    for rtol in (None, 1e-3, 1e-5):
+        run = adaptive_flow(model.field, z.float(), [1.0, 5.0], None, method, rtol)
+        assert (run.status == "finished").all()
+        assert float((run.final - exact.final).abs().max()) < 20 * (rtol or 1e-5)
+    with pytest.raises(ValueError, match=r"expected a relative tolerance from 2e-06 on"):
+        adaptive_flow(model.field, z.float(), [1.0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_a_device_that_is_asked_seldom_gives_the_same(monkeypatch, observed):
+    """Runs that have ended stand still until the next look; each step counts as it did."""
+    model = UnconstrainedFeatures(3, 3, 5)
+    z = model.small_start(vector(1.0, 1e-2), range(3), RUN)
+    z[0, 1] = torch.nan
+    arguments = (model.field, z, [0.0, 0.5, 0.51, 3.0], risk_of(model) if observed else None)
+    often = adaptive_flow(*arguments, tolerance=0.3, max_steps=30)
+    monkeypatch.setattr(roll.Roll, "stride", 16, raising=False)
+    monkeypatch.setattr(roll.Roll, "__setattr__", lambda self, name, value: None
+                        if name == "stride" else object.__setattr__(self, name, value))  # fmt: skip
+    seldom = adaptive_flow(*arguments, tolerance=0.3, max_steps=30)
+    assert (often.status == seldom.status).all() and len(set(often.status.flatten())) >= 3
+    assert torch.equal(often.final.nan_to_num(), seldom.final.nan_to_num())
+    for name in ("steps", "rejected"):
+        assert (often.statistics[name] == seldom.statistics[name]).all()
+    for name, values in often.observables.items():
+        assert torch.equal(values.nan_to_num(-1), seldom.observables[name].nan_to_num(-1))
 
 
 def test_a_fixed_step_reports_what_it_cannot_follow():
@@ -407,8 +473,9 @@ def test_a_fixed_step_reports_what_it_cannot_follow():
         assert values[1].isfinite().all()
     everyone = flow(square, z[:1], 0.01, [0.5, 1.5, 2.0, 3.0], observe)
     assert everyone.status.tolist() == ["diverged"]
-    assert everyone.times.tolist() == [0.5, 1.5], "nothing is left to integrate"
-    assert everyone.observables["z"].shape == (1, 2)
+    assert everyone.statistics["steps"] == 150, "nothing is left to integrate"
+    assert everyone.observables["z"].shape == (1, 4)
+    assert everyone.observables["z"][0, 1:].isnan().all()
 
 
 def test_a_run_that_diverges_does_not_touch_the_others():
@@ -596,7 +663,8 @@ def test_an_unknown_method_is_named_beside_the_known():
     ],
 )
 def test_settings_of_the_adaptive_step_are_named(wrong):
-    with pytest.raises(ValueError, match="expected positive numbers") as error:
+    said = "expected (positive numbers|a relative tolerance from)"
+    with pytest.raises(ValueError, match=said) as error:
         adaptive_flow(decay, torch.ones(1, 1), [1.0], **wrong)
     ((name, value),) = wrong.items()
     assert f"{name} = {value}" in str(error.value)

@@ -260,7 +260,23 @@ def test_divergence_is_reported_and_stays_alone():
     torch.testing.assert_close(mixed.final[[0, 2]], good.final, rtol=1e-12, atol=1e-14)
     assert not mixed.observables["loss"][1].isfinite().any()
     over = train(model, torch.full((400,), 1e3), record=[0, 200, 400])
-    assert over.status.tolist() == [DIVERGED] * 2 and len(over.times) == 2  # ended early
+    assert over.status.tolist() == [DIVERGED] * 2 and over.statistics["steps"] == 200  # not 400
+    assert not over.observables["loss"][:, 1:].isfinite().any() and len(over.times) == 3
+
+
+def test_noise_that_waits_is_added_before_a_look_and_at_the_end():
+    """Else a run of 9 steps with noise every 10 would have none."""
+    model, rates = network(), RATES.repeat(2)[:9]
+    z, some = start(model), {"seeds": (0, 1), "batch": 8, "temperature": 0.1}
+    few = [minibatch_sgd(model, z, rates, noise_every=every, **some) for every in (9, 10, 100)]
+    none = minibatch_sgd(model, z, rates, **some | {"temperature": 0.0})
+    for run in few:
+        assert torch.equal(run.final, few[0].final)
+        assert float((run.final - none.final).abs().max()) > 1e-3
+    looked = minibatch_sgd(model, z, rates, noise_every=10, record=[4, 9], **some)
+    again = minibatch_sgd(model, z, rates[:4], noise_every=10, **some)
+    assert torch.equal(looked.W[:, 0], again.W[:, -1])
+    assert torch.equal(looked.features[:, 0], again.features[:, -1])
 
 
 def test_the_papers_rates():

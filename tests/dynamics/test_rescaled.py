@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, lsq_linear, nnls
 from scipy.special import expi
 
-from ncbook.dynamics import kinks
+from ncbook.dynamics import kinks, methods
 from ncbook.dynamics import rescaled as module
 from ncbook.dynamics.rescaled import rescaled_flow, rescaled_states, timed_flow
 from ncbook.models.shallow_relu import ShallowReLU
@@ -141,8 +141,8 @@ def test_the_error_follows_the_tolerance():
 @pytest.mark.parametrize("stages", [2, 3, 5, 20, 100])
 def test_chebyshev_steps_are_stable_and_of_second_order(stages):
     """The step of z' = lam z is P(h lam): exp(x) to second order, below one on [-0.65 m^2, 0)."""
-    method = module._Chebyshev(vector(0.0))
-    first, rows = module._chebyshev_weights(stages)
+    method = methods.Chebyshev(vector(0.0))
+    first, rows = methods.chebyshev_weights(stages)
 
     def growth(x):
         before, here = torch.zeros_like(x), first * x

@@ -135,7 +135,6 @@ def test_the_recorder_keeps_numbers_and_no_states():
     values = recorder.values["first"]
     assert values.shape == (2, 3)
     assert values[:, :2].tolist() == [[0, 1], [0, 1]] and values[:, 2].isnan().all()
-    assert recorder.truncated(2)["first"].tolist() == [[0, 1], [0, 1]]
 
 
 def test_a_state_that_is_not_finite_is_recorded_as_nan():
