@@ -267,13 +267,17 @@ def separable_part(X: Tensor, y: Sequence[int] | Tensor) -> tuple[Tensor, int]:
 
 def _directions(X: Tensor) -> tuple[Tensor, Tensor]:
     """Return the points divided by their norms, and the norms ``(..., n, 1)``."""
+    # Over a power of 2 near its largest entry, so that a point's square is in range.
+    largest = X.abs().amax(-1, keepdim=True)
+    scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - 1)
+    X = X / scale
     norms = torch.linalg.vector_norm(X, dim=-1, keepdim=True)
     if not (norms > 0).all():
         raise ValueError(
             f"{int((norms == 0).sum())} of the points are zero and have no direction; leave them "
             "out, or shift the data."
         )
-    return X / norms, norms
+    return X / norms, norms * scale
 
 
 def _classes(X: Tensor, y: Sequence[int] | Tensor) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """Sentences for arguments that cannot be measured."""
 
+import math
 import operator
 
 import torch
@@ -94,6 +95,22 @@ def one_device(**tensors: Tensor) -> None:
                 f"{first[1].dtype} on {first[1].device}; bring both to one dtype and device "
                 f"with .to()."
             )
+
+
+def scale(tensor: Tensor, dtype: torch.dtype | None = None, power: int = 2) -> Tensor:
+    """Return what to divide each matrix of a stack by, so that powers can be summed: (...).
+
+    A power of 2 near its largest entry; 1 where that power of it keeps well within the range of
+    the dtype (by default the tensor's), and where an entry is not finite. The least number where
+    all are 0.
+    """
+    info = torch.finfo(dtype or tensor.dtype)
+    largest = tensor.abs().flatten(-2).amax(-1).to(dtype or tensor.dtype)
+    mantissa, exponent = torch.frexp(largest)
+    within = exponent.abs() <= math.log2(info.max) / (2 * power)
+    found = torch.ldexp(torch.ones_like(mantissa), exponent - 1)
+    found = torch.where(within | ~largest.isfinite(), 1.0, found)
+    return torch.where(largest == 0, info.tiny, found)
 
 
 def finite(tensor: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def rank_residual(rows: Tensor, rank: int, *, centred: bool = True) -> Tensor:
     Parameters
     ----------
     rows, rank, centred
-        As in :func:`rank_error`.
+        As in :func:`rank_error`. What is not finite has a residual of NaN throughout.
 
     Raises
     ------
@@ -73,8 +73,11 @@ def rank_residual(rows: Tensor, rank: int, *, centred: bool = True) -> Tensor:
     _check(rows, rank)
     if centred:
         rows = rows - rows.mean(-2, keepdim=True)
-    axes = torch.linalg.svd(rows, full_matrices=False).Vh[..., :rank, :]
-    return rows - rows @ axes.mT @ axes
+    # A decomposition refuses the whole batch where one matrix is not finite.
+    finite = _checks.finite(rows)[..., None, None]
+    clean = torch.where(finite, rows, 0)
+    axes = torch.linalg.svd(clean, full_matrices=False).Vh[..., :rank, :]
+    return torch.where(finite, clean - clean @ axes.mT @ axes, torch.nan)
 
 
 def _check(rows: Tensor, rank: int) -> None:

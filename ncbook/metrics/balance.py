@@ -35,6 +35,8 @@ def balance(second_moment: Tensor, W: Tensor) -> Tensor:
     ValueError
         The shapes do not fit.
     """
+    _check(second_moment, W)
+    second_moment, W = _unit(second_moment)[0], _unit(W)[0]
     factor = balance_factor(second_moment, W)
     known = factor.isfinite()
     difference = second_moment - _matrix(torch.where(known, factor, 0)) * (W @ W.mT)
@@ -66,6 +68,13 @@ def balance_factor(second_moment: Tensor, W: Tensor) -> Tensor:
     ValueError
         The shapes do not fit.
     """
+    _check(second_moment, W)
+    (second_moment, of_moment), (W, of_W) = _unit(second_moment), _unit(W)
+    overlap = (W * (second_moment @ W)).sum((-2, -1))
+    return overlap / (W.mT @ W).square().sum((-2, -1)) * (of_moment / of_W / of_W)
+
+
+def _check(second_moment: Tensor, W: Tensor) -> None:
     _checks.floating("second_moment", second_moment, "(..., p, p)")
     p = W.shape[-2] if W.ndim > 1 else None
     if second_moment.shape[-2:] != (p, p):
@@ -73,8 +82,12 @@ def balance_factor(second_moment: Tensor, W: Tensor) -> Tensor:
             f"second_moment has shape {tuple(second_moment.shape)} and W {tuple(W.shape)}, but "
             "(..., p, p) and (..., p, K) are expected; W's columns are the classes."
         )
-    overlap = (W * (second_moment @ W)).sum((-2, -1))
-    return overlap / (W.mT @ W).square().sum((-2, -1))
+
+
+def _unit(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a matrix over a power of 2 that brings its fourth powers into range, and that."""
+    scale = _checks.scale(matrix, power=4)
+    return matrix / _matrix(scale), scale
 
 
 def _matrix(value: Tensor) -> Tensor:

@@ -358,10 +358,11 @@ def nc4_papyan(
         )
     _checks.one_device(class_means=statistics.means, features=features)
     # Distances from a common centre, where the squared norms that are compared are smallest.
+    scale = 1 if statistics.scale is None else statistics.scale[..., None, None]
     centre = statistics.global_mean().unsqueeze(-2)
     means = statistics.centred_means()
     offsets = means.square().sum(-1).unsqueeze(-2) / 2
-    nearness = (features - centre) @ means.mT - offsets
+    nearness = (features / scale - centre) @ means.mT - offsets
     logits = features @ weights.mT
     if bias is not None:
         _checks.floating("bias", bias, "(..., K)")

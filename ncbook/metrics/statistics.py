@@ -17,6 +17,7 @@ Rules for awkward input, the same for every measure:
   distance from one have a positive floor.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -48,12 +49,16 @@ class ClassStatistics:
         (..., r, D), a square root of the within-class scatter summed over all samples:
         ``factor.mT @ factor = sum_i (h_i - mu_{y_i}) (h_i - mu_{y_i})^T``; or None where it was
         not asked for. Measures use it where a D x D matrix would otherwise be formed.
+    scale
+        (...), what the features were divided by before all this, a power of 2 for each run; None
+        for 1. It is 1 unless squares of the features would leave the dtype's range.
     """
 
     counts: Tensor
     means: Tensor
     squares: Tensor
     factor: Tensor | None = None
+    scale: Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -146,6 +151,7 @@ class ClassAccumulator:
         self._means: Tensor | None = None
         self._squares: Tensor | None = None
         self._blocks: list[Tensor] = []
+        self._scale: Tensor | None = None
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> "ClassAccumulator":
@@ -182,6 +188,7 @@ class ClassAccumulator:
             )
             self._means = torch.zeros(*lead, self.num_classes, dim, **like)
             self._squares = torch.zeros(*lead, self.num_classes, **like)
+            self._scale = torch.zeros(lead, **like)
         elif (*lead, dim) != (*self._means.shape[:-2], self._means.shape[-1]):
             raise ValueError(
                 f"features has shape {tuple(features.shape)}, but the class means so far have "
@@ -194,7 +201,7 @@ class ClassAccumulator:
         runs = math.prod(lead)
         offsets = self.num_classes * torch.arange(runs, device=labels.device)
         index = (labels.reshape(runs, -1) + offsets.unsqueeze(-1)).flatten()
-        samples = features.flatten(0, -2)
+        samples = self._scaled(features).flatten(0, -2)
         # A large batch goes in parts that stay in the processor's cache.
         step = max(_CACHED // dim, 4 * runs * self.num_classes)
         block = self._means.new_empty(len(samples) if self.scatter else step, dim)
@@ -205,6 +212,23 @@ class ClassAccumulator:
         if self.scatter:
             self._append(block.reshape(*lead, -1, dim))
         return self
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        """Return features over the scale; enlarge that first, where theirs is larger."""
+        own = _checks.scale(features, self._means.dtype)
+        if not bool(((own == 1) & (self._scale <= 1)).all()) or bool((self._scale == 0).any()):
+            self._rescale(torch.maximum(own, self._scale))
+        if bool((self._scale == 1).all()):
+            return features
+        return features.to(self._means) / self._scale[..., None, None]
+
+    def _rescale(self, scale: Tensor) -> None:
+        """Go over to a scale that is nowhere smaller."""
+        ratio = (self._scale / scale).unsqueeze(-1)
+        self._means = self._means * ratio.unsqueeze(-1)
+        self._squares = self._squares * ratio.square()
+        self._blocks = [block * ratio.unsqueeze(-1) for block in self._blocks]
+        self._scale = scale
 
     def _take(self, samples: Tensor, index: Tensor, rows: Tensor) -> None:
         """Update the moments by samples (m, D) of classes ``index`` (m,); write their rows."""
@@ -259,6 +283,7 @@ class ClassAccumulator:
             self._means = other._means.to(self._dtype)
             self._squares = other._squares.to(self._dtype)
             self._blocks = [b.to(self._dtype) for b in other._blocks] if self.scatter else []
+            self._scale = other._scale.to(self._dtype)
             return self
         if other._means.shape != self._means.shape:
             raise ValueError(
@@ -266,6 +291,10 @@ class ClassAccumulator:
                 f"accumulator has {tuple(self._means.shape)}; merge only accumulators of the "
                 f"same runs and feature dimension."
             )
+        if not torch.equal(self._scale, other._scale.to(self._scale)):
+            other, one = copy.copy(other), torch.maximum(self._scale, other._scale.to(self._scale))
+            self._rescale(one)
+            other._rescale(one.to(other._scale))
         added = other._counts.to(self._counts)
         share = (added.to(self._means) / (self._counts + added).clamp(min=1)).unsqueeze(-1)
         difference = torch.where(share > 0, other._means.to(self._means) - self._means, 0)
@@ -302,7 +331,7 @@ class ClassAccumulator:
         if len(self._blocks) > 1:
             self._blocks = [torch.cat(self._blocks, -2)]
         factor = self._blocks[0] if self.scatter else None
-        return ClassStatistics(self._counts, self._means, self._squares, factor)
+        return ClassStatistics(self._counts, self._means, self._squares, factor, self._scale)
 
     def _append(self, rows: Tensor) -> None:
         """Keep rows of the square root; compress those kept before if they become too many."""

@@ -361,7 +361,7 @@ class ShallowReLU:
 
         Parameters
         ----------
-        eps : Tensor
+        eps : Tensor or sequence of float
             Shape ``(A,)``.
         seeds : sequence of int
             S seeds.
@@ -376,7 +376,7 @@ class ShallowReLU:
         W, V = self.unpack(run.normal(seeds, self.size))
         V = V if self.outputs_size == 1 else V - V.mean(-2, keepdim=True)
         W, V = W / W.norm(dim=-2, keepdim=True), V / V.norm(dim=-2, keepdim=True)
-        return eps[:, None, None] * self.pack(W, V)
+        return run.tensor(eps)[:, None, None] * self.pack(W, V)
 
     def semi_local_start(self, eps: Tensor, seeds: Sequence[int], run: Runtime) -> Tensor:
         """Return small, balanced starts at random pairs (x_i, e~ of its label), scaled to eps.
@@ -388,7 +388,7 @@ class ShallowReLU:
 
         Parameters
         ----------
-        eps : Tensor
+        eps : Tensor or sequence of float
             Shape ``(A,)``.
         seeds : sequence of int
             S seeds. With one data set a run, the last batch dimension of X must fit them.
@@ -440,7 +440,7 @@ class ShallowReLU:
 
         Parameters
         ----------
-        eps : Tensor
+        eps : Tensor or sequence of float
             Shape ``(A,)``.
         seeds : sequence of int
             S seeds. With one data set a run, the last batch dimension of X must fit them.
@@ -503,7 +503,7 @@ class ShallowReLU:
 
         Parameters
         ----------
-        sigma : Tensor
+        sigma : Tensor or sequence of float
             Standard deviations, shape ``(A,)``.
         seeds : sequence of int
             S seeds.
@@ -515,4 +515,4 @@ class ShallowReLU:
         Tensor
             Shape ``(A, S, P)``.
         """
-        return sigma[:, None, None] * run.normal(seeds, self.size)
+        return run.tensor(sigma)[:, None, None] * run.normal(seeds, self.size)

@@ -101,7 +101,7 @@ class UnconstrainedFeatures:
 
         Parameters
         ----------
-        eps : Tensor
+        eps : Tensor or sequence of float
             Shape ``(A,)``.
         seeds : sequence of int
             S seeds.
@@ -117,4 +117,4 @@ class UnconstrainedFeatures:
         H = H / torch.linalg.matrix_norm(H, keepdim=True)
         W = W / torch.linalg.matrix_norm(W, keepdim=True)
         direction = self.pack(H, W, torch.zeros_like(b))
-        return eps[:, None, None] * direction
+        return run.tensor(eps)[:, None, None] * direction

@@ -16,7 +16,7 @@ from torch import Tensor
 from ncbook.runtime import tensors
 from ncbook.theory.alignment import alignment_points, labels_of, unit_columns
 
-ROUNDING = 1e-12
+ROUNDING = 256  # in eps: what counts as equal
 
 
 def _one_hot(labels: Tensor, K: int) -> Tensor:
@@ -29,7 +29,7 @@ def orthogonally_separable(
 ) -> Tensor:
     """Return whether Assumption 1 holds with the given margins, shape ``batch``.
 
-    All cosines within a class are at least mu_s, all between classes at most -mu_d (to 1e-12).
+    All cosines within a class are at least mu_s, all between classes at most -mu_d (to rounding).
 
     Raises
     ------
@@ -45,24 +45,26 @@ def orthogonally_separable(
     cosines = unit.mT @ unit
     labels = labels_of(X, y)
     same = labels.unsqueeze(-1) == labels
-    fine = torch.where(same, cosines >= mu_s - ROUNDING, cosines <= -mu_d + ROUNDING)
+    near = ROUNDING * torch.finfo(X.dtype).eps
+    fine = torch.where(same, cosines >= mu_s - near, cosines <= -mu_d + near)
     return fine.all(-1).all(-1)
 
 
 def balanced(W: Tensor, V: Tensor) -> Tensor:
-    """Return whether Assumption 2's ``|w_j| = |v_j|`` holds for all neurons (to 1e-12), ``batch``.
+    """Return whether Assumption 2 holds, ``|w_j| = |v_j|`` to rounding for all j, ``batch``.
 
     Gradient flow keeps ``|w_j|^2 - |v_j|^2``, so what is balanced stays so.
     """
     w, v = (torch.linalg.vector_norm(part, dim=-2) for part in (W, V))
-    return ((w - v).abs() <= ROUNDING * torch.maximum(w, v)).all(-1)
+    near = ROUNDING * torch.finfo(W.dtype).eps
+    return ((w - v).abs() <= near * torch.maximum(w, v)).all(-1)
 
 
 def non_degenerate(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> dict[str, Tensor]:
     """Return which parts of Assumption 3 hold for a start, K = 2, each of shape ``batch``.
 
     ``signs``: output weights of both signs. ``repelled``: no neuron points at the mean of the class
-    that it must turn away from, the other class's (to 1e-12 of the cosine): there its direction
+    that it must turn away from, the other class's (to rounding of the cosine): there its direction
     stands still and it shrinks for ever. ``alive``: of each sign at least one neuron is active on
     a sample of its own class; it stays active on that sample, so that not all of a sign die (other
     neurons may come alive or die). ``all``: all three.
@@ -98,7 +100,7 @@ def non_degenerate(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -
     signed = torch.stack([V.squeeze(-2) > 0, V.squeeze(-2) < 0])
     parts = {
         "signs": signed.any(-1).all(0),
-        "repelled": (of_other < 1 - ROUNDING).all(-1),
+        "repelled": (of_other < 1 - ROUNDING * torch.finfo(W.dtype).eps).all(-1),
         "alive": (signed & on_own).any(-1).all(0),
     }
     return parts | {"all": torch.stack(torch.broadcast_tensors(*parts.values())).all(0)}

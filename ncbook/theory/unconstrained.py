@@ -227,7 +227,8 @@ def flow_on_S(W0: Tensor, b0: Tensor, N: int, t: Tensor) -> tuple[Tensor, Tensor
     C = W0.shape[-2]
     outside = float(W0.sum(-2).norm())
     spread = float((b0 - b0.mean()).norm())
-    if outside > 1e-12 * float(W0.norm()) or spread > 1e-12 * max(1.0, float(b0.norm())):
+    near = 4096 * torch.finfo(W0.dtype).eps
+    if outside > near * float(W0.norm()) or spread > near * max(1.0, float(b0.norm())):
         raise ValueError(
             f"The start is not on S: ||1^T W|| = {outside:.1e}, b is {spread:.1e} away from "
             "span(1). Project it first (project_onto_S)."

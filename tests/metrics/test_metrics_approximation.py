@@ -92,3 +92,11 @@ def test_arguments_out_of_range_are_refused():
         rank_error(rows(0, 3, 3), -1)
     with pytest.raises(ValueError, match="floating-point"):
         rank_error(torch.ones(3, 3, dtype=torch.int64), 1)
+
+
+def test_a_run_that_is_not_finite_leaves_nothing_of_the_others():
+    rows = torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    alone = rank_residual(rows, 2)
+    rows[1, 2, 3] = torch.inf
+    found = rank_residual(rows, 2)
+    assert torch.equal(found[[0, 2]], alone[[0, 2]]) and found[1].isnan().all()

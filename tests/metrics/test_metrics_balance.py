@@ -82,3 +82,23 @@ def test_nothing_to_compare_is_nan_and_wrong_shapes_are_refused():
             balance(M, bad)
     with pytest.raises(ValueError, match="second_moment"):
         balance(M.long(), W)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [
+        (torch.float32, 1e20), (torch.float32, 1e-23), (torch.float32, 1e-30),
+        (torch.float64, 1e160), (torch.float64, 1e-160), (torch.float64, 1e-290),
+    ],
+)  # fmt: skip
+def test_the_scales_of_both_matrices_cancel(dtype, scale):
+    draw = torch.Generator().manual_seed(2)
+    A, W = (torch.randn(6, n, generator=draw, dtype=torch.float64) for n in (9, 4))
+    moment = A @ A.mT
+    right, factor = balance(moment, W), balance_factor(moment, W)
+    rtol = 1e-5 if dtype == torch.float32 else 1e-12
+    for s, w in ((scale, scale**0.5), (scale, 1.0), (1.0, scale), (scale, scale)):
+        moved = (moment * s).to(dtype), (W * w).to(dtype)
+        torch.testing.assert_close(balance(*moved).double(), right, rtol=rtol, atol=0)
+    moved = (moment * scale).to(dtype), (W * scale**0.5).to(dtype)
+    torch.testing.assert_close(balance_factor(*moved).double(), factor, rtol=rtol, atol=0)

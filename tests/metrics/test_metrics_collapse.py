@@ -495,3 +495,52 @@ def test_errors_are_sentences(call, words):
 def test_every_public_name_is_documented():
     for name in metrics.__all__:
         assert getattr(metrics, name).__doc__, name
+
+
+# Scales whose squares leave the range, and one whose own values nearly do.
+SCALES = {
+    torch.float32: [1e12, 1e19, 1e37, 1e-12, 1e-21, 1e-23, 1e-30],
+    torch.float64: [1e100, 1e160, 1e300, 1e-100, 1e-161, 1e-170, 1e-290],
+}
+
+
+@pytest.mark.parametrize("dtype", SCALES)
+def test_the_features_scale_cancels_in_every_measure(dtype):
+    h, y, _, w, _, _ = case([20, 15, 25, 20], 6, dtype=dtype)
+    features, labels, W = (
+        torch.as_tensor(h).to(dtype),
+        torch.as_tensor(y),
+        torch.as_tensor(w).to(dtype),
+    )
+    right = metrics.measures(class_statistics(features, labels), W)
+    right["nc4"] = metrics.nc4_papyan(class_statistics(features, labels), W, None, features)
+    close = {"rtol": 1e-4 if dtype == torch.float32 else 1e-12, "atol": 0.0}
+    for scale in SCALES[dtype]:
+        scaled = features * scale
+        whole = class_statistics(scaled, labels)
+        parts = metrics.ClassAccumulator(4, dtype=dtype)
+        for rows in torch.arange(80).split(13):
+            parts.update(scaled[rows], labels[rows])
+        for statistics in (whole, parts.statistics()):
+            found = metrics.measures(statistics, W)
+            found["nc4"] = metrics.nc4_papyan(statistics, W, None, scaled)
+            torch.testing.assert_close(found, right, **close)
+    # Ordinary features are not touched.
+    assert class_statistics(features, labels).scale == 1
+
+
+def test_runs_and_batches_of_other_scales_do_not_matter():
+    h, y, *_ = case([20, 15, 25], 5)
+    features, labels = torch.as_tensor(h), torch.as_tensor(y)
+    scale = torch.tensor([1.0, 1e200, 1e-200], dtype=torch.float64)[:, None, None]
+    alone = metrics.cdnv(class_statistics(features, labels))
+    together = metrics.cdnv(class_statistics(scale * features, labels))
+    torch.testing.assert_close(together, alone.expand(3), rtol=1e-12, atol=0)
+    # What comes later may be far larger; what came before then counts by its number alone.
+    one, two, both = (metrics.ClassAccumulator(3) for _ in range(3))
+    one.update(0 * features, labels).update(1e-200 * features, labels)
+    two.update(1e200 * features, labels)
+    both.update(torch.cat([0 * features, 0 * features, features]), labels.repeat(3))
+    merged = one.merge(two).statistics()
+    torch.testing.assert_close(metrics.cdnv(merged), metrics.cdnv(both.statistics()))
+    assert two.statistics().scale > 1e199 and two.statistics().counts.sum() == 60
