@@ -293,8 +293,10 @@ def lengths(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     levels = list(table["R"].unique())
+    # Higher than wide enough, the squares would shrink after their margins are made: no room for
+    # the labels below.
     fig, axes = new_figure(layout, len(levels), sharex=layout == "wide", sharey=layout == "wide",
-                           ratio=(1.2, 0.9))  # fmt: skip
+                           ratio=(1.1, 0.9))  # fmt: skip
     values = table[["predicted", "length"]].to_numpy()
     ends = np.array([values.min() - 0.05, values.max() + 0.05])
     style = looks(sorted(table["class"].unique()))
@@ -312,8 +314,8 @@ def lengths(table: pd.DataFrame, layout: str) -> Figure:
                 label=f"class {k}",
             )
         ax.set(xlim=ends, ylim=ends, title=f"R = {R:g}",
-               xlabel=r"$\langle u_k,x_i\rangle$, class mean 1")  # fmt: skip
+               xlabel=r"$\langle u_k,x_i\rangle$ over its class mean")  # fmt: skip
         ax.set_aspect("equal")
-    axes[0].set_ylabel("length of the feature, class mean 1")
+    axes[0].set_ylabel("length over its class mean")
     shared_legend(fig, layout, axes[:1])
     return fig
