@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ncbook.runtime import tensors
 from ncbook.theory.alignment import alignment_points, labels_of, unit_columns
+from ncbook.theory.semi_local import safe_cosine
 
 ROUNDING = 256  # in eps: what counts as equal
 
@@ -120,7 +121,7 @@ class SemiLocal:
         A_k and the sum of A_k' over the other classes, ``(*batch, h)``: how much of the classes
         w_j / ``|w_j|`` sees.
     threshold : float
-        1 - 1/(2(K - 1)), which the cosine must exceed.
+        1 - 1/(2(K - 1)^2), which the cosine must exceed (``safe_cosine``).
     holds : Tensor
         Boolean, ``batch``: B_k > threshold and A_k > 2 sum A_k' for each neuron, and no group
         is empty.
@@ -137,8 +138,9 @@ class SemiLocal:
 def semi_local(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> SemiLocal:
     """Return how a start stands to Assumption 4, K outputs.
 
-    Source: Min, Zhu and Vidal (2025), Assumption 4. Starts drawn from the pairs (x_i, e~_{y_i})
-    satisfy it: their B is 1 and their A of the other classes is 0.
+    Source: Min, Zhu and Vidal (2025), Assumption 4; the threshold is our reconstruction, the least
+    of this kind for which no counterexample was found (:mod:`ncbook.theory.semi_local`). Starts
+    drawn from the pairs (x_i, e~_{y_i}) satisfy it: their B is 1, their A of other classes 0.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def semi_local(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> Se
     by_class = _one_hot(labels_of(X, y), K).to(seen) @ seen
     own = (by_class * _one_hot(group, K).to(seen)).sum(-2)
     others = by_class.sum(-2) - own
-    threshold = 1 - 1 / (2 * (K - 1))
+    threshold = safe_cosine(K)
     each = (cosine > threshold) & (own > 2 * others)
     filled = _one_hot(group, K).any(-1)
     return SemiLocal(group, cosine, own, others, threshold, each.all(-1) & filled.all(-1))

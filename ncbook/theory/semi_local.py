@@ -2,16 +2,17 @@
 
 Min, Zhu and Vidal (2025), Assumption 4, asks of a neuron of group k that the cosine B of v and e~_k
 exceeds a threshold and that its alignment A_k with class k exceeds twice that with all others
-(:func:`ncbook.theory.assumptions.semi_local`). The threshold matters. In the alignment phase
-sample i pushes w along x_i with the weight <e~_{y_i}, v>. With unit v
+(:func:`ncbook.theory.assumptions.semi_local`). We had the text without its displayed formulas, so
+the threshold is our reconstruction. It matters. In the alignment phase sample i pushes w along x_i
+with the weight <e~_{y_i}, v>. With unit v
 
     <e~_l, v> <= (sqrt(1 - B^2) sqrt((K - 1)^2 - 1) - B) / (K - 1),  l other than k,
 
 attained in the plane of e~_k and e~_l: no other class pulls w towards itself if
 B^2 >= 1 - 1/(K - 1)^2. A little more is 1 - 1/(2 (K - 1)^2), which follows as well from
-``|v - e~_k|`` < 1/(K - 1). Below that bound another class may pull, and harder than class k if its
-samples are longer: the neuron can leave its group. Starts at either threshold are made by
-``ShallowReLU.edge_start``.
+``|v - e~_k|`` < 1/(K - 1), and is the threshold of this book. Below that bound, as with
+1 - 1/(2 (K - 1)), another class may pull, and harder than class k if its samples are longer: the
+neuron can leave its group. Starts at either threshold are made by ``ShallowReLU.edge_start``.
 """
 
 from collections.abc import Sequence

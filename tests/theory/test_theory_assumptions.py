@@ -109,7 +109,7 @@ def test_starts_drawn_from_the_data_are_semi_local(K):
     found = semi_local(W, V, X, y)
     assert bool(found.holds) and torch.equal(found.group, y[draw])
     assert torch.allclose(found.cosine, torch.ones(len(y)).double())
-    assert float(found.others.max()) == 0 and found.threshold == 1 - 1 / (2 * (K - 1))
+    assert float(found.others.max()) == 0 and found.threshold == 1 - 1 / (2 * (K - 1) ** 2)
     # Controls: the least cosine, a class without a group, a neuron that sees two classes.
     E = pseudo_labels(K, K)
     across = unit(E[:, [1]] - E[:, [0]] * (E[:, 0] @ E[:, 1]))
@@ -145,7 +145,7 @@ def test_semi_local_neurons_end_at_their_own_class(K):
     W, V = random_start(100, X.shape[1], 3000, K)
     E, k = pseudo_labels(K, K), torch.arange(3000) % K
     across = unit(V - V.mean(0) - E[:, k] * (E[:, k] * V).sum(0))
-    least = 1 - 1 / (2 * (K - 1))
+    least = 1 - 1 / (2 * (K - 1) ** 2)
     cosine = least + 0.1 * (1 - least)
     V = cosine * E[:, k] + math.sqrt(1 - cosine**2) * across
     found = semi_local(W, V, X, y)
