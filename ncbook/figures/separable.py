@@ -450,7 +450,14 @@ def training(table: pd.DataFrame, layout: str) -> Figure:
     return fig
 
 
-def shares(table: pd.DataFrame, layout: str, *, x: str, label: str | None = None) -> Figure:
+def shares(
+    table: pd.DataFrame,
+    layout: str,
+    *,
+    x: str,
+    label: str | None = None,
+    marks: Mapping[str, float] | None = None,
+) -> Figure:
     """Draw shares of pairs or of data sets against a column.
 
     Parameters
@@ -462,12 +469,16 @@ def shares(table: pd.DataFrame, layout: str, *, x: str, label: str | None = None
         The column.
     label : str, optional
         The axis' name, with the panels' names above them; without it these name the axes.
+    marks : mapping, optional
+        A panel's name to a value of ``x`` at which it has a dotted line.
     """
     panels = list(table["data"].unique())
     fig, axes = new_figure(layout, len(panels), ratio=(0.75, 0.72))
     for ax, (panel, rows) in zip(axes, table.groupby("data", sort=False), strict=True):
         median_band(ax, rows, x, "share", "quantity", markers=True, band=(0, 1))
         ax.set(xlabel=label or panel, title=panel if label else "", ylim=(-0.04, 1.04))
+        if panel in (marks or {}):
+            ax.axvline(marks[panel], color=INK, lw=0.8, linestyle=":")
         ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes[0].set_ylabel("share")
     shared_legend(fig, layout, [axes[0]])

@@ -155,3 +155,7 @@ def test_margins_thresholds_training_and_shares(layout):
     assert (named.get_xlabel(), named.get_title()) == ("t", "a")
     assert (plain.get_xlabel(), plain.get_title()) == ("a", "")
     assert plain.lines[0].get_ydata() == pytest.approx([1, 0.5])
+    two = pd.concat([table, table.assign(data="b")])
+    bare, marked = separable.shares(two, layout, x="times", marks={"b": 1.5}).axes[:2]
+    assert [len(ax.lines) for ax in (bare, marked)] == [1, 2]
+    assert marked.lines[1].get_xdata() == [1.5, 1.5]
