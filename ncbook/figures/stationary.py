@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ncbook.figures.style import (
     COLOURS,
@@ -122,6 +123,8 @@ def quotients(table: pd.DataFrame, layout: str) -> Figure:
 def terms(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) -> Figure:
     """Draw NC1 against each of some quantities; above the diagonal NC1 is larger.
 
+    A dotted line marks the quantity 1: as NC1 is at most 1, no bound says anything beyond it.
+
     Parameters
     ----------
     table : DataFrame
@@ -138,6 +141,7 @@ def terms(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) -> Fig
             ax.plot(rows[name], rows["NC1"], label=kind, **look)
         ends = np.array([table["NC1"].min(), 1.0])
         ax.plot(ends, ends, color=INK, lw=1, label="equality")
+        ax.axvline(1, color=INK, lw=1, linestyle=":", label="a bound of 1")
         ax.set(xscale="log", yscale="log", xlabel=title)
     for ax in axes[:1] if layout == "wide" else axes:
         ax.set_ylabel("NC1")
@@ -220,5 +224,9 @@ def against_particles(table: pd.DataFrame, layout: str, *, panels: Mapping[str, 
         ax.set(xlabel="particles $N$", title=title)
         ax.set_xticks(expected.index, [f"{N:g}" for N in expected.index])
         ax.minorticks_off()
+        # One power of ten need not be among little more than one decade.
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
     shared_legend(fig, layout, axes[:1])
     return fig

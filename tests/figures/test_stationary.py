@@ -79,10 +79,11 @@ def test_terms_draw_every_point_and_the_diagonal(layout):
     table["NC1"], table["x"], table["y"] = 0.01 * (1 + table["seed"]), 0.1, np.inf
     fig = stationary.terms(table, layout, panels={"x": "X", "y": "Y"})
     assert [ax.get_xlabel() for ax in fig.axes] == ["X", "Y"]
-    one, two, diagonal = fig.axes[0].lines
+    one, two, diagonal, most = fig.axes[0].lines
     assert len(one.get_xdata()) == len(two.get_xdata()) == 4
     assert one.get_marker() != two.get_marker()
     assert diagonal.get_xdata().tolist() == diagonal.get_ydata().tolist() == [0.01, 1.0]
+    assert most.get_xdata() == [1, 1]
     assert "<svg" in svg(fig, prefix="x", alt="x", layout=layout)
 
 
