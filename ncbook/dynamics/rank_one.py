@@ -131,8 +131,8 @@ def class_flow(
             "LSODA",
             np.maximum(levels, R),
             jac=flow.jacobian,
-            rtol=rtol,
-            atol=rtol,
+            rtol=finer(rtol),
+            atol=finer(rtol),
         )
         reached = solved.y.T[:, [*range(len(start)), -1]]
         states[run, : len(reached)] = reached
