@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
 from ncbook.models.shallow_relu import (
+from ncbook.runtime import finer
     EXPONENTIAL,
     ShallowReLU,
     log_sample_loss,
