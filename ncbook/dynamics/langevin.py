@@ -261,12 +261,12 @@ class _Noise:
         self.amplitude = (2 * step * temperature).sqrt().unsqueeze(-1)
         self.single = particles.ndim == 1
         self.draws = [[generator(base + seed) for seed in seeds] for base in (_NOISE, _BRIDGE)]
-        self.drawn = torch.empty(len(seeds), particles.shape[-1], dtype=torch.float64)
+        self.drawn = torch.empty(2, len(seeds), particles.shape[-1], dtype=torch.float64)
 
     def _normal(self, which: int, like: Tensor) -> Tensor:
-        for row, draw in zip(self.drawn, self.draws[which], strict=True):
+        for row, draw in zip(self.drawn[which], self.draws[which], strict=True):
             row.normal_(generator=draw)
-        noise = self.drawn.to(like.device, like.dtype)
+        noise = self.drawn[which].to(like.device, like.dtype)
         return noise[0] if self.single else noise
 
     def add(self, particles: Tensor, part: int) -> None:

@@ -28,12 +28,12 @@ from torch import Tensor
 
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Observe, Recorder, Trajectory
 from ncbook.models.shallow_relu import (
-from ncbook.runtime import finer
     EXPONENTIAL,
     ShallowReLU,
     log_sample_loss,
     log_sample_slope,
 )
+from ncbook.runtime import finer
 
 
 def class_weights(model: ShallowReLU, theta: Tensor) -> Tensor:
