@@ -200,7 +200,7 @@ def test_an_unknown_profile_is_refused(root):
 def test_json_says_everything(root, good):
     rows = good()
     table = json.loads(ledger.to_json(rows))
-    assert (table["format"], table["profile"]) == (3, "quick")
+    assert (table["format"], table["profile"]) == (4, "quick")
     assert table["summary"] == ledger.summary(rows)
     entries = {one["id"]: one for one in table["claims"]}
     assert list(entries) == list(registry(root))
@@ -273,7 +273,7 @@ def test_a_ledger_of_another_book_is_refused(root, good):
     with pytest.raises(ClaimsError, match="its profile 'huge'"):
         ledger.from_json(text.replace('"profile": "quick"', '"profile": "huge"', 1), known)
     with pytest.raises(ClaimsError, match="its format is 0"):
-        ledger.from_json(text.replace('"format": 3', '"format": 0'), known)
+        ledger.from_json(text.replace('"format": 4', '"format": 0'), known)
 
 
 class Page(HTMLParser):
