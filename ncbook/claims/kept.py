@@ -184,6 +184,14 @@ def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
     return replace(found, changed=tuple(changed))
 
 
+def tables(root: Path, chapter: str) -> dict[str, list[str]] | None:
+    """Return the tables that a chapter's kept run left; None where there are none to be read."""
+    try:
+        return json.loads(path(root, chapter).read_text(encoding="utf-8")).get("tables")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def write(root: Path, kept: Kept) -> Path:
     """Write the kept run of a chapter, whole or not at all, and return where.
 

@@ -193,6 +193,9 @@ def test_paper_size_results_are_kept_and_shown(built):
     assert "a clean commit alone, and notebooks/paper/draft.md differs from" in said
     (built.root / "notebooks/paper/draft.md").unlink()
     assert not kept.exists()
+    # A quick run from before has none, and is made anew once there is one.
+    built.do("build", "--chapter", "01-one")
+    assert "At paper size: None" in built.page("01-one").read_text()
     said = built.do("keep", "01-one")
     assert "holds: a.claim" in said
     assert f"Kept: {kept}" in said
