@@ -7,8 +7,10 @@ import shutil
 from collections import Counter, namedtuple
 from html import escape
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from pybtex.plugin import register_plugin
 from pybtex.richtext import Text
 from pybtex.style.formatting.plain import Style as PlainStyle
@@ -223,12 +225,14 @@ class Landing(SphinxDirective):
 class Bench(SphinxDirective):
     """``{bench}`` key: a table of the committed benchmarks, one for each file that has it.
 
-    The content names the columns: ``key: title``, one a line.
+    The content names the columns: ``key: title``, one a line. With the option ``optional``
+    there need not be a file that has it: then a sentence says which command makes one.
     """
 
     required_arguments = 1
     final_argument_whitespace = True
     has_content = True
+    option_spec: ClassVar = {"optional": directives.unchanged_required}
 
     def run(self):
         """Return a paragraph and a table for each file."""
@@ -245,13 +249,14 @@ class Bench(SphinxDirective):
             text += ["| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
             text += ["| " + " | ".join(short(row[key]) for key in columns) + " |" for row in rows]
             text += [""]
-        if paths and not text:
+        command = self.options.get("optional", "make bench")
+        if paths and not text and "optional" not in self.options:
             logger.warning(
                 "No file in results/bench has a table %r with the columns %s; save one with "
                 "python -m bench --save", self.arguments[0], ", ".join(columns),
                 location=self.get_location(),
             )  # fmt: skip
-        text = text or ["*No measurement has been committed yet: `make bench` makes one.*"]
+        text = text or [f"*No measurement has been committed yet: `{command}` makes one.*"]
         return self.parse_text_to_nodes("\n".join(text))
 
 
