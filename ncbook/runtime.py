@@ -38,6 +38,10 @@ class Runtime:
         """Return ``values`` as a tensor of this run's dtype on its device."""
         return torch.as_tensor(values, dtype=torch.float64).to(self.device, self.dtype)
 
+    def tolerance(self, number: float) -> float:
+        """Return a relative tolerance, or 64 eps where that is more: what this dtype can hold."""
+        return max(number, 64 * torch.finfo(self.dtype).eps)
+
     def normal(self, seeds: Sequence[int], *shape: int) -> torch.Tensor:
         """Draw standard normal numbers, one generator a seed.
 

@@ -262,3 +262,12 @@ def test_data_that_are_no_tensor_are_refused_with_a_sentence(function):
 
 def test_there_are_such_functions():
     assert len(list(_takers())) > 25
+
+
+def test_a_tolerance_is_what_the_dtype_can_hold():
+    cpu = torch.device("cpu")
+    double, single = (runtime.Runtime(cpu, one, 1) for one in (torch.float64, torch.float32))
+    assert double.tolerance(1e-12) == 1e-12
+    assert single.tolerance(1e-12) == 64 * torch.finfo(torch.float32).eps
+    assert single.tolerance(1e-3) == 1e-3
+    assert double.tolerance(0.0) == 64 * torch.finfo(torch.float64).eps
