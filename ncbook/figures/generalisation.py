@@ -118,6 +118,50 @@ def meeting(table: pd.DataFrame, layout: str) -> Figure:
     return fig
 
 
+# --- Two stages ---------------------------------------------------------------------------------
+
+STAGES = {
+    "loss": "Loss $L_n$",
+    "nc1": "NC1 of the training sample",
+    "error": "Test error, %",
+}
+
+
+def stages(
+    table: pd.DataFrame, layout: str, *, change: float, levels: Mapping[str, float] | None = None
+) -> Figure:
+    """Draw loss, NC1 and test error along both stages of training: median and whole range.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a run and a recorded time: ``law`` (a colour and line each), ``seed``, ``time`` in
+        units of beta, and the columns of ``STAGES``, the error as a share.
+    layout : "wide" or "narrow"
+    change : float
+        When the second stage begins: a vertical line.
+    levels : mapping, optional
+        For some laws the NC1 that is expected at the end: a dotted line over the last quarter.
+    """
+    fig, axes = new_figure(layout, len(STAGES), ratio=(1.15, 0.7))
+    part = table.assign(error=100 * table["error"])
+    style, end = looks(part["law"].unique()), part["time"].max()
+    for ax, (column, title) in zip(axes, STAGES.items(), strict=True):
+        median_band(ax, part, "time", column, "law", band=(0, 1))
+        ax.axvline(change, color=INK, lw=0.9, linestyle="-.", label="stage 2 begins")
+        ax.set(title=title, xlabel=r"time, in units of $\beta$")
+        if column != "error":
+            ax.set_yscale("log")
+    for law, level in (levels or {}).items():
+        axes[1].plot([0.75 * end, end], [level, level], color=style[law]["color"], lw=1.8,
+                     linestyle=":")  # fmt: skip
+    if levels:
+        axes[0].plot([], [], color=INK, linestyle=":", lw=1.8, label="expected at the end")
+    axes[2].set_ylim(bottom=0)
+    shared_legend(fig, layout, axes[:1])
+    return fig
+
+
 def _sizes(ax: Axes, table: pd.DataFrame) -> None:
     """Put a logarithmic axis with a tick at each sample size."""
     sizes = sorted(table["n"].unique())

@@ -16,7 +16,13 @@ the data fix:
 
 **NC1.** The part of a_j outside the range of a fixed W is not felt by the loss: a_perp' =
 -lambda a_perp + noise, and u_j does not feel it. The features have there the covariance
-variance * K / N, in each of p - K directions, and with them a scatter within the classes.
+variance * K / N, in each of p - K directions, and with them a scatter within the classes. In
+equilibrium all of NC1 follows: in the eigenbasis of W W^T (values s, p - K of them 0) the rows of
+H are independent Gaussians, of means and covariances
+
+.. math:: m_s = \frac{\gamma \sqrt s}{n} \,
+    K \Bigl( \frac{\gamma^2 s}{n} K + \lambda I \Bigr)^{-1} y_s, \qquad
+    C_s = \frac1{\beta N} \, K \Bigl( \frac{\gamma^2 s}{n} K + \lambda I \Bigr)^{-1} .
 """
 
 from collections.abc import Sequence
@@ -157,6 +163,55 @@ def nc1_floor(
     within = kernel.diagonal(dim1=-2, dim2=-1).sum(-1) - (sums / counts).sum(-1)
     spread = (H - H.mean(-1, keepdim=True)).square().sum((-2, -1))
     return unseen * _like(kernel, variance) * within / (N * spread)
+
+
+def expected_nc1(
+    kernel: Tensor,
+    W: Tensor,
+    y: Sequence[int] | Tensor,
+    *,
+    N: int | float,
+    beta: float | Tensor,
+    gamma: float | Tensor = 1.0,
+    decay: float | Tensor,
+) -> Tensor:
+    """Return NC1 over the noise on A, W and the particles' u given: shape ``batch``.
+
+    The quotient of the means of its two parts, the scatter within classes and in all; each is a
+    sum of many squares and close to its mean. Infinite ``N`` leaves NC1 of the ridge solution.
+
+    Source: derived here, for NC1 and the dynamics of Wu and Mondelli (2025).
+
+    Parameters
+    ----------
+    kernel, N, beta, gamma, decay
+        As of :func:`expected_loss`.
+    W : Tensor
+        ``(*batch, p, K)``.
+    y : sequence of int or Tensor
+        ``(n,)``, 0 to K - 1.
+    """
+    n, K = kernel.shape[-1], W.shape[-1]
+    beta, gamma, decay = (_like(kernel, value)[..., None, None] for value in (beta, gamma, decay))
+    onehot = torch.nn.functional.one_hot(label_tensor(y, kernel.device), K).to(kernel)
+    _, root, right = torch.linalg.svd(W, full_matrices=False)
+    s = torch.nn.functional.pad(root.square(), (0, W.shape[-2] - K)).unsqueeze(-1)
+    kappa, basis = torch.linalg.eigh(kernel)
+    kappa = kappa.clamp_min(0).unsqueeze(-2)
+    filtered = kappa / (gamma.square() * s * kappa / n + decay)  # (p, n)
+    # Means of the K rows that W sees, in the kernel's basis.
+    mean = (gamma / n) * root.unsqueeze(-1) * (right @ onehot.mT @ basis) * filtered[..., :K, :]
+    # Of a direction of the basis: what lies between classes, and along the constant.
+    between = (onehot.mT @ basis / onehot.sum(0).sqrt().unsqueeze(-1)).square().sum(-2)
+    constant = basis.sum(-2).square() / n
+    fluctuation = filtered.sum(-2) / (beta.squeeze(-1) * N)
+    H = mean @ basis.mT
+    means = H @ onehot / onehot.sum(0)
+    within = (H - means @ onehot.mT).square().sum((-2, -1))
+    whole = (H - H.mean(-1, keepdim=True)).square().sum((-2, -1))
+    return (within + (fluctuation * (1 - between)).sum(-1)) / (
+        whole + (fluctuation * (1 - constant)).sum(-1)
+    )
 
 
 def critical_gamma(

@@ -103,6 +103,34 @@ def test_meeting_has_both_samples(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_stages_draws_three_panels_the_change_and_the_expected_level(layout):
+    rows = [
+        {"law": law, "seed": s, "time": t, "loss": 0.4 / (1 + t), "nc1": (s + 1) / (1 + t),
+         "error": 0.1 * s}
+        for law in LAWS
+        for s in range(3)
+        for t in (0.0, 1.0, 2.0)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    fig = generalisation.stages(table, layout, change=1.0, levels={LAWS[1]: 0.5})
+    assert [ax.get_title() for ax in fig.axes] == list(generalisation.STAGES.values())
+    assert [ax.get_yscale() for ax in fig.axes] == ["log", "log", "linear"]
+    loss, nc1, error = (ax.lines for ax in fig.axes)
+    assert loss[0].get_ydata() == pytest.approx([0.4, 0.2, 0.4 / 3])
+    assert nc1[1].get_xydata() == pytest.approx(np.array([[0, 2], [1, 1], [2, 2 / 3]]))
+    assert error[0].get_ydata() == pytest.approx([10, 10, 10])
+    assert nc1[0].get_linestyle() != nc1[1].get_linestyle()
+    assert all(list(lines[2].get_xdata()) == [1.0, 1.0] for lines in (loss, nc1, error))
+    assert nc1[3].get_xydata() == pytest.approx(np.array([[1.5, 0.5], [2, 0.5]]))
+    assert nc1[3].get_color() == nc1[1].get_color() != nc1[0].get_color()
+    texts = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert texts == [*LAWS, "stage 2 begins", "expected at the end"]
+    svg(fig, prefix="f", alt="a b c", layout=layout)
+    plain = generalisation.stages(table, layout, change=1.0)
+    assert len(plain.axes[1].lines) == 3 and len(plain.legends[0].get_texts()) == 3
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_course_draws_every_run_once_a_panel(layout):
     rows = [
         {"W": kind, "run": r, "time": t, "nc1": 1 / (1 + t), "loss": 0.1 + r, "gradient": 0.2,

@@ -10,6 +10,7 @@ from ncbook.theory.mean_field_limit import fixed_limit, one_hot, stationary_limi
 from ncbook.theory.particles import (
     critical_gamma,
     expected_loss,
+    expected_nc1,
     nc1_floor,
     unseen_variance,
 )
@@ -44,6 +45,40 @@ def test_the_expected_loss_is_that_of_the_gaussian_of_A(N):
     assert float(limit.loss) == float(limit.ridge)
 
 
+@pytest.mark.parametrize("N", [3, 20])
+def test_the_expected_nc1_is_that_of_the_gaussian_of_A(N):
+    """The scatters are quadratic in A: their means from its mean and covariance."""
+    beta, gamma, decay, p, n = 50.0, 1.7, 0.03, 5, 6
+    S, W = torch.sigmoid(normal(1, n, N)), normal(2, p, 3)
+
+    def scatters(flat):
+        H = flat.reshape(p, N) @ S.mT / N
+        means = H @ Y.mT / 2
+        return (H - means @ Y).square().sum(), (H - H.mean(1, keepdim=True)).square().sum()
+
+    def loss(flat):
+        H = flat.reshape(p, N) @ S.mT / N
+        data = (gamma * W.mT @ H - Y).square().sum() / (2 * n)
+        return data + decay * flat.square().sum() / (2 * N)
+
+    zero = torch.zeros(p * N, dtype=torch.float64, requires_grad=True)
+    whole = torch.autograd.functional.hessian(loss, zero)
+    mean = torch.linalg.solve(whole, -torch.autograd.grad(loss(zero), zero)[0])
+    covariance = torch.linalg.inv(whole) / (beta * N)
+    at_mean, noisy = [], []
+    for i in range(2):
+        bend = torch.autograd.functional.hessian(lambda flat, i=i: scatters(flat)[i], zero)
+        at_mean.append(float(scatters(mean)[i]))
+        noisy.append(at_mean[i] + float((bend @ covariance).trace()) / 2)
+    setting = {"gamma": gamma, "decay": decay}
+    found = expected_nc1(S @ S.mT / N, W, LABELS, N=N, beta=beta, **setting)
+    assert float(found) == pytest.approx(noisy[0] / noisy[1], rel=1e-9)
+    # Control: the fluctuations count.
+    ridge = expected_nc1(S @ S.mT / N, W, LABELS, N=math.inf, beta=beta, **setting)
+    assert float(ridge) == pytest.approx(at_mean[0] / at_mean[1], rel=1e-9)
+    assert float(found) > 1.05 * float(ridge)
+
+
 def test_settings_are_a_batch():
     S, W = torch.sigmoid(normal(1, 6, 9)), normal(2, 4, 3)
     betas = torch.tensor([10.0, 100.0], dtype=torch.float64)
@@ -51,6 +86,12 @@ def test_settings_are_a_batch():
     for i, beta in enumerate(betas.tolist()):
         one = expected_loss(S @ S.mT / 9, W, Y, N=9, beta=beta, gamma=2.0, decay=1 / beta)
         assert float(found.loss[i]) == pytest.approx(float(one.loss), rel=1e-12)
+    pair = torch.stack([S, torch.sigmoid(normal(3, 6, 9))])
+    kernels, weights = pair @ pair.mT / 9, torch.stack([W, normal(4, 4, 3)])
+    found = expected_nc1(kernels, weights, LABELS, N=9, beta=betas, decay=1 / betas)
+    for i, beta in enumerate(betas.tolist()):
+        one = expected_nc1(kernels[i], weights[i], LABELS, N=9, beta=beta, decay=1 / beta)
+        assert float(found[i]) == pytest.approx(float(one), rel=1e-12)
 
 
 def test_the_unseen_variance_solves_its_equation():
