@@ -158,6 +158,42 @@ def keep(
 
 @app.command()
 @spoken
+def halve(
+    chapter: Annotated[
+        list[str] | None, typer.Argument(help="Ids or names; all chapters without them.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Most chapters at once; the cores by default.")
+    ] = None,
+) -> None:
+    """Run chapters with all steps and tolerances halved: how far does each claim's value move?
+
+    The table is kept in results/halving.json and shown in the ledger.
+    """
+    from ncbook.pipeline import halving
+
+    with _book() as book:
+        found, claims = halving.halve(book, chapter or (), jobs), book.claims()
+        path = halving.write(book, found)
+    moved = [
+        (halving.share(claims[id], *pair), id, pair)
+        for one in found.values()
+        for id, pair in one["claims"].items()
+    ]
+    for share, id, (value, other) in sorted(moved, reverse=True):
+        if share > 0:
+            print(f"{share:8.1%}  {id}: {value:.6g}, halved {other:.6g}")
+    still = sum(share == 0 for share, _, _ in moved)
+    print(f"{still} of {len(moved)} claims do not move at all. The table: {path}")
+    if too_far := [id for share, id, _ in moved if not share <= halving.MOST]:
+        raise BookError(
+            f"{len(too_far)} claims move by more than {halving.MOST:.0%} of their tolerance: "
+            f"{', '.join(too_far)}. Make the methods' steps or tolerances in their chapters finer."
+        )
+
+
+@app.command()
+@spoken
 def confirm(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
     why: Annotated[str, typer.Option(help="Why the change does not alter what is measured.")],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 DEVICES = ("cuda", "mps", "cpu")
+HALVED = "NCBOOK_HALVED"  # the variable that halves steps and tolerances; set by ncbook halve alone
 
 
 class UnresolvedWarning(UserWarning):
@@ -70,6 +71,20 @@ class Runtime:
             "python": platform.python_version(),
             "platform": platform.platform(terse=True),
         }
+
+
+def halved() -> bool:
+    """Whether this run checks another: the same, with steps and tolerances halved."""
+    return os.environ.get(HALVED) == "1"
+
+
+def finer(number: float) -> float:
+    """Return a step or a tolerance of a method, or half of it in a run with all of them halved.
+
+    It is for what a method's accuracy depends on and the mathematics does not: neither for the
+    step of a descent nor for the rate of a training, which are part of the experiment.
+    """
+    return number / 2 if halved() else number
 
 
 def generator(seed: int) -> torch.Generator:

@@ -35,6 +35,8 @@ class Row:
     profile: str = "quick"  # of the build
     key: str = ""  # the hash of what made the chapter; empty if unknown
     problem: str = ""  # why there is no record, where more can be said than that
+    # How far the value moves with all steps and tolerances halved, as a share of what is allowed.
+    moved: float | None = None
 
     @property
     def at_paper_size(self) -> Record | None:

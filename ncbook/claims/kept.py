@@ -1,7 +1,8 @@
 """Results of paper-size runs that are kept in the repository: ``results/<paper>/<NN-name>.json``.
 
 Such a file holds what one chapter measured in its paper profile, and the run that measured it. It
-holds no verdict: that follows from the claims as they are registered now. Its rules:
+holds no verdict: that follows from the claims as they are registered now. Beside them it has the
+small tables that the chapter left for the quick book to draw. Its rules:
 
 1. It is written from a clean commit alone, and names it.
 2. It has a fingerprint of each file that measures: the chapter's cells, and what they import of the
@@ -14,7 +15,7 @@ holds no verdict: that follows from the claims as they are registered now. Its r
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from ncbook.claims.schema import ClaimsError
 FORMAT = 2  # of the files; to be raised when a field changes its meaning
 PROFILE = "its paper profile"  # among what has changed
 MEASURES = ("runtime", "data", "models", "dynamics", "theory", "metrics")
+TABLES = "kept"  # the folder, in that of a run, with the tables that it leaves: <name>.csv
+ROWS = 1000  # the most that a table may have: the repository holds it
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The code of a cell, without its options.
@@ -68,9 +71,15 @@ class Kept:
     confirmed: Confirmed | None = must_be("null, or commit, made, why and code")
     # id -> what the run measured for that claim
     measured: dict[str, Record] = must_be("at least one measurement", alias="claims", min_length=1)
+    # name -> the lines of a CSV file: a table of numbers that the run left
+    tables: dict[str, list[str]] | None = must_be("null, or lists of lines of CSV", default=None)
     # The files that measure otherwise than those of the run, or than those for which it was
     # confirmed, and PROFILE where its values are others; not written, but found on reading.
     changed: tuple[str, ...] = must_be("file names", default=())
+
+    def __post_init__(self) -> None:
+        for lines in (self.tables or {}).values():
+            columns(lines)
 
     @property
     def stale(self) -> bool:
@@ -121,6 +130,29 @@ class Kept:
         return said
 
 
+def columns(lines: Sequence[str]) -> dict[str, list[float]]:
+    """Return a table by its columns, from the lines of a CSV file of numbers under their names.
+
+    Raises
+    ------
+    ValueError
+        There is no row or there are more than ``ROWS``, a row is longer or shorter than the names,
+        or has something else than numbers.
+    """
+    names, *rows = [line.split(",") for line in lines] or [[]]
+    try:
+        numbers = [[float(one) for one in row] for row in rows]
+        found = dict(zip(names, map(list, zip(*numbers, strict=True)), strict=True))
+    except ValueError:
+        found = {}
+    if not found or len(rows) > ROWS:
+        raise ValueError(
+            f"a table has {len(rows)} rows below the names {names}; expected 1 to {ROWS} rows with "
+            "a number for each name"
+        )
+    return found
+
+
 def path(root: Path, chapter: str) -> Path:
     """Return where the kept results of a chapter are, or would be."""
     return Path(root) / "results" / f"{chapter}.json"
@@ -150,6 +182,14 @@ def read(root: Path, chapter: str, claims: Collection[str]) -> Kept | None:
     then = (found.confirmed or found).code
     changed = (name for name in then if _fingerprint(root, name) != then[name])
     return replace(found, changed=tuple(changed))
+
+
+def tables(root: Path, chapter: str) -> dict[str, list[str]] | None:
+    """Return the tables that a chapter's kept run left; None where there are none to be read."""
+    try:
+        return json.loads(path(root, chapter).read_text(encoding="utf-8")).get("tables")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def write(root: Path, kept: Kept) -> Path:

@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ncbook.claims import _form, check, kept, page, record, schema
+from ncbook.claims import _form, check, graph, kept, page, record, schema
 from ncbook.claims.check import Row
 from ncbook.claims.kept import Kept
-from ncbook.claims.measured import Record
+from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import ORIGINS, PROFILES, Claim, ClaimsError
 
-FORMAT = 3  # of the JSON file; to be raised when a field changes its meaning
+FORMAT = 4  # of the JSON file; to be raised when a field changes its meaning
 
 _PLURALS = {"holds": "hold", "fails": "fail", "known discrepancy": "known discrepancies"}
 
@@ -30,6 +30,7 @@ def collect(
     folders: Mapping[str, tuple[Path, str]],
     profile: str = "quick",
     kept: Mapping[str, Kept | None] | None = None,
+    moved: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """Put the records of the chapters beside the claims.
 
@@ -43,6 +44,8 @@ def collect(
         The profile of the build.
     kept : mapping, optional
         chapter -> its kept paper-size run.
+    moved : mapping, optional
+        id -> how far its value moves with all steps halved, as a share of what is allowed.
 
     Returns
     -------
@@ -76,7 +79,8 @@ def collect(
                 problem = ""
             except (OSError, ValueError) as error:
                 problem = f"{error}."
-        rows.append(Row(claim, found, (kept or {}).get(claim.chapter), profile, key, problem))
+        beside = (kept or {}).get(claim.chapter), profile, key, problem
+        rows.append(Row(claim, found, *beside, (moved or {}).get(claim.id)))
     return rows
 
 
@@ -137,6 +141,7 @@ def to_json(rows: Sequence[Row]) -> str:
                 "value": _form.plain(row.record and check.value(row.claim, row.record)),
                 "record": _form.plain(row.record),
                 "key": row.key,
+                "moved": _form.plain(row.moved),
             }
             for row in rows
         ],
@@ -167,9 +172,11 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
             own = [claim.id for claim in registry.values() if claim.chapter == chapter]
             stored[chapter] = replace(Kept.from_dict(run, chapter, own), changed=changed)
         for claim in registry.values():
-            entry = entries.get(claim.id, {"record": None, "key": ""})
-            found = entry["record"] and _form.read(Record, entry["record"])
-            rows.append(Row(claim, found, stored.get(claim.chapter), profile, entry["key"]))
+            entry = entries.get(claim.id, {"record": None, "key": "", "moved": None})
+            found = entry["record"] and _form.read(Record, entry["record"], Summary)
+            moved = None if entry["moved"] is None else float(entry["moved"])
+            beside = stored.get(claim.chapter), profile, entry["key"], "", moved
+            rows.append(Row(claim, found, *beside))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         said = f"field {error} is missing" if isinstance(error, KeyError) else error
         raise ClaimsError(
@@ -177,6 +184,37 @@ def from_json(text: str, registry: Mapping[str, Claim]) -> list[Row]:
             "Make it anew with make book."
         ) from error
     return rows
+
+
+def discretised(rows: Sequence[Row]) -> str:
+    """Say how far the values move with all steps and tolerances halved; nothing if unknown."""
+    moved = [row.moved for row in rows if row.moved is not None]
+    if not moved:
+        return ""
+    still = moved.count(0)
+    said = f"With all steps and tolerances halved, {still} of {len(moved)} claims do not move"
+    if still == len(moved):
+        return f"{said}."
+    return f"{said}; the others move by at most {max(moved):.0%} of what they are allowed."
+
+
+def grounds(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return, for each claim, those that it rests on, directly or by others, and that do not hold.
+
+    A claim for which there are none is not there.
+    """
+    by_id = {row.claim.id: row for row in rows}
+
+    @functools.cache
+    def below(id: str) -> frozenset[str]:
+        uses = [one for one in by_id[id].claim.uses if one in by_id]
+        return frozenset(uses).union(*map(below, uses))
+
+    found = {
+        id: [row for one, row in by_id.items() if one in below(id) and row.verdict.name != "holds"]
+        for id in by_id
+    }
+    return {id: shaky for id, shaky in found.items() if shaky}
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
@@ -192,8 +230,21 @@ def to_markdown(rows: Sequence[Row]) -> str:
         origins=_origins,
         style=page.style(),
         summary=summary_line,
-        table=functools.partial(page.table, in_ledger=True),
+        discretised=discretised(rows),
+        graph=graph.svg(rows),
+        table=functools.partial(
+            page.table, in_ledger=True, grounds=grounds(rows), carries=carries(rows)
+        ),
     )
+
+
+def carries(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return, for each claim that some rest on directly, those."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        for id in row.claim.uses:
+            found.setdefault(id, []).append(row)
+    return found
 
 
 def _called(name: str, count: int) -> str:

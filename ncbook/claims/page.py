@@ -7,7 +7,7 @@ browsers drop those of a table that is laid out as a grid.
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,22 @@ def bundle(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def table(rows: Sequence[Row], caption: str, in_ledger: bool = False) -> str:
+def table(
+    rows: Sequence[Row],
+    caption: str,
+    in_ledger: bool = False,
+    grounds: Mapping[str, Sequence[Row]] = {},
+    carries: Mapping[str, Sequence[Row]] = {},
+) -> str:
     """Return the claims of one chapter, at least one, as HTML; no line of it is blank.
 
     The caption is the table's name for those who do not see it. In the ledger, which is not
     compared from run to run, the run is shown and the digits of rounding errors, and links lead
-    from its page, not from the chapter.
+    from its page, not from the chapter. ``grounds`` has for a claim those of which it rests on
+    that do not hold, ``carries`` those that rest on it.
     """
-    return render("claims.html", rows=rows, caption=caption, in_ledger=in_ledger)
+    about = {"caption": caption, "in_ledger": in_ledger, "grounds": grounds, "carries": carries}
+    return render("claims.html", rows=rows, **about)
 
 
 def text(row: Row) -> str:

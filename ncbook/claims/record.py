@@ -1,7 +1,8 @@
 """What a chapter measured: written down as it runs, and shown at its end."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,44 @@ class Chapter:
         content = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(files.output_dir() / "claims" / f"{id}.json", content)
         self._records[id] = record
+
+    def keep(self, name: str, table: Mapping[str, Iterable[float]]) -> None:
+        """Leave a small table of numbers, in ``$NCBOOK_OUT/kept/<name>.csv``.
+
+        What a paper-size run leaves so, ``ncbook keep`` keeps beside what it measured, and the
+        quick run has it from :meth:`kept_table`.
+
+        Parameters
+        ----------
+        name : str
+            Letters a-z, digits and dashes.
+        table : DataFrame, or mapping of columns
+            Numbers, in columns of one length, of which six digits are kept.
+
+        Raises
+        ------
+        ClaimsError
+            It is no such table, or has more rows than the repository should hold.
+        """
+        try:
+            if not re.fullmatch("[a-z0-9-]+", name):
+                raise ValueError("its name has other signs than a-z, digits and dashes")
+            numbers = zip(*(values for _, values in table.items()), strict=True)
+            rows = [",".join(f"{float(one):.6g}" for one in row) for row in numbers]
+            lines = [",".join(str(column) for column, _ in table.items()), *rows]
+            kept.columns(lines)
+        except (TypeError, ValueError) as error:
+            raise ClaimsError(f"{self.name} cannot keep the table {name!r}: {error}.") from error
+        content = "\n".join(lines) + "\n"
+        files.write_atomic(files.output_dir() / kept.TABLES / f"{name}.csv", content)
+
+    def kept_table(self, name: str) -> dict[str, list[float]] | None:
+        """Return a table that the kept paper-size run left, by its columns, stale or not.
+
+        None in the paper profile, and where there is none.
+        """
+        lines = ((self._kept and self._kept.tables) or {}).get(name)
+        return None if lines is None else kept.columns(lines)
 
     def show(self) -> None:
         """Display each claim of the chapter: expected, measured here and at paper size, verdict."""

@@ -10,6 +10,7 @@ from ncbook.dynamics.iterate import iterate
 from ncbook.dynamics.methods import FIXED, PAIRS, Embedded, fixed_step, next_step
 from ncbook.dynamics.roll import GOING, Roll
 from ncbook.dynamics.trajectory import Observe, Trajectory, checked_times
+from ncbook.runtime import finer
 
 Field = Callable[[Tensor], Tensor]
 
@@ -58,7 +59,7 @@ def flow(
         raise ValueError(f"Unknown method {method!r}; known are {', '.join(FIXED)}.")
     if not 0 < step < math.inf:
         raise ValueError(f"The step is {step}; expected a positive number.")
-    record = checked_times(record)
+    record, step = checked_times(record), finer(step)
     A, b = FIXED[method]
     z = start.clone(memory_format=torch.contiguous_format)
     flat = z.view(-1, z.shape[-1])
@@ -150,7 +151,7 @@ def adaptive_flow(
             f"first_step = {first_step}, max_steps = {max_steps}, max_step = {max_step}: expected "
             "positive numbers."
         )
-    record = checked_times(record)
+    record, rtol, atol = checked_times(record), max(finer(rtol), 16 * eps), finer(atol)
     roll = Roll(start, len(record), observe)
     z = roll.final.clone()
     pair, evaluations = Embedded(method, z), 1

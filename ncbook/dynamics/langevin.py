@@ -28,12 +28,13 @@ from torch import Tensor
 from ncbook.dynamics.iterate import checked_record, iterate
 from ncbook.dynamics.trajectory import Observe, Trajectory
 from ncbook.models.mean_field import MeanField
-from ncbook.runtime import UnresolvedWarning, generator, whole
+from ncbook.runtime import UnresolvedWarning, generator, halved, whole
 
 TRAINED = ("both", "particles")
 
 # Added to a seed, so that the noise is not drawn from the numbers that made the start.
 _NOISE = 2**30
+_BRIDGE = 3 * 2**29
 # Of the power iteration: enough for a per cent or two where the largest curvature stands out.
 _ROUNDS = 20
 
@@ -220,25 +221,22 @@ def _follow(model, start, step, steps, both_from, temperature, seeds, observe, r
     record = checked_record("iterations", record, steps)
     z, cut = start.clone(memory_format=torch.contiguous_format), model.p * model.K
     particles = z[..., cut:]
-    draws = [generator(_NOISE + seed) for seed in seeds] if noisy else []
-    drawn = torch.empty(len(draws), z.shape[-1] - cut, dtype=torch.float64)
-    amplitude = (2 * step * temperature).sqrt().unsqueeze(-1)
+    noise = _Noise(z[..., cut:], step, temperature, seeds) if noisy else None
+    parts = 2 if halved() else 1
 
     def advance(first: int, last: int) -> int:
         for iteration in range(first, last):
             # Where what is trained changes.
             if iteration in (0, both_from) and (said := unstable(iteration)):
                 raise ValueError(said)
-            g = model.gradient(z)
-            if iteration >= both_from:
-                z.sub_(g, alpha=step)
-            else:
-                particles.sub_(g[..., cut:], alpha=step)
-            if noisy:
-                for row, draw in zip(drawn, draws, strict=True):
-                    row.normal_(generator=draw)
-                noise = drawn.to(z.device, z.dtype)
-                particles.addcmul_(noise if start.ndim > 1 else noise[0], amplitude)
+            for part in range(parts):
+                g = model.gradient(z)
+                if iteration >= both_from:
+                    z.sub_(g, alpha=step / parts)
+                else:
+                    particles.sub_(g[..., cut:], alpha=step / parts)
+                if noise is not None:
+                    noise.add(particles, part)
         return last - first
 
     def unstable(iteration: int) -> str:
@@ -250,6 +248,36 @@ def _follow(model, start, step, steps, both_from, temperature, seeds, observe, r
     if said := unstable(steps - 1):
         warnings.warn(said, UnresolvedWarning, stacklevel=3)
     return found
+
+
+class _Noise:
+    """The Brownian motion of the particles, each run's from its own seed.
+
+    In a run with steps halved it is the same, looked at twice as often: the middle of a step is
+    drawn from a second generator, given both ends (Levy's bridge).
+    """
+
+    def __init__(self, particles: Tensor, step: float, temperature: Tensor, seeds) -> None:
+        self.amplitude = (2 * step * temperature).sqrt().unsqueeze(-1)
+        self.single = particles.ndim == 1
+        self.draws = [[generator(base + seed) for seed in seeds] for base in (_NOISE, _BRIDGE)]
+        self.drawn = torch.empty(2, len(seeds), particles.shape[-1], dtype=torch.float64)
+
+    def _normal(self, which: int, like: Tensor) -> Tensor:
+        for row, draw in zip(self.drawn[which], self.draws[which], strict=True):
+            row.normal_(generator=draw)
+        noise = self.drawn[which].to(like.device, like.dtype)
+        return noise[0] if self.single else noise
+
+    def add(self, particles: Tensor, part: int) -> None:
+        """Add the noise of a step, or of its first or second half, in place."""
+        if not halved():
+            particles.addcmul_(self._normal(0, particles), self.amplitude)
+            return
+        if part == 0:
+            self.whole, self.bend = self._normal(0, particles), self._normal(1, particles)
+        half = (self.whole + (1 - 2 * part) * self.bend) / 2
+        particles.addcmul_(half, self.amplitude)
 
 
 def _check(model, start, step, steps, temperature, seeds) -> bool:

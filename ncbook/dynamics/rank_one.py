@@ -33,6 +33,7 @@ from ncbook.models.shallow_relu import (
     log_sample_loss,
     log_sample_slope,
 )
+from ncbook.runtime import finer
 
 
 def class_weights(model: ShallowReLU, theta: Tensor) -> Tensor:
@@ -131,8 +132,8 @@ def class_flow(
             "LSODA",
             np.maximum(levels, R),
             jac=flow.jacobian,
-            rtol=rtol,
-            atol=rtol,
+            rtol=finer(rtol),
+            atol=finer(rtol),
         )
         reached = solved.y.T[:, [*range(len(start)), -1]]
         states[run, : len(reached)] = reached

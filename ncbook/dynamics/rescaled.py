@@ -54,7 +54,7 @@ from ncbook.dynamics.trajectory import (
     statistics,
 )
 from ncbook.models.shallow_relu import ShallowReLU
-from ncbook.runtime import UnresolvedWarning
+from ncbook.runtime import UnresolvedWarning, finer
 
 FIRST_STEP = 1e-3  # of rescaled time, in which every start moves at rates of order one
 LANDING = 64  # how near to its mark a state is recorded, in eps, relative to the mark
@@ -212,7 +212,7 @@ class _Flow:
             )
         self.began = time.perf_counter()
         self.model, self.start, self.marks, self.clock = model, start, marks, clock
-        self.rtol, self.max_steps, self.eps = rtol, max_steps, eps
+        self.rtol, self.max_steps, self.eps = max(finer(rtol), 16 * eps), max_steps, eps
         z = start.reshape(-1, start.shape[-1])
         self.z = torch.cat([z, z.new_zeros(len(z), 1)], dim=-1)
         self.h = z.new_full((len(z),), FIRST_STEP)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ncbook.dynamics.flow import flow
 from ncbook.models.shallow_relu import ShallowReLU
+from ncbook.runtime import finer
 
 
 def separation_times(
@@ -59,7 +60,7 @@ def separation_times(
             f"step = {step}, end = {end}, rates from {float(rate.min()):g} on: expected positive "
             "numbers."
         )
-    batch = start.shape[:-1]
+    batch, step = start.shape[:-1], finer(step)
     z = start.reshape(-1, start.shape[-1])
     pace = rate.expand(batch).reshape(-1, 1)
     if groups is not None:

@@ -91,10 +91,10 @@ def floors(
     panels : mapping
         Columns of the quantities and titles.
     slopes : mapping
-        For each quantity the slopes of lines to compare with, through the limit's point at the
-        lowest temperature.
+        For each quantity the slopes of lines to compare with. They begin at the lowest
+        temperature, below all that is drawn there.
     """
-    fig, axes = new_figure(layout, len(panels), ratio=(1.1, 0.8))
+    fig, axes = new_figure(layout, len(panels), ratio=(1.45, 0.9))
     style = looks(table["kind"].unique())
     cold = table["temperature"].min()
     lines = dict(
@@ -111,11 +111,10 @@ def floors(
                 line = rows.sort_values("temperature")
                 ax.plot(line["temperature"], line[name], label=kind, color=look["color"],
                         linestyle=look["linestyle"])  # fmt: skip
-        ends = np.array([cold, 30 * cold])
-        coldest = table[table["temperature"] == cold]
-        first = coldest.groupby("kind", sort=False)[name].max().iloc[0]
+        ends = np.array([cold, 100 * cold])
+        least = table.loc[table["temperature"] == cold, name].min()
         for slope in slopes[name]:
-            ax.plot(ends, 2 * first * (ends / cold) ** slope, color=INK, lw=1,
+            ax.plot(ends, least / 4 * (ends / cold) ** slope, color=INK, lw=1.6,
                     linestyle=lines[slope], label=f"slope {slope:g}")  # fmt: skip
         ax.set(xscale="log", yscale="log", xlabel=r"$1/\beta$", title=heading)
     shared_legend(fig, layout)

@@ -20,27 +20,35 @@ PANELS = (
 
 
 def course(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw Figure 1 (a) and the balance over training, a line a run.
+    """Draw Figure 1 (a) and the balance over training, a line a run, sizes beside each other.
 
     Parameters
     ----------
     table : DataFrame
-        One row a run and a time: ``seed``, ``t``, ``nc1``, ``loss``, ``gradient``, ``nb``, and
-        ``unseen``, the part of NC1 in directions that W does not see.
+        One row a run and a time: ``size`` (in words, one or two), ``seed``, ``t``, ``nc1``,
+        ``loss``, ``gradient``, ``nb``, and ``unseen``, the part of NC1 in directions that W does
+        not see.
     layout : "wide" or "narrow"
     """
-    fig, axes = new_figure(layout, len(PANELS), columns=2, ratio=(0.62, 0.62))
+    sizes = table["size"].unique()
+    fig, axes = new_figure(layout, len(PANELS) * len(sizes), columns=2, ratio=(0.62, 0.62))
     runs = looks(table["seed"].unique())
-    for ax, (name, title, scale) in zip(axes, PANELS, strict=True):
-        for seed, rows in table.groupby("seed"):
+    every = [(panel, size) for panel in PANELS for size in sizes]
+    for ax, ((name, title, scale), size) in zip(axes, every, strict=True):
+        for seed, rows in table[table["size"] == size].groupby("seed"):
             look = {**runs[seed], "markersize": 3.5}
             ax.plot(rows["t"], rows[name], label=f"run {seed}", **look)
             if name == "nc1":
                 ax.plot(rows["t"], rows["unseen"], color=look["color"], lw=1.2, ls=LINES[2])
-        ax.set(title=title, xlabel=TIME)
+        ax.set(title=title if len(sizes) == 1 else f"{title}, {size}", xlabel=TIME)
         if scale == "log":
             _logarithmic(ax)
-    axes[-1].set_ylim(0, 1.05)
+        else:
+            ax.set_ylim(0, 1.05)
+    for row in axes.reshape(len(PANELS), len(sizes)):
+        ends = [end for ax in row for end in ax.get_ylim()]
+        for ax in row:
+            ax.set_ylim(min(ends), max(ends))
     axes[0].plot([], [], color=INK, lw=1.2, ls=LINES[2], label="part that $W$ does not see")
     shared_legend(fig, layout, axes[:1])
     return fig

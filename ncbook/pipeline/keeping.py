@@ -57,6 +57,7 @@ def keep(book: Book, named: str) -> tuple[Path, list[str]]:
         kept.read(book.root, chapter.id, [row.claim.id for row in rows])
     except BookError:
         set_aside(path, book.root, book.say)  # not what this command writes
+    tables = sorted((result.folder / kept.TABLES).glob("*.csv"))
     path = kept.write(
         book.root,
         kept.Kept(
@@ -66,6 +67,7 @@ def keep(book: Book, named: str) -> tuple[Path, list[str]]:
             code=kept.code(book.root, chapter.id),
             confirmed=None,
             measured=measured,
+            tables={one.stem: one.read_text().splitlines() for one in tables} or None,
             **{name: result.meta[name] for name in ("made", "seconds", "machine", "versions")},
         ),
     )

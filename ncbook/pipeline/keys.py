@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ncbook.claims import kept
 from ncbook.codegraph import Graph, fingerprint
 from ncbook.files import digest
 from ncbook.pipeline import machine
@@ -27,10 +28,10 @@ class Keys:
     """The keys of results, for the code as it is now."""
 
     def __init__(self, root: Path) -> None:
-        self.graph = Graph(PACKAGE)
+        self.root, self.graph = root, Graph(PACKAGE)
         self._digests: dict[Path, str] = {}
         self._common = {
-            "format": 3,
+            "format": 4,
             "packages": machine.packages(root),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
@@ -51,6 +52,8 @@ class Keys:
             "cells": [[*_shown(cell.source), *cell.tags] for cell in chapter.cells],
             "values": values,
             "code": self.code(chapter),
+            # What the kept paper-size run left for the quick one to draw.
+            "tables": kept.tables(self.root, chapter.id) if values["profile"] == "quick" else None,
         }
 
     def code(self, chapter: Chapter) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ncbook.claims import ledger, page, schema
 from ncbook.files import BookError
+from ncbook.pipeline import halving
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import Chapter
 
@@ -60,4 +61,5 @@ def judged(book, chosen, folders, profile, kept, whole=False) -> list[ledger.Row
         claims: dict[str, schema.Claim] = book.claims()
     else:
         claims = {id: claim for chapter in chosen for id, claim in book.claims(chapter).items()}
-    return ledger.collect(claims, folders, profile, kept)
+    moved = halving.shares(book.root, claims) if whole else {}
+    return ledger.collect(claims, folders, profile, kept, moved)

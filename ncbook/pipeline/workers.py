@@ -65,6 +65,7 @@ class Job:
     chapter: Chapter
     values: dict[str, Any]
     folder: Path  # gets result/ (what is stored) and runtime/ (what Jupyter needs meanwhile)
+    halved: bool = False  # every step and tolerance of the methods: see ncbook.runtime.finer
 
     @property
     def result(self) -> Path:
@@ -74,7 +75,7 @@ class Job:
     @property
     def label(self) -> str:
         """The chapter and its profile, as the build names them to the reader."""
-        return f"{self.chapter.id} ({self.values['profile']})"
+        return f"{self.chapter.id} ({'halved' if self.halved else self.values['profile']})"
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ class Workers:
             folder.mkdir(parents=True)
         log = job.folder / "log"
         env = environment(self.root, job.result, job.chapter.name, runtime, self.fonts)
+        env |= {"NCBOOK_HALVED": "1"} if job.halved else {}
         self.say.begin(job.label)
         with log.open("w") as errors:
             process = subprocess.Popen(

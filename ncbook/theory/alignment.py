@@ -27,7 +27,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from ncbook.runtime import label_tensor, tensors
+from ncbook.runtime import finer, label_tensor, tensors
 from ncbook.theory.frames import centring
 
 RAMP = 1e-7
@@ -388,7 +388,9 @@ def _one_neuron(start: np.ndarray, X: np.ndarray, pull: np.ndarray, grid: np.nda
 
     if not np.any(X @ start[:D] > 0) or grid[-1] == 0:  # dead: it stands still for ever
         return np.tile(start, (len(grid), 1))
-    solution = solve_ivp(field, (0.0, grid[-1]), start, "LSODA", grid, rtol=1e-9, atol=1e-11)
+    solution = solve_ivp(
+        field, (0.0, grid[-1]), start, "LSODA", grid, rtol=finer(1e-9), atol=finer(1e-11)
+    )
     if not solution.success:
         raise RuntimeError(f"The integration of the directions failed: {solution.message}")
     return solution.y.T

@@ -15,6 +15,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from ncbook.runtime import finer
 from ncbook.theory.frames import centring
 
 
@@ -328,7 +329,9 @@ def mean_transfer(C: int, N: int) -> tuple[float, float]:
 
     reach = 20 / rate  # s^2 starts at e^-40 of its end
     end = reach + 40 / (C * N + rate)
-    solution = solve_ivp(field, (-reach, end), [1.0, 0.0], method="DOP853", rtol=1e-12, atol=1e-14)
+    solution = solve_ivp(
+        field, (-reach, end), [1.0, 0.0], method="DOP853", rtol=finer(1e-12), atol=finer(1e-14)
+    )
     return float(solution.y[0, -1]), float(solution.y[1, -1])
 
 

@@ -3,7 +3,9 @@
 import json
 import re
 
+import pandas as pd
 import pytest
+import torch
 from claims_samples import CHAPTER, book, entry, keep
 
 from ncbook.claims import Chapter, ClaimsError, kept, ledger, registry
@@ -96,6 +98,50 @@ def test_what_is_kept_is_read_as_it_was_written(root):
     assert not re.search("holds|fails|expect|toleranc", text)
 
 
+def test_a_table_that_a_run_leaves_is_given_back(root, tmp_path):
+    # Its own run has no kept one, in either profile.
+    run = Chapter(CHAPTER, profile="paper")
+    table = pd.DataFrame({"t": [0, 1], "loss": [0.5, 1 / 3]})
+    run.keep("course", table)
+    left = tmp_path / "out" / "kept" / "course.csv"
+    assert left.read_text() == "t,loss\n0,0.5\n1,0.333333\n"
+    assert run.kept_table("course") is None is Chapter(CHAPTER).kept_table("course")
+    # Kept, the quick run has it, to six digits; stale, it has it still.
+    path = keep(root, VALUES, tables={"course": left.read_text().splitlines()})
+    text = path.read_text()
+    for source in (SOURCE, SOURCE.replace("spread(seeds)", "spread(seeds + 1)")):
+        (root / "notebooks" / f"{CHAPTER}.md").write_text(source)
+        assert read(root).stale is (source != SOURCE)
+        assert Chapter(CHAPTER).kept_table("course") == {"t": [0, 1], "loss": [0.5, 0.333333]}
+        assert Chapter(CHAPTER).kept_table("other") is None
+        assert Chapter(CHAPTER, profile="paper").kept_table("course") is None
+    kept.write(root, read(root))
+    assert path.read_text() == text
+    # A mapping of tensors is a table too.
+    run.keep("course", {"t": torch.tensor([0, 1]), "loss": torch.tensor([0.5, 1 / 3])})
+    assert left.read_text() == "t,loss\n0,0.5\n1,0.333333\n"
+
+
+NO_TABLES = [
+    ("course", {}, "0 rows below the names"),
+    ("course", {"t": []}, "0 rows below the names ['t']"),
+    ("course", {"t": [1], "loss": [1, 2]}, "shorter"),
+    ("course", {"t,loss": [1]}, "1 rows below the names ['t', 'loss']"),
+    ("course", {"t": ["late"]}, "could not convert"),
+    ("course", {"t": range(kept.ROWS + 1)}, f"expected 1 to {kept.ROWS} rows"),
+    ("../course", {"t": [1]}, "its name has other signs"),
+]
+
+
+@pytest.mark.parametrize(("name", "table", "said"), NO_TABLES)
+def test_what_is_no_small_table_of_numbers_is_not_left(root, tmp_path, name, table, said):
+    with pytest.raises(ClaimsError) as error:
+        Chapter(CHAPTER).keep(name, table)
+    assert str(error.value).startswith(f"{CHAPTER} cannot keep the table {name!r}: ")
+    assert said in str(error.value).replace("longer", "shorter")
+    assert not (tmp_path / "out").exists()
+
+
 CONFIRMED = {"commit": "1" * 7, "made": "2", "why": "3", "code": {}}
 DAMAGE = [
     ({"format": 1}, "'format' is 1; expected 2"),
@@ -117,6 +163,8 @@ DAMAGE = [
     ({"claims": {}}, "'claims' is {}; expected at least one measurement"),
     ({"claims": [3]}, "'claims' is [3]; expected at least one measurement"),
     ({"claims": {"a.number": 3}}, "'claims.a.number' is 3; expected an object"),
+    ({"tables": 3}, "'tables' is 3; expected null, or lists of lines of CSV"),
+    ({"tables": {"course": ["t,loss", "0,1", "2"]}}, "2 rows below the names ['t', 'loss']"),
 ]
 MEASURED = [
     ({"n": 0}, "'claims.a.number.n' is 0; expected a count of at least 1"),

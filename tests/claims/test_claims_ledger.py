@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from claims_samples import book, entry, keep, write
 
-from ncbook.claims import Chapter, ClaimsError, check, kept, ledger, registry
+from ncbook.claims import Chapter, ClaimsError, check, graph, kept, ledger, page, registry
+from ncbook.claims.measured import summarise
 
 FIRST, SECOND, OTHER = "a-paper/01-first", "a-paper/02-next", "b-paper/01-one"
 GOOD = {"a.number": [2.0, 2.01], "a.gap": 3.0, "a.next": 2.0, "b.number": 2.0}
@@ -200,7 +202,7 @@ def test_an_unknown_profile_is_refused(root):
 def test_json_says_everything(root, good):
     rows = good()
     table = json.loads(ledger.to_json(rows))
-    assert (table["format"], table["profile"]) == (3, "quick")
+    assert (table["format"], table["profile"]) == (4, "quick")
     assert table["summary"] == ledger.summary(rows)
     entries = {one["id"]: one for one in table["claims"]}
     assert list(entries) == list(registry(root))
@@ -273,7 +275,7 @@ def test_a_ledger_of_another_book_is_refused(root, good):
     with pytest.raises(ClaimsError, match="its profile 'huge'"):
         ledger.from_json(text.replace('"profile": "quick"', '"profile": "huge"', 1), known)
     with pytest.raises(ClaimsError, match="its format is 0"):
-        ledger.from_json(text.replace('"format": 3', '"format": 0'), known)
+        ledger.from_json(text.replace('"format": 4', '"format": 0'), known)
 
 
 class Page(HTMLParser):
@@ -385,3 +387,74 @@ def test_sentences_are_escaped(good):
     text = ledger.to_markdown(good())
     assert r"Is \(a&lt;b\) &amp; &quot;c&quot;?" in text
     assert not re.search(r"data-text=\"[^\"]*<", text)
+
+
+def linked(tmp_path) -> list:
+    """Rows of a book in which one claim rests on another, which is a known discrepancy."""
+    gap = {"discrepancy": "It is not; [see why](#why)."}
+    one = entry(id="a.number", uses=["a.middle"])
+    two = entry(id="a.middle", uses=["a.gap"])
+    root = book(
+        tmp_path / "linked", a_paper=[one, two, entry(id="a.gap", **gap), entry(id="a.free")]
+    )
+    values = {"a.number": 2.0, "a.middle": 2.0, "a.gap": 3.0, "a.free": 2.0}
+    known = registry(root)
+    return [check.Row(known[id], summarise(value)) for id, value in values.items()]
+
+
+def test_a_claim_whose_ground_does_not_hold_is_marked(tmp_path):
+    rows = linked(tmp_path)
+    found = ledger.grounds(rows)
+    assert {id: [one.claim.id for one in shaky] for id, shaky in found.items()} == {
+        "a.number": ["a.gap"], "a.middle": ["a.gap"],
+    }  # fmt: skip
+    carried = {id: [one.claim.id for one in some] for id, some in ledger.carries(rows).items()}
+    assert carried == {"a.middle": ["a.number"], "a.gap": ["a.middle"]}
+    text = ledger.to_markdown(rows)
+    assert text.count("It rests on what does not hold:") == 2
+    assert '<a href="#claim-a-gap">a.gap</a> (known discrepancy)' in text
+    assert '<dt>Carries</dt><dd><a href="#claim-a-number">a.number</a></dd>' in text
+
+
+def test_the_graph_has_a_mark_a_claim_and_a_curve_a_use(tmp_path):
+    rows = linked(tmp_path)
+    picture = graph.svg(rows)
+    assert (picture.count("<circle"), picture.count("<path")) == (4, 2)
+    assert picture.count('data-verdict="holds"') == 3
+    assert '<a href="#claim-a-gap"><title>a.gap (known discrepancy): The value is $2$.' in picture
+    assert picture in ledger.to_markdown(rows)
+    # Where nothing rests on anything there is no graph.
+    free = [row for row in rows if not row.claim.uses]
+    assert graph.svg(free) == "" and "<svg" not in ledger.to_markdown(free)
+
+
+def test_the_ledger_says_how_far_values_move_with_halved_steps(tmp_path):
+    rows = linked(tmp_path)
+    assert ledger.discretised(rows) == ""
+    shares = {"a.number": 0.0, "a.middle": 0.314, "a.free": 0.0}
+    moved = [replace(row, moved=shares.get(row.claim.id)) for row in rows]
+    said = ledger.discretised(moved)
+    assert said.startswith("With all steps and tolerances halved, 2 of 3 claims do not move; ")
+    assert "at most 31%" in said and said in ledger.to_markdown(moved)
+    assert "31.4 % of what is allowed" in ledger.to_markdown(moved)
+    again = ledger.from_json(ledger.to_json(moved), {row.claim.id: row.claim for row in rows})
+    assert [row.moved for row in again] == [row.moved for row in moved]
+
+
+def test_a_control_is_shown_and_kept(tmp_path):
+    measured = entry(id="a.number", control={"what": "Half of $x$"})
+    rival = entry(id="a.rate", control={"what": "The other exponent", "expect": 1.0})
+    known = registry(book(tmp_path / "held", a_paper=[measured, rival]))
+    held = {"a.number": summarise(2.0, control=[1.0, 1.1]), "a.rate": summarise(2.0)}
+    rows = [check.Row(known[id], found) for id, found in held.items()]
+    text = ledger.to_markdown(rows)
+    assert r"Half of \(x\)" in text and "fails, as it must" in text
+    assert "1 ± 0.05" in text and "passes, which it must not" not in text
+    plain = "\n".join(map(page.text, rows))
+    assert "control, Half of $x$: 1.05 (median of 2 values, 1.00 to 1.10), fails" in plain
+    assert "control, The other exponent: expected 1 ± 0.05, fails" in plain
+    again = ledger.from_json(ledger.to_json(rows), known)
+    assert [row.record for row in again] == list(held.values())
+    broken = [check.Row(known["a.number"], summarise(2.0, control=2.0))]
+    assert "passes, which it must not" in ledger.to_markdown(broken)
+    assert ledger.broken(broken) == broken

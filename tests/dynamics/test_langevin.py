@@ -1,12 +1,14 @@
 """Noisy gradient flow: its iterates, its noise, its step, its two stages."""
 
+import math
+
 import pytest
 import torch
 
 from ncbook.dynamics.descent import descent
 from ncbook.dynamics.langevin import langevin, largest_step, stationary_variance, two_stage
 from ncbook.models.mean_field import MeanField
-from ncbook.runtime import Runtime, UnresolvedWarning, generator
+from ncbook.runtime import HALVED, Runtime, UnresolvedWarning, generator
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 Y = torch.arange(9) % 3
@@ -226,3 +228,40 @@ def test_wrong_arguments_are_refused():
         langevin(model, start[:, 1:], step=0.1, steps=5)
     with pytest.raises(ValueError, match="both stages need"):
         two_stage(model, start, step=0.1, steps=(5, 0))
+
+
+def test_a_run_with_steps_halved_follows_the_same_noise(monkeypatch):
+    """So that it comes nearer to the same path, and the difference is the step's alone."""
+    model = network(N=12)
+    start = model.start([0, 1], RUN)
+
+    def final(step, halved):
+        monkeypatch.setenv(HALVED, "1" if halved else "0")
+        settings = {"temperature": 0.05, "seeds": [0, 1]}
+        run = langevin(model, start, step=step, steps=round(2 / step), **settings)
+        assert run.times.tolist() == pytest.approx([0, 2])
+        return run.final
+
+    for step in (0.1, 0.01):
+        ordinary, fine = final(step, False), final(step, True)
+        assert 1e-6 < float((ordinary - fine).abs().max()) < 0.8 * step
+    # Another step draws other noise: this is how far the paths of two motions are apart.
+    assert float((final(0.02, False) - final(0.01, False)).abs().max()) > 0.1
+    # Without noise it is the run of half the step.
+    monkeypatch.setenv(HALVED, "1")
+    fine = langevin(model, start, step=0.1, steps=20).final
+    monkeypatch.setenv(HALVED, "0")
+    assert torch.equal(fine, langevin(model, start, step=0.05, steps=40).final)
+
+
+def test_noise_in_halves_has_the_variance_of_the_whole(monkeypatch):
+    model = MeanField(torch.zeros(6, 3).double(), [0, 1, 2] * 2, 3, 4, 4000, decay=0.2)
+    zero = torch.zeros(1, model.size, dtype=torch.float64)
+    zero[:, :12] = 1.0
+    monkeypatch.setenv(HALVED, "1")
+    run = langevin(model, zero, step=0.5, steps=30, temperature=0.7, seeds=[3])
+    expected = 0.0
+    for _ in range(60):
+        expected = expected * (1 - 0.2 * 0.25) ** 2 + 2 * 0.25 * 0.7
+    variance = float(run.final[0, 12:].square().mean())
+    assert abs(variance / expected - 1) < 4 * math.sqrt(2 / 28000)

@@ -58,7 +58,7 @@ def test_floors_draw_the_limit_as_a_line_and_particles_as_marks(layout):
     for guide, slope in ((one, 1), (two, 2)):
         (x0, x1), (y0, y1) = guide.get_data()
         assert math.log(y1 / y0) / math.log(x1 / x0) == pytest.approx(slope)
-        assert y0 == pytest.approx(2e-8)
+        assert y0 == pytest.approx(1e-8 / 4)
     assert labels(ax) == ["limit", "9 particles", "slope 1", "slope 2"]
     assert one._dash_pattern != two._dash_pattern
 

@@ -11,9 +11,10 @@ from ncbook.figures.style import LAYOUTS, svg
 RNG = np.random.default_rng(0)
 
 
-def course_table() -> pd.DataFrame:
+def course_table(size: str = "small") -> pd.DataFrame:
     rows = [
-        {"seed": seed, "t": t, "nc1": 0.9 / (1 + t) + 0.01 * seed, "loss": 0.5 / (1 + t + seed),
+        {"size": size, "seed": seed, "t": t,
+         "nc1": 0.9 / (1 + t) + 0.01 * seed, "loss": 0.5 / (1 + t + seed),
          "gradient": 2 / (1 + t) ** 2, "nb": 0.5 + 0.1 * seed, "unseen": 0.1 / (1 + t)}
         for seed, t in itertools.product((3, 5), (0.0, 1.0, 4.0))
     ]  # fmt: skip
@@ -38,6 +39,24 @@ def test_the_course_has_a_line_a_run_and_the_floor():
         assert dotted.count([0.1, 0.05, 0.02]) == 2  # each run's part that W does not see
         assert "part that $W$ does not see" in [t.get_text() for t in fig.legends[0].get_texts()]
         svg(fig, prefix="x", alt="a figure of a test", layout=layout)
+
+
+def test_sizes_are_drawn_beside_each_other_on_one_scale():
+    large = course_table("large").assign(t=lambda rows: 3 * rows["t"])
+    large["nc1"] /= 50
+    table = pd.concat([course_table(), large])
+    for layout in LAYOUTS:
+        axes = figures.course(table, layout).axes
+        titles = [title for _, title, _ in figures.PANELS]
+        assert [ax.get_title() for ax in axes] == [
+            f"{title}, {size}" for title in titles for size in ("small", "large")
+        ]
+        for left, right, (name, _, _) in zip(axes[::2], axes[1::2], figures.PANELS, strict=True):
+            assert left.get_ylim() == right.get_ylim()
+            assert left.get_ylim()[0] < table[name].min() < table[name].max() < left.get_ylim()[1]
+            # Control: the sizes are not exchanged.
+            ends = [ax.lines[0].get_xdata()[-1] for ax in (left, right)]
+            assert ends == [4, 12]
 
 
 def test_runs_differ_by_more_than_colour():

@@ -175,7 +175,10 @@ def test_a_claim_that_fails_stops_the_build(built):
 
 
 def test_paper_size_results_are_kept_and_shown(built):
-    built.chapter("01-one", CLAIMING.replace("[2.0,", "[2.0 if profile == 'quick' else 2.05,"))
+    size = CLAIMING.replace("[2.0,", "[2.0 if profile == 'quick' else 2.05,")
+    leaves = 'chapter.keep("course", {"seeds": [seeds, 3 * seeds]})\n'
+    has = 'print("At paper size:", chapter.kept_table("course"))\n'
+    built.chapter("01-one", size + leaves + has)
     claims = built.root / "notebooks/paper/claims.toml"
     claims.write_text(CLAIMS + LATER)
     kept = built.root / "results" / "paper" / "01-one.json"
@@ -190,6 +193,9 @@ def test_paper_size_results_are_kept_and_shown(built):
     assert "a clean commit alone, and notebooks/paper/draft.md differs from" in said
     (built.root / "notebooks/paper/draft.md").unlink()
     assert not kept.exists()
+    # A quick run from before has none, and is made anew once there is one.
+    built.do("build", "--chapter", "01-one")
+    assert "At paper size: None" in built.page("01-one").read_text()
     said = built.do("keep", "01-one")
     assert "holds: a.claim" in said
     assert f"Kept: {kept}" in said
@@ -197,6 +203,7 @@ def test_paper_size_results_are_kept_and_shown(built):
     assert table["parameters"]["seeds"] == 200
     assert table["commit"] == commit
     assert "notebooks/paper/01-one.md" in table["code"]
+    assert table["tables"] == {"course": ["seeds", "200", "600"]}
     assert table["machine"]["cores"].isdigit() and table["versions"] == {}
     # Kept again, it is the same file; and it does not make its own run anew.
     before = kept.read_bytes()
@@ -209,6 +216,7 @@ def test_paper_size_results_are_kept_and_shown(built):
     page = built.page("01-one").read_text()
     assert "at paper size, holds: 2.01 (median of 3 values" in page
     assert "stale" not in page
+    assert "At paper size: {'seeds': [200.0, 600.0]}" in page
 
     # What is kept is judged like what is measured, without executing anything.
     record = table["claims"]["a.claim"]

@@ -196,6 +196,23 @@ def test_stationary_points_obey_lemma_4_5(beta, gamma):
     assert float(identity.abs().max()) > 0.1 * decay
 
 
+def test_the_residual_at_a_stationary_point_bounds_the_loss_from_both_sides():
+    X, beta, gamma = plane(), 1e3, 2.0
+    setting = {"activation": "sigmoid", "beta": beta, "gamma": gamma, "decay": 1 / beta}
+    found = stationary_limit(X, Y, weights(), reach=20, **setting)
+    (K, n), I = Y.shape, torch.eye(len(Y), dtype=torch.float64)
+    scale = (n / (gamma * beta)) ** 2
+    product = found.residual @ found.kernel @ found.residual.mT / scale
+    assert torch.allclose(product, I, atol=1e-6)
+    values = torch.linalg.eigvalsh(found.kernel)
+    least, most = (K * scale / (2 * n) / values[k].item() for k in (-1, 0))
+    assert least < found.data_loss < most
+    # Control: with W held there is no such identity.
+    held = fixed_limit(X, Y, weights(), reach=20, **setting)
+    product = held.residual @ held.kernel @ held.residual.mT / scale
+    assert not torch.allclose(product, I, atol=0.1)
+
+
 def test_a_sweep_may_start_where_the_last_one_ended():
     X = plane()
     setting = {"activation": "sigmoid", "gamma": 4.0, "reach": 20.0, "points": 81}
