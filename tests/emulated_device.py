@@ -16,12 +16,14 @@ several; only what asks for a device by name is seen where it is called.
 
 import contextlib
 import functools
+import os
 from collections import Counter
 from typing import NamedTuple
 from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 CPU = torch.device("cpu")
 KINDS = ("cuda", "mps")
@@ -62,6 +64,7 @@ TAKES_A_NUMBER = {"fill", "fill_", "masked_fill", "masked_fill_"}
 INDEXES = {"index", "index_put", "index_put_", "_index_put_impl_"}  # whose indices may be elsewhere
 # Functions made of several operators, that make tensors of their own beside those of the device.
 WHOLE = {"one_hot", "quantile", "nanquantile"}
+NAMES = {*WHOLE, "to", "type_as", "as_tensor", "asarray", "new_tensor", "grad", "backward"}
 FLOAT64 = (torch.float64, torch.complex128)
 
 
@@ -158,6 +161,8 @@ class Device(TorchFunctionMode):
         super().__init__()
         self.kind, self.device = kind, torch.device(kind, 0)
         self.waits = Counter()
+        # A real one looks once, when torch is imported.
+        self.falls_back = os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK", "0") != "0"
 
     @property
     def syncs(self) -> int:
@@ -176,6 +181,8 @@ class Device(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if name not in NAMES and "device" not in kwargs:
+            return func(*args, **kwargs)
         if name == "to":
             return self.moved(args[0], args[1:], kwargs)
         if name == "type_as":
@@ -184,6 +191,9 @@ class Device(TorchFunctionMode):
             return self.moved(args[0], args[1:], kwargs)
         if name in WHOLE and isinstance(args[0], OnDevice):
             return self.whole(func, args, kwargs)
+        if name in ("grad", "backward"):
+            with Factories(self):
+                return func(*args, **kwargs)
         place = kwargs.get("device")
         if place is None and name == "new_tensor" and isinstance(args[0], OnDevice):
             place = self.device
@@ -289,9 +299,13 @@ class Device(TorchFunctionMode):
                     "'torch.use_deterministic_algorithms(True)'."
                 )
         elif rule.name in NOT_ON_MPS:
-            raise NotImplementedError(
-                f"The operator 'aten::{rule.name}' is not currently implemented for the MPS device."
-            )
+            if not self.falls_back:
+                raise NotImplementedError(
+                    f"The operator 'aten::{rule.name}' is not currently implemented for the MPS "
+                    "device. As a temporary fix, you can set the environment variable "
+                    "`PYTORCH_ENABLE_MPS_FALLBACK=1`."
+                )
+            self.waits[f"{rule.name} on the CPU"] += 1
 
     def count(self, rule, args) -> None:
         """Count where the host waits."""
@@ -305,6 +319,18 @@ class Device(TorchFunctionMode):
             # is filled in without.
             if rule.name == "index" or args[2].dim() > 0 or len(args[1]) > 1:
                 self.waits[f"{rule.name} by a mask"] += 1
+
+
+class Factories(TorchDispatchMode):
+    """Puts on the device what a derivative makes of nothing: zeros where no gradient came."""
+
+    def __init__(self, home: Device) -> None:
+        super().__init__()
+        self.home = home
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        return out if next(_tensors((args, kwargs or {})), None) is not None else self.home.wrap(out)
 
 
 class _Rule(NamedTuple):
