@@ -311,13 +311,15 @@ class Device(TorchFunctionMode):
         """Count where the host waits."""
         if rule.waits or (rule.name == "copy_" and not isinstance(args[0], OnDevice)):
             self.waits[rule.name] += 1
-        elif rule.indexes and any(
-            isinstance(x, OnDevice) and x.dtype in (torch.bool, torch.uint8)
-            for x in _tensors(args[1])
-        ):
+        elif rule.indexes:
             # How many numbers a mask lets through, the host must know; one value for all of them
             # is filled in without.
-            if rule.name == "index" or args[2].dim() > 0 or len(args[1]) > 1:
+            masks = any(
+                isinstance(x, OnDevice) and x.dtype in (torch.bool, torch.uint8)
+                for x in _tensors(args[1])
+            )
+            fills = rule.name != "index" and args[2].dim() == 0 and len(args[1]) == 1
+            if masks and not fills:
                 self.waits[f"{rule.name} by a mask"] += 1
 
 
@@ -330,7 +332,8 @@ class Factories(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        return out if next(_tensors((args, kwargs or {})), None) is not None else self.home.wrap(out)
+        made_of = next(_tensors((args, kwargs or {})), None)
+        return self.home.wrap(out) if made_of is None else out
 
 
 class _Rule(NamedTuple):

@@ -2,6 +2,8 @@
 
 What a chapter claims need not hold at that size; its cells must run, and what it measures must be
 numbers. The device is emulated, once as CUDA is, in float64, and once as MPS is, in float32.
+
+Each test is a process's own work: see the groups in conftest.py.
 """
 
 import contextlib
@@ -14,8 +16,9 @@ import pytest
 import torch
 from emulated_device import KINDS, emulated
 
+from ncbook import files
 from ncbook.claims import record
-from ncbook.pipeline import chapters
+from ncbook.pipeline import chapters, workers
 
 COARSE = 1e-2  # the least error that is allowed on a step
 # The parameters of each chapter that are not as they stand in it.
@@ -61,10 +64,9 @@ SMALL = {
 def process(tmp_path, root):
     """Give a chapter a process as the pipeline would, and leave it as it was."""
     deterministic = torch.are_deterministic_algorithms_enabled()
-    folders = {name: str(tmp_path) for name in ("NCBOOK_OUT", "MPLCONFIGDIR")}
-    with mock.patch.dict(os.environ, {"NCBOOK_ROOT": str(root), **folders}):
-        with warnings.catch_warnings():
-            yield
+    given = workers.environment(root, tmp_path / "out", "", tmp_path)
+    with mock.patch.dict(os.environ, given), warnings.catch_warnings():
+        yield
     torch.use_deterministic_algorithms(deterministic)
 
 
@@ -103,14 +105,13 @@ def light():
         yield
 
 
-def run(chapter: chapters.Chapter, given: dict) -> dict:
-    """Run a chapter's cells here; return what it measured, by claim."""
-    source, made = chapter.rendered(chapter.values(given=given)), {}
-    variables = {"__name__": "__main__"}
+def run(chapter: chapters.Chapter, given: dict) -> record.Chapter:
+    """Run a chapter's cells here; return its record."""
+    parameters, variables = chapter.rendered(chapter.values(given=given)), {}
     for number, cell in enumerate(chapter.cells):
-        code = source if cell.source == chapter.parameters_source else cell.source
+        code = parameters if cell.source == chapter.parameters_source else cell.source
         exec(compile(code, f"{chapter.id}, cell {number}", "exec"), variables)
-    return made
+    return variables["chapter"]
 
 
 def test_every_chapter_has_its_size(root):
@@ -119,8 +120,11 @@ def test_every_chapter_has_its_size(root):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SMALL)
-def test_a_chapter_runs_on_a_second_device(name, kind, root, process):
+def test_a_chapter_runs_on_a_second_device(name, kind, root, process, monkeypatch):
+    monkeypatch.setenv("NCBOOK_DEVICE", kind)
     chapter = chapters.read(root / "notebooks" / f"{name}.md")
-    with light(), mock.patch.dict(os.environ, {"NCBOOK_DEVICE": kind}), emulated(kind) as device:
-        run(chapter, SMALL[name])
-    assert device.waits
+    with light(), emulated(kind) as device:
+        ran = run(chapter, SMALL[name])
+    assert device.waits  # so it was there
+    written = {path.stem for path in files.output_dir().glob("claims/*.json")}
+    assert written == {claim.id for claim in ran.claims.values() if claim.planned is None}

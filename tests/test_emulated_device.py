@@ -271,12 +271,14 @@ def test_computing_ahead_is_not(cuda, work):
 
 # --- How often the drivers wait -----------------------------------------------------------------
 
+RUN = runtime.Runtime(torch.device("cuda", 0), torch.float64, 1)
+PER_STEP = 12  # of rescaled_flow
 MARKS = [0.5 * i for i in range(21)]
 
 
 def spiral(z: torch.Tensor) -> torch.Tensor:
     """z' of a slow turn inwards, shape ``(R, 2)``: some hundred steps to time 10."""
-    return torch.stack([-z[:, 1] - 0.1 * z[:, 0], z[:, 0] - 0.1 * z[:, 1]], -1) * 8
+    return torch.stack([-z[:, 1] - 0.1 * z[:, 0], z[:, 0] - 0.1 * z[:, 1]], -1) * 5
 
 
 OBSERVED = {
@@ -290,7 +292,7 @@ OBSERVED = {
 def test_the_adaptive_flow_waits_once_in_16_steps(cuda, observe, own):
     start = torch.linspace(1, 2, 6).view(3, 2).double().to("cuda")
     before = cuda.syncs
-    run = adaptive_flow(spiral, start, MARKS, observe, "RK23", rtol=1e-4)
+    run = adaptive_flow(spiral, start, MARKS, observe, "RK23", rtol=1e-3)
     steps = int(run.statistics["steps"].max())
     assert run.status.tolist() == ["finished"] * 3 and steps > 10 * STRIDE
     # The last look, at which all runs have ended, is part of a stride.
@@ -307,7 +309,3 @@ def test_the_flow_in_rescaled_time_waits_no_more_than_it_did(cuda):
     steps = int(run.statistics["steps"].max())
     assert run.status.tolist() == ["finished"] * 2 and steps > 20
     assert (cuda.syncs - before) / steps <= PER_STEP, cuda.waits
-
-
-RUN = runtime.Runtime(torch.device("cuda", 0), torch.float64, 1)
-PER_STEP = 30
