@@ -151,10 +151,26 @@ def available_devices() -> tuple[str, ...]:
     """Return the kinds of device that this machine offers, the preferred first."""
     present = {
         "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
+        "mps": torch.backends.mps.is_available() and decomposes("mps"),
         "cpu": True,
     }
     return tuple(kind for kind in DEVICES if present[kind])
+
+
+def decomposes(device: str) -> bool:
+    """Tell whether matrices on a device can be decomposed.
+
+    On MPS some of torch's decompositions have no kernel. It does them on the CPU where
+    ``PYTORCH_ENABLE_MPS_FALLBACK`` is 1 already when torch is imported, as it is for a chapter that
+    the pipeline runs; later it has no effect.
+    """
+    try:
+        symmetric = torch.eye(2, device=device)
+        torch.linalg.eigh(symmetric)
+        torch.linalg.qr(symmetric)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def start(device: str | None = None, threads: int = 1) -> Runtime:
@@ -194,6 +210,12 @@ def start(device: str | None = None, threads: int = 1) -> Runtime:
             "these, or unset NCBOOK_DEVICE to let the package choose."
         )
     there = available_devices()
+    if kind == "mps" and kind not in there and torch.backends.mps.is_available():
+        raise ValueError(
+            f"Device {asked!r}{origin} is here, but torch {torch.__version__} cannot decompose "
+            "matrices on it. Set PYTORCH_ENABLE_MPS_FALLBACK=1 before Python starts, so that the "
+            "CPU does it; or choose another device."
+        )
     if kind not in there:
         raise ValueError(
             f"Device {asked!r}{origin} is not available here; available: {', '.join(there)}. "

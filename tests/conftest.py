@@ -35,6 +35,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+CHAPTERS = "tests/test_chapters_on_devices.py"
 SAID = set()  # what was said to be missing, in this process
 
 
@@ -84,12 +85,16 @@ def pytest_xdist_auto_num_workers(config) -> int:
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Let one process do a file, for a notebook's cells need one kernel; and one what browses."""
+    """Let one process do a file, for a notebook's cells need one kernel; and one what browses.
+
+    The tests that run a chapter each are given out one by one.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     class Files(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return group(super()._split_scope(nodeid))
+            file = super()._split_scope(nodeid)
+            return nodeid if file == CHAPTERS else group(file)
 
     return Files(config, log)
 

@@ -25,11 +25,12 @@ def _settings(monkeypatch):
     torch.use_deterministic_algorithms(deterministic)
 
 
-def _offer(monkeypatch, cuda: int = 0, mps: bool = False) -> None:
+def _offer(monkeypatch, cuda: int = 0, mps: bool = False, whole: bool = True) -> None:
     """Let the machine claim to have these devices."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(runtime, "decomposes", lambda device: whole)
 
 
 # --- The device ---------------------------------------------------------------------------------
@@ -81,6 +82,13 @@ def test_a_cuda_index_beyond_the_last_is_refused(monkeypatch):
     assert runtime.start("cuda:1").device.index == 1
     with pytest.raises(ValueError, match="'cuda:2' is not available here; this machine has 2 CUDA"):
         runtime.start("cuda:2")
+
+
+def test_mps_without_decompositions_is_not_chosen_and_says_what_to_do(monkeypatch):
+    _offer(monkeypatch, mps=True, whole=False)
+    assert runtime.start().device.type == "cpu"
+    with pytest.raises(ValueError, match="PYTORCH_ENABLE_MPS_FALLBACK=1 before Python starts"):
+        runtime.start("mps")
 
 
 def test_float64_where_the_device_has_it(monkeypatch):

@@ -32,6 +32,7 @@ SETTINGS = {
         ),
         "1",
     ),
+    "PYTORCH_ENABLE_MPS_FALLBACK": "1",  # see ncbook.runtime.decomposes
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
