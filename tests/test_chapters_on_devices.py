@@ -74,8 +74,10 @@ def coarse(driver):
     """Return a driver of adaptive steps that takes longer ones than it was asked for."""
 
     @functools.wraps(driver)
-    def longer(*args, rtol=None, **options):
-        return driver(*args, rtol=max(COARSE, rtol or 0), **options)
+    def longer(field, start, *args, rtol=None, **options):
+        # What the driver would refuse.
+        assert rtol is None or rtol >= 16 * torch.finfo(start.dtype).eps, f"rtol = {rtol}"
+        return driver(field, start, *args, rtol=max(COARSE, rtol or 0), **options)
 
     return longer
 

@@ -1,4 +1,4 @@
-"""Halved steps: what is written down, how it is judged, and that it is so for the whole book."""
+"""Halved steps: what is written down, and how it is judged."""
 
 import json
 import math
@@ -6,26 +6,8 @@ import math
 import pytest
 from claims_samples import claim
 
-from ncbook import files
-from ncbook.claims import check, ledger, schema
 from ncbook.files import BookError
 from ncbook.pipeline import halving
-from ncbook.pipeline.book import Book
-from ncbook.pipeline.progress import Progress
-
-ROOT = files.root()
-
-
-@pytest.fixture(scope="module")
-def claims():
-    """The claims of the book."""
-    return schema.registry(ROOT)
-
-
-@pytest.fixture(scope="module")
-def rows(claims):
-    """The ledger of the last build."""
-    return ledger.from_json((ROOT / "_build" / "ledger.json").read_text(encoding="utf-8"), claims)
 
 
 @pytest.mark.parametrize(
@@ -54,41 +36,6 @@ def test_a_table_that_is_none_is_refused(tmp_path):
         (tmp_path / halving.FILE).write_text(text)
         with pytest.raises(BookError, match=r"no table of halved steps .*ncbook halve"):
             halving.read(tmp_path)
-
-
-def test_no_claim_of_the_book_depends_on_a_solver_s_step(rows, claims):
-    shares = halving.shares(ROOT, claims)
-    measured = [row.claim.id for row in rows if row.record is not None]
-    assert [id for id in measured if id not in shares] == [], "make it anew: ncbook halve"
-    too_far = {id: share for id, share in shares.items() if not share <= halving.MOST}
-    assert too_far == {}
-
-
-def test_the_table_is_of_the_book_as_it_is(rows):
-    """A claim that measures something else by now was not checked."""
-    table = halving.read(ROOT)
-    stale = []
-    for row in rows:
-        if row.record is None or row.claim.id not in table:
-            continue
-        value, then = check.value(row.claim, row.record), table[row.claim.id][0]
-        if not halving.share(row.claim, value, then) <= 0.05 and not math.isclose(value, then):
-            stale.append((row.claim.id, value, then))
-    assert stale == [], "make it anew: ncbook halve"
-
-
-def test_a_chapter_run_anew_with_halved_steps_moves_as_the_table_says(claims):
-    """The quick part of the command: one chapter of many methods' steps."""
-    with Progress(terminal=False) as say:
-        found = halving.halve(Book(ROOT, say), ["mixon-parshall-pi/03-on-the-subspace"], jobs=1)
-    (chapter,) = found.values()
-    table = halving.read(ROOT)
-    moved = {}
-    for id, (value, halved) in chapter["claims"].items():
-        assert halving.share(claims[id], value, halved) <= halving.MOST
-        assert halved == pytest.approx(table[id][1], rel=1e-6, abs=1e-9)
-        moved[id] = halved != value
-    assert any(moved.values()), "halving reaches the methods"
 
 
 def test_entries_are_written_beside_those_that_are_there(tmp_path, monkeypatch):
