@@ -40,7 +40,7 @@ from scipy.optimize import root
 from torch import Tensor
 
 from ncbook.runtime import tensors
-from ncbook.theory.max_margin import MaxMargin, class_indices
+from ncbook.theory.max_margin import MaxMargin, class_indices, max_margin
 
 
 def loss_tail(loss: str, K: int) -> tuple[float, float]:
@@ -145,6 +145,9 @@ def late_training(
         for any choice of duals, and there is no limit offset (its drift is logarithmic).
     """
     tensors(X=X)
+    if found.directions.dtype != torch.float64:
+        # To single precision rounded, a direction is no longer that of the samples on its margin.
+        found = max_margin(X.detach().cpu().double(), y)
     factor, c = loss_tail(loss, found.margins.shape[-1])
     classes = class_indices(y, X.shape[-2])
     K, D = found.directions.shape[-2:]
@@ -176,7 +179,7 @@ def late_training(
         return torch.from_numpy(values.reshape(*X.shape[:-2], *values.shape[1:])).to(X)
 
     parts = (A, B, offset, shift, forgetting)
-    return LateTraining(*map(tensor, parts), margins=found.margins, c=c)
+    return LateTraining(*map(tensor, parts), margins=found.margins.to(X), c=c)
 
 
 def _offset(

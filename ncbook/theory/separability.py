@@ -46,7 +46,8 @@ def largest_mu_d(K: int, margins: Sequence[float] | Tensor | None = None) -> flo
     """
     squares = torch.ones(max(K, 0), dtype=torch.float64)
     if margins is not None:
-        squares = torch.as_tensor(margins, dtype=torch.float64).square()
+        given = margins.cpu() if isinstance(margins, torch.Tensor) else margins
+        squares = torch.as_tensor(given, dtype=torch.float64).square()
     inside = squares.shape == (K,) and bool(((squares > 0) & (squares <= 1 + 1e-12)).all())
     if K < 2 or not inside:
         raise ValueError(
