@@ -36,7 +36,9 @@ class Runtime:
 
     def tensor(self, values) -> torch.Tensor:
         """Return ``values`` as a tensor of this run's dtype on its device."""
-        return torch.as_tensor(values, dtype=torch.float64).to(self.device, self.dtype)
+        if not isinstance(values, torch.Tensor):  # from numbers nothing is lost on the way
+            values = torch.as_tensor(values, dtype=torch.float64)
+        return values.to(self.device, self.dtype)
 
     def tolerance(self, number: float) -> float:
         """Return a relative tolerance, or 64 eps where that is more: what this dtype can hold."""

@@ -170,7 +170,7 @@ def fixed_limit(
         Newton's method does not converge, or no grid of at most 501 points resolves the law.
     """
     tensors(X=X)
-    R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
+    R = None if start is None else start.residual.cpu().double() * (decay / start.decay)
 
     def solve(points: int, coarser: Limit | None) -> Limit:
         problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
@@ -220,7 +220,7 @@ def stationary_limit(
         gradient.
     """
     tensors(X=X)
-    R = None if start is None else start.residual.double().cpu() * (decay / start.decay)
+    R = None if start is None else start.residual.cpu().double() * (decay / start.decay)
 
     def solve(points: int, coarser: Limit | None) -> Limit:
         problem = _Problem(X, Y, activation, beta, gamma, decay, decay_W, points, reach)
@@ -239,7 +239,7 @@ def stationary_limit(
 def _stationary(problem: "_Problem", W: Tensor, R: Tensor | None, tolerance: float) -> Limit:
     """Return the stationary point near W, on the grid of the problem."""
     K = W.shape[1]
-    frame, factor = torch.linalg.qr(W.double().cpu())
+    frame, factor = torch.linalg.qr(W.cpu().double())
     if float(factor.diagonal().abs().min()) < 1e-12:
         raise ValueError(
             "W has not full rank, and the descent in W could not leave its range. Start from a W "
@@ -405,7 +405,7 @@ class _Problem:
                 f"Expected positive finite numbers and a grid of 11 to {_FINEST} points an axis; "
                 f"got {wrong or {'points': points}}."
             )
-        self.X, self.Y = X.detach().double().cpu(), Y.detach().double().cpu()
+        self.X, self.Y = X.detach().cpu().double(), Y.detach().cpu().double()
         self.beta, self.gamma, self.decay, self.decay_W = map(float, (beta, gamma, decay, decay_W))
         half = reach / math.sqrt(beta * decay)
         axis = torch.linspace(-half, half, points, dtype=torch.float64)
@@ -445,7 +445,7 @@ class _Problem:
         return (self.hidden.mT * law) @ self.hidden
 
     def solve(self, W: Tensor, R: Tensor | None) -> Limit:
-        W = W.detach().double().cpu()
+        W = W.detach().cpu().double()
         S, n = W.mT @ W, len(self.X)
         # From 0 Newton's method always came through; from a guess it is quicker, if that is good.
         starts = [torch.zeros_like(self.Y)] + ([] if R is None else [R])

@@ -115,9 +115,10 @@ def unseen_variance(
     temperature : float or Tensor
         1/beta.
     """
-    start, decay, time, temperature = (
-        torch.as_tensor(value, dtype=torch.float64) for value in (start, decay, time, temperature)
-    )
+    given = (start, decay, time, temperature)
+    single = any(isinstance(x, torch.Tensor) and x.device.type == "mps" for x in given)
+    dtype = torch.float32 if single else torch.float64
+    start, decay, time, temperature = (torch.as_tensor(x, dtype=dtype) for x in given)
     kept = torch.exp(-2 * decay * time)
     return start.square() * kept - temperature / decay * torch.expm1(-2 * decay * time)
 
