@@ -63,7 +63,7 @@ NOT_ON_MPS = {"_linalg_eigh", "linalg_qr", "_linalg_eigvals", "linalg_eig", "lin
 TAKES_A_NUMBER = {"fill", "fill_", "masked_fill", "masked_fill_"}
 INDEXES = {"index", "index_put", "index_put_", "_index_put_impl_"}  # whose indices may be elsewhere
 # Functions made of several operators, that make tensors of their own beside those of the device.
-WHOLE = {"one_hot", "quantile", "nanquantile"}
+WHOLE = {"one_hot", "quantile", "nanquantile", "linalg_matrix_rank", "linalg_pinv"}
 NAMES = {*WHOLE, "to", "type_as", "as_tensor", "asarray", "new_tensor", "grad", "backward"}
 FLOAT64 = (torch.float64, torch.complex128)
 
@@ -219,6 +219,8 @@ class Device(TorchFunctionMode):
             raise NotImplementedError(f"{func.__name__} is not emulated with gradients.")
         if func.__name__ == "one_hot" and len(args) == 1 and not kwargs:
             self.waits["one_hot of a number of classes to be found"] += 1
+        if func.__name__.startswith("linalg"):
+            self.waits[func.__name__] += 1
         return self.wrap(func(*_mapped(args, _inner), **_mapped(kwargs, _inner)))
 
     def moved(self, x: torch.Tensor, args, kwargs):
