@@ -130,7 +130,7 @@ class Chebyshev:
         table = [chebyshev_weights(m) for m in stages.flatten().tolist()]
         rows = torch.zeros(len(z), max(len(weights[1]) for weights in table), 4).double()
         for own, weights in zip(rows, table, strict=True):
-            own[: len(weights[1])] = torch.tensor(weights[1])
+            own[: len(weights[1])] = torch.tensor(weights[1], dtype=torch.float64)
         first = z.new_tensor([[weights[0]] for weights in table])
         # Displacements from z, so that a neuron that stands still keeps its last bit.
         before, here = torch.zeros_like(z), first * h * slope

@@ -158,6 +158,14 @@ def test_chebyshev_steps_are_stable_and_of_second_order(stages):
     errors = (growth(small) - small.exp()).abs()
     assert float((errors[0] / errors[1]).log2()) == pytest.approx(3, abs=0.05)
     assert method.order == 3
+    # A step is that polynomial to rounding, at the stages that the rate asks for.
+    rate = (0.5 * stages**2) / 1.2
+    z, h = vector(1.0, -2.0)[:, None], vector(1.0, 1.0)[:, None]
+    method.direction = torch.full_like(z, rate)
+    asked = 2 + math.ceil(math.sqrt(1 + 1.54 * 1.1 * rate)) - 1
+    new = method.step(lambda z: (-rate * z, None), z, -rate * z, h)[0]
+    first, rows = methods.chebyshev_weights(max(2, asked))
+    torch.testing.assert_close(new / z, growth(vector(-rate)).expand(2, 1), rtol=1e-12, atol=1e-13)
 
 
 def test_the_stabilised_method_agrees_with_the_other(monkeypatch):
