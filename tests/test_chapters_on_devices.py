@@ -21,7 +21,7 @@ from ncbook.claims import record
 from ncbook.pipeline import chapters, workers
 
 STEPS = 8  # the most of an iteration from one place of its record to the next
-LONG = {"wu-mondelli/02-stationary-points": 60}  # a chapter that needs more
+LONG = {"wu-mondelli/02-stationary-points": 1000}  # a chapter that needs more
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 20  # of the steps of a flow in rescaled time
 ALL = 1000
@@ -44,7 +44,7 @@ SMALL = {
     "mixon-parshall-pi/03-on-the-subspace": dict(seeds=2),
     "mixon-parshall-pi/04-figure-1": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/05-figure-2": dict(seeds=2, steps=200, decades=3),
-    "mixon-parshall-pi/06-limits-and-costs": dict(seeds=2, steps=100),
+    "mixon-parshall-pi/06-limits-and-costs": dict(seeds=1, steps=100),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
@@ -54,7 +54,7 @@ SMALL = {
     "wu-mondelli/03-not-balanced": dict(
         m=2, p=3, widths=[16, 32], betas=[30.0], seeds=2, end=20.0
     ),
-    "wu-mondelli/04-gradient-flow": dict(N=20, seeds=2, betas=[10.0, 30.0]),
+    "wu-mondelli/04-gradient-flow": dict(N=20, seeds=1, betas=[10.0, 30.0]),
     "wu-mondelli/05-one-minimiser": dict(N=40, seeds=1, end=300.0),
     "wu-mondelli/06-generalisation": dict(
         d=8, N=20, sizes=[15, 30], test_per_class=10, T=100.0, seeds=2
