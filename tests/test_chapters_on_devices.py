@@ -8,6 +8,7 @@ Each test is a process's own work: see the groups in conftest.py.
 
 import contextlib
 import functools
+import math
 import os
 import warnings
 from unittest import mock
@@ -24,6 +25,7 @@ STEPS = 8  # the most of an iteration from one place of its record to the next
 LONG = {"wu-mondelli/02-stationary-points": 1000}  # a chapter that needs more
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 20  # of the steps of a flow in rescaled time
+POINTS = 61  # of the grid of a limit of many particles, along an axis
 ALL = 1000
 # Chapters that ask for what only a run has that came to its end.
 FINISHED = {"min-zhu-vidal/06-many-classes"}
@@ -44,13 +46,11 @@ SMALL = {
     "mixon-parshall-pi/03-on-the-subspace": dict(seeds=2),
     "mixon-parshall-pi/04-figure-1": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/05-figure-2": dict(seeds=2, steps=200, decades=3),
-    "mixon-parshall-pi/06-limits-and-costs": dict(seeds=1, steps=100),
+    "mixon-parshall-pi/06-limits-and-costs": dict(p=3, seeds=1, steps=100),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
-    "wu-mondelli/02-stationary-points": dict(
-        d=8, per_class=3, N=25, T=702.0, seeds=1, betas=[10, 100], sizes=[10, 20]
-    ),
+    "wu-mondelli/02-stationary-points": dict(T=702.0, seeds=1, betas=[10, 100], sizes=[10, 20]),
     "wu-mondelli/03-not-balanced": dict(
         m=2, p=3, widths=[16, 32], betas=[30.0], seeds=2, end=20.0
     ),
@@ -108,6 +108,7 @@ def light(name: str):
     """
     from ncbook.dynamics import descent, flow, langevin, rescaled
     from ncbook.figures import style
+    from ncbook.theory import mean_field_limit
 
     def show(draw, table, *, name, alt, **options):
         with style.settings():
@@ -123,6 +124,12 @@ def light(name: str):
         mock.patch.object(flow, "adaptive_flow", with_(flow.adaptive_flow, **coarse)),
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
+        mock.patch.object(
+            mean_field_limit,
+            "stationary_limit",
+            with_(mean_field_limit.stationary_limit, points=lambda asked: POINTS),
+        ),
+        mock.patch.object(mean_field_limit, "_RESOLVED", math.inf),
         mock.patch.object(record.kept, "read", lambda *args: None),  # it may be of older claims
         mock.patch.object(style, "show", show),
         mock.patch.object(style, "show_interactive", lambda *args, **options: None),
