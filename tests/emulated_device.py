@@ -3,7 +3,8 @@
 A tensor on it computes on the CPU, and says that it is elsewhere. It does not mix with tensors on
 the CPU, nor with numpy; under ``torch.use_deterministic_algorithms`` it raises where CUDA does; and
 whatever makes the host wait for it is counted. Two kinds are emulated: ``"cuda"``, and ``"mps"``,
-which has no float64 and lacks some decompositions.
+which has no float64 and lacks some decompositions, and refuses besides all that CUDA refuses, so
+that what runs on it runs on both.
 
 What each operator does is seen where PyTorch dispatches it, below the functions that are made of
 several; only what asks for a device by name is seen where it is called.
@@ -293,14 +294,13 @@ class Device(TorchFunctionMode):
 
     def refuse(self, rule, args) -> None:
         """Raise what the kind of device has no way of doing."""
-        if self.kind == "cuda":
-            random = NOT_DETERMINISTIC.get(rule.name)
-            if random and torch.are_deterministic_algorithms_enabled() and random(args):
-                raise RuntimeError(
-                    f"{rule.name} does not have a deterministic implementation, but you set "
-                    "'torch.use_deterministic_algorithms(True)'."
-                )
-        elif rule.name in NOT_ON_MPS:
+        random = NOT_DETERMINISTIC.get(rule.name)
+        if random and torch.are_deterministic_algorithms_enabled() and random(args):
+            raise RuntimeError(
+                f"{rule.name} does not have a deterministic implementation, but you set "
+                "'torch.use_deterministic_algorithms(True)'."
+            )
+        if self.kind == "mps" and rule.name in NOT_ON_MPS:
             if not self.falls_back:
                 raise NotImplementedError(
                     f"The operator 'aten::{rule.name}' is not currently implemented for the MPS "
