@@ -16,7 +16,7 @@ from typing import Any
 
 from ncbook.claims import ledger
 from ncbook.files import BookError, check_writable
-from ncbook.pipeline import machine, pages, settling, site
+from ncbook.pipeline import machine, numbers, pages, settling, site
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.execution import Outcome, execute
@@ -95,9 +95,10 @@ def publish(
     gone = set()
     for chapter in chosen:
         result, folder = outcome.results[chapter.id], book.pages / chapter.paper
-        for name, path in result.files("tables").items():
-            contents[folder / "tables" / name] = path.read_bytes()
-        gone |= book.owned.below(folder / "tables" / chapter.name)
+        for kind in pages.BESIDE:
+            for name, path in result.files(kind).items():
+                contents[folder / kind / name] = path.read_bytes()
+            gone |= book.owned.below(folder / kind / chapter.name)
         # The notebook comes last: where it is new, all that it refers to is there.
         contents[folder / f"{chapter.name}.ipynb"] = pages.composed(
             chapter,
@@ -106,12 +107,13 @@ def publish(
             lambda chapter=chapter, result=result: ledger.shown(
                 book.root, chapter.id, result.meta["profile"], result.folder, kept.get(chapter.id)
             ),
+            numbers.of_run(result.folder, book.claims(chapter), result.meta["profile"]),
         )
     if whole:
         gone |= {
             path
             for path in book.owned.below(book.pages)
-            if path.suffix == ".ipynb" or "tables" in path.relative_to(book.pages).parts
+            if path.suffix == ".ipynb" or {*pages.BESIDE} & {*path.relative_to(book.pages).parts}
         }
     book.owned.write(contents)
     book.owned.remove(gone - contents.keys())

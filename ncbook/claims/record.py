@@ -13,6 +13,9 @@ from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import PROFILES, Claim, ClaimsError
 
 
+NUMBERS = "numbers.json"  # what a chapter gave its text, in the folder of its run
+
+
 def read(path: Path, claim: Claim, profile: str) -> Record | None:
     """Return the record of a claim that a chapter left in a file; None if there is no such file.
 
@@ -61,6 +64,7 @@ class Chapter:
         self.provenance = _plain(provenance or {}, "provenance")
         self.claims = schema.of_chapter(files.root(), name)
         self._records: dict[str, Record] = {}
+        self._numbers: dict[str, float | str] = {}
         files.begin(name)
         # A paper-size run measures anew what the kept one measured.
         self._kept = kept.read(files.root(), name, self.claims) if profile == "quick" else None
@@ -118,6 +122,53 @@ class Chapter:
         content = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(files.output_dir() / "claims" / f"{id}.json", content)
         self._records[id] = record
+
+    def check(self, values: Mapping[str, Any], controls: Mapping[str, Any] | None = None) -> None:
+        """Measure several claims: see :meth:`measure`.
+
+        Parameters
+        ----------
+        values : mapping
+            Of each claim by its id.
+        controls : mapping, optional
+            Of those of them that are due one.
+
+        Raises
+        ------
+        ClaimsError
+            As in :meth:`measure`; or there is a control of what is not measured.
+        """
+        controls = dict(controls or {})
+        for id, value in values.items():
+            self.measure(id, value, control=controls.pop(id, None))
+        if controls:
+            raise ClaimsError(f"there is a control of {', '.join(controls)}, and no value.")
+
+    def number(self, name: str, value: Any) -> None:
+        """Give the text a number of this run, which it prints with ``{{name}}`` or ``{{name:.2f}}``.
+
+        Parameters
+        ----------
+        name : str
+            Lower-case letters, digits and dashes.
+        value : number, tensor of one number, or str
+
+        Raises
+        ------
+        ClaimsError
+            The name is not usable, or the value is not one number.
+        """
+        if not re.fullmatch("[a-z][a-z0-9-]*", name):
+            raise ClaimsError(
+                fXX
+                "and dashes, and each name once."
+            )
+        try:
+            self._numbers[name] = value if isinstance(value, str) else float(value)
+        except (TypeError, ValueError) as error:
+            raise ClaimsError(f"the number {name!r} is {value!r}, which is no number.") from error
+        content = json.dumps(self._numbers, indent=1, ensure_ascii=False) + "\n"
+        files.write_atomic(files.output_dir() / NUMBERS, content)
 
     def keep(self, name: str, table: Mapping[str, Iterable[float]]) -> None:
         """Leave a small table of numbers, in ``$NCBOOK_OUT/kept/<name>.csv``.

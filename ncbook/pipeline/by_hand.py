@@ -7,7 +7,7 @@ from pathlib import Path
 from ncbook.claims import ledger, page
 from ncbook.claims.kept import Kept
 from ncbook.files import PART, BookError, UsageError, check_writable, write_atomic
-from ncbook.pipeline import pages, settling
+from ncbook.pipeline import numbers, pages, settling
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import QUICK
 from ncbook.pipeline.execution import result_meta
@@ -89,6 +89,9 @@ def _bring(book: Book, job: Job, meta: dict, folder: Path, kept: Kept | None) ->
         job.values,
         executed,
         lambda: ledger.shown(book.root, job.chapter.id, job.values["profile"], job.result, kept),
+        numbers.of_run(job.result, book.claims(job.chapter), job.values["profile"])
+        if meta["whole"]
+        else None,
     )
     executed.unlink()
     write_atomic(job.result / f"{job.chapter.name}.ipynb", text)

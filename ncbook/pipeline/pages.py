@@ -1,14 +1,33 @@
-"""A chapter's page: the source as it is now, and the outputs of the run under its key."""
+"""A chapter's page: the source as it is now, and the outputs of the run under its key.
 
+The numbers of the run stand in the text, the words that describe a figure stand at its picture, and
+code is folded where its cell is not tagged ``open``.
+"""
+
+import html
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ncbook.pipeline import numbers
 from ncbook.pipeline.chapters import Chapter
 from ncbook.pipeline.execute import prepared
 
 PARAMETERS_ID = "parameters"
+BESIDE = ("tables", "figures")  # what stands beside a page, of what its run made
+OPEN = "open"  # the tag of a cell whose code is seen at once
+# What a folded cell holds, by what its code has: the first that fits names it.
+KINDS = (
+    ("parameters", re.compile(r"^profile = ", re.M)),
+    ("set-up", re.compile(r"^(import|from) ", re.M)),
+    ("figure", re.compile(r"\bfigure\(")),
+    ("claims", re.compile(r"\bchapter\.(measure|check|show)\(")),
+    ("table", re.compile(r"\b(print|display|to_dataframe)\(")),
+)
+FIGURE = re.compile(r"^(:::+|```+)\{fig\} *(\S+)\n(.*?)^\1$", re.M | re.S)
+ALT = re.compile(r"^:alt:(.*?)(?=^:[a-z]+:|^\s*$|\Z)", re.M | re.S)
 
 
 def composed(
@@ -16,6 +35,7 @@ def composed(
     values: dict[str, Any],
     executed: Path,
     claims: Callable[[], dict[str, str]] | None = None,
+    known: Mapping[str, float | str] | None = None,
 ) -> str:
     """Return a chapter's executed notebook, as the book shows it.
 
@@ -31,6 +51,14 @@ def composed(
         The notebook of the run; cells that it did not come to have no output.
     claims : function, optional
         Returns what the output that shows the chapter's claims is replaced with, by MIME type.
+    known : mapping, optional
+        The numbers of the run, see :mod:`ncbook.pipeline.numbers`; without them the text keeps
+        its places for them.
+
+    Raises
+    ------
+    BookError
+        The text asks for a number that is not there.
     """
     import nbformat
 
@@ -38,7 +66,11 @@ def composed(
     outputs = [cell.outputs for cell in run.cells if cell.cell_type == "code"]
     notebook = prepared(chapter)
     notebook.metadata["ncbook"] = {"chapter": chapter.id, "profile": values["profile"]}
-    cells, count = [], 0
+    cells, count, said = [], 0, {}
+    for cell in notebook.cells:
+        if cell.cell_type != "code" and known is not None:
+            cell.source = numbers.fill(cell.source, known, chapter.id)
+            said |= descriptions(cell.source)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = outputs[count] if count < len(outputs) else []
@@ -47,8 +79,12 @@ def composed(
             for output in cell.outputs:
                 if "execution_count" in output:
                     output["execution_count"] = count
-                if claims and output.get("metadata", {}).get("ncbook", {}).get("claims"):
+                mark = output.get("metadata", {}).get("ncbook", {})
+                if claims and mark.get("claims"):
                     output["data"] = claims()
+                if mark.get("figure") in said:
+                    describe(output["data"], said[mark["figure"]])
+            fold(cell)
         if "parameters" in cell.metadata.get("tags", []):
             cell["id"] = PARAMETERS_ID
             cell.source = chapter.rendered(values)
@@ -62,3 +98,31 @@ def composed(
         cells.append(cell)
     notebook.cells = cells
     return nbformat.v4.nbjson.JSONWriter().writes(notebook, ensure_ascii=False) + "\n"
+
+
+def descriptions(text: str) -> dict[str, str]:
+    """Return the alternative texts of the figures that a text places, by the figures' names."""
+    found = {}
+    for _, name, body in FIGURE.findall(text):
+        if alt := ALT.search(body):
+            found[name] = " ".join(alt[1].split())
+    return found
+
+
+def describe(data: dict[str, str], alt: str) -> None:
+    """Put the words that describe a figure into what Jupyter shows of it."""
+    data["text/plain"] = alt
+    data["text/html"] = re.sub(
+        r'\balt="[^"]*"', lambda match: f'alt="{html.escape(alt)}"', data["text/html"], count=1
+    )
+
+
+def fold(cell) -> None:
+    """Let a cell's code be folded unless it is tagged open, under a label that says what it is."""
+    tags = cell.metadata.setdefault("tags", [])
+    if OPEN in tags or not cell.source.strip():
+        return
+    tags.append("hide-input")
+    kind = next((name for name, has in KINDS if has.search(cell.source)), None)
+    label = f"Code: {kind}" if kind else "Code"
+    cell.metadata["mystnb"] = {"code_prompt_show": label, "code_prompt_hide": label}

@@ -21,6 +21,7 @@ from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import NAME
 from ncbook.pipeline.execution import Outcome
 from ncbook.pipeline.owned import WORK, set_aside
+from ncbook.pipeline.pages import BESIDE
 from ncbook.pipeline.progress import Progress, plain
 from ncbook.pipeline.workers import environment
 
@@ -78,7 +79,7 @@ def inputs_of(book: Book) -> dict[str, str]:
         for p in book.pages.rglob("*")
         if not p.name.startswith(".")
         and p.suffix != ".ipynb"
-        and "tables" not in p.relative_to(book.pages).parts
+        and not {*BESIDE} & {*p.relative_to(book.pages).parts}
     ]
     found = {str(p.relative_to(root)): digest(p) for p in sorted({*files}) if p.is_file()}
     found.pop(STATUS, None)
@@ -115,7 +116,7 @@ def structure_of(inputs: dict[str, str]) -> str:
         for name, d in inputs.items()
         if name.startswith("book/")
         and not name.startswith(("book/_static/", "book/_generated/"))
-        and not name.endswith((".md", ".ipynb", ".csv"))
+        and not name.endswith((".md", ".ipynb", ".csv", ".svg"))
     }
     modules = sorted(name for name in inputs if name.startswith(f"{ncbook.__name__}/"))
     return digest(json.dumps([outer, inner, modules, sys.version], sort_keys=True))

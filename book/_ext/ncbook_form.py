@@ -1,0 +1,242 @@
+"""The form of a chapter: figures with number and caption, folded proofs, exercises, reading aids."""
+
+import json
+import re
+import shutil
+from html import escape
+from pathlib import Path
+from typing import ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+LAYOUTS = ("wide", "narrow")
+IN_JUPYTER = re.compile(r'<figure class="ncb-jupyter"')
+
+
+# ---------------------------------------------------------------- figures
+
+
+class Fig(SphinxDirective):
+    """``{fig}`` name: a figure that a cell of the chapter drew, wherever the text wants it.
+
+    The content is the caption; what follows its first paragraph is a legend. ``:alt:`` says in words
+    what the figure shows.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar = {
+        "alt": directives.unchanged_required,
+        "name": directives.unchanged,
+        "class": directives.class_option,
+    }
+
+    def run(self):
+        """Return the figure, numbered within its chapter."""
+        name = self.arguments[0]
+        alt = " ".join(self.options.get("alt", "").split())
+        if len(alt.split()) < 3 or not self.content:
+            logger.warning(
+                "figure %r needs an alternative text (:alt:) and a caption", name,
+                location=self.get_location(),
+            )  # fmt: skip
+        page = Path(self.env.doc2path(self.env.docname))
+        folder = page.parent / "figures" / page.stem
+        drawings = []
+        for layout in LAYOUTS:
+            path = folder / f"{name}-{layout}.svg"
+            self.env.note_dependency(str(path))
+            if not path.is_file():
+                logger.warning(
+                    "no cell of this chapter drew the figure %r", name, location=self.get_location()
+                )
+                return []
+            label = f'aria-label="{escape(alt)}"'
+            drawings.append(
+                re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, path.read_text("utf-8"), count=1)
+            )
+        figure = nodes.figure("", nodes.raw("", _FIGURE.format("".join(drawings)), format="html"))
+        figure["classes"] += ["ncb-fig", *self.options.get("class", [])]
+        figure["ncbook"] = name
+        self.set_source_info(figure)
+        self.options.setdefault("name", f"fig-{name}")
+        self.add_name(figure)
+        text = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, text)
+        if text.children:
+            first, *rest = text.children
+            figure += nodes.caption("", "", *first.children)
+            links = nodes.raw("", _LINKS.format(chapter=page.stem, name=name), format="html")
+            figure += nodes.legend("", *rest, links)
+        return [figure]
+
+
+_FIGURE = '<div class="ncb-figure tex2jax_ignore">{}</div>'
+_LINKS = (
+    '<p class="ncb-fig-links"><a href="tables/{chapter}/{name}.csv" download>Table (CSV)</a> '
+    '<a href="#code-of-{name}" class="ncb-to-code">Code</a> '
+    '<a href="figures/{chapter}/{name}-wide.svg" class="ncb-enlarge">Enlarge</a></p>'
+)
+
+
+def leave_to_jupyter(app, doctree):
+    """Take out of the page what a cell shows in Jupyter alone: the figures that the text places."""
+    placed = {figure["ncbook"] for figure in doctree.findall(nodes.figure) if "ncbook" in figure}
+    for node in list(doctree.findall(nodes.raw)):
+        if IN_JUPYTER.match(node.astext()):
+            name = re.search(r'data-name="([^"]*)"', node.astext())[1]
+            if name not in placed:
+                logger.warning("the text places no figure %r, which a cell draws", name, location=node)
+            mark = f'<a id="code-of-{name}" class="ncb-code-of"></a>'
+            node.parent.replace(node, nodes.raw("", mark, format="html"))
+
+
+# ---------------------------------------------------------------- proofs and solutions
+
+
+class Fold(SphinxPostTransform):
+    """Proofs and solutions of class ``dropdown`` become ``<details>``: no script, open on paper."""
+
+    default_priority = 950  # after the extensions' own
+    formats = ("html",)
+
+    def run(self, **options):
+        """Replace them in the page."""
+        for node in list(self.document.findall(nodes.Element)):
+            classes = node.get("classes", [])
+            kind = next((one for one in ("solution", "proof") if one in classes), None)
+            if kind is None or "dropdown" not in classes:
+                continue
+            if kind == "proof" and not isinstance(node, nodes.admonition):
+                continue  # a theorem, which keeps its number
+            self.fold(node, kind)
+
+    def fold(self, node, kind: str) -> None:
+        """Replace one."""
+        title = next((one for one in node if "title" in type(one).__name__), None)
+        inner = [one for one in node if one is not title]
+        words = [nodes.Text("Proof")] if title is None else list(title)
+        name = f' id="{node["ids"][0]}"' if node["ids"] else ""
+        first = next((p for one in inner for p in one.findall(nodes.paragraph)), None)
+        if kind == "proof" and first is not None and isinstance(first[0], nodes.Text):
+            first[0] = nodes.Text(str(first[0]).removeprefix("Proof. "))
+        box = nodes.container("", classes=["ncb-fold", kind])
+        box += nodes.raw("", f'<details class="ncb-fold-{kind}"{name}><summary>', format="html")
+        box += nodes.inline("", "", *words)
+        box += nodes.raw("", "</summary>", format="html")
+        box += inner
+        box += nodes.raw("", "</details>", format="html")
+        node.replace_self(box)
+
+
+# ---------------------------------------------------------------- what stands around the text
+
+
+class Start(SphinxDirective):
+    """``{start}``: what a reader needs, what is new here: beside the text where there is room."""
+
+    has_content = True
+
+    def run(self):
+        """Return a container, which :func:`add_facts` copies beside the page's contents."""
+        box = nodes.container("", classes=["ncb-start"])
+        self.state.nested_parse(self.content, self.content_offset, box)
+        return [box]
+
+
+def minutes(doctree) -> int:
+    """Return how long a page takes to read: words, and what has to be looked at."""
+    words = formulas = 0
+    for node in doctree.findall(nodes.Text):
+        above = node.parent
+        while above is not None and not isinstance(above, nodes.literal_block | nodes.raw | nodes.math_block):
+            above = above.parent
+        words += len(node.split()) if above is None else 0
+    formulas = sum(1 for _ in doctree.findall(nodes.math_block))
+    figures = sum(1 for _ in doctree.findall(nodes.figure))
+    return max(1, round(words / WORDS + (formulas + 2 * figures) / 4))
+
+
+WORDS = 220  # a minute
+START = re.compile(r'<div class="ncb-start docutils container">.*?</div>', re.S)
+
+
+def add_facts(app, pagename, templatename, context, doctree):
+    """Say under a chapter's title how long it is and how its claims stand; fill its margin."""
+    if doctree is None or "body" not in context:
+        return
+    body = context["body"]
+    if found := START.search(body):
+        context["ncb_start"] = re.sub(r'^<div[^>]*>|</div>$', "", found[0])
+    verdicts = re.findall(r'<tr role="row" id="claim-[^"]*" data-verdict="([^"]*)"', body)
+    if not verdicts or not Path(pagename).name[:2].isdigit():
+        return
+    hold = verdicts.count("holds")
+    facts = (
+        f'<div class="ncb-facts"><span>{minutes(doctree)} minutes</span>'
+        f'<a href="#claims-of-this-chapter">{hold} of {len(verdicts)} claims hold</a></div>'
+    )
+    context["body"] = body.replace("</h1>", "</h1>\n" + facts, 1)
+    for kind in ("figures", "tables"):
+        source = Path(app.srcdir) / Path(pagename).parent / kind / Path(pagename).name
+        if source.is_dir():
+            target = Path(app.outdir) / Path(pagename).parent / kind / Path(pagename).name
+            shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+# ---------------------------------------------------------------- previews
+
+
+def add_previews(app, pagename, templatename, context, doctree):
+    """Write what links into this page show when pointed at: ``_static/previews/<page>.js``."""
+    if doctree is None or "body" not in context:
+        return
+    found = previews(context["body"])
+    path = Path(app.outdir) / "_static" / "previews" / f"{pagename}.js"
+    if not found:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, ensure_ascii=False, sort_keys=True, indent=0).replace("</", "<\\/")
+    path.write_text(
+        f"(window.ncbPreviews = window.ncbPreviews || {{}})[{json.dumps(pagename)}] = {text};\n",
+        encoding="utf-8",
+    )
+
+
+def previews(body: str) -> dict[str, str]:
+    """Return what can be previewed of a page: the id of a place to a piece of HTML without ids."""
+    from bs4 import BeautifulSoup
+
+    page, found = BeautifulSoup(body, "html.parser"), {}
+    for box in page.select("div.proof[id], div.exercise[id], div.citation[id]"):
+        found[box["id"]] = box
+    for formula in page.select("div.math[id]"):
+        found[formula["id"]] = formula
+    for term in page.select("dl.glossary dt[id]"):
+        if meaning := term.find_next_sibling("dd"):
+            found[term["id"]] = meaning
+    for caption in page.select("figure[id] > figcaption .caption-text"):
+        found[caption.find_parent("figure")["id"]] = caption
+    for piece in found.values():
+        for one in piece.select("svg, img, style, script, .headerlink, details"):
+            one.decompose()
+        for one in [piece, *piece.find_all(True)]:
+            one.attrs.pop("id", None)
+    return {name: str(piece) for name, piece in found.items() if piece.get_text(strip=True)}
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.add_directive("start", Start)
+    app.connect("html-page-context", add_facts, priority=700)
+    app.connect("html-page-context", add_previews, priority=950)
+    app.add_directive("fig", Fig)
+    app.add_post_transform(Fold)
+    app.connect("doctree-read", leave_to_jupyter)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,327 @@
+"""Declared figures: a table, its panels, and layers over them. Most pictures of the book are these.
+
+    Panels(end, {"frame": "frame error", "bias": "bias error"}, x="eps", xscale="log", yscale="log")
+        .points(label="a seed").slope({"frame": 2, "bias": 1})
+
+Each panel shows a variable, or the rows with one value of a column (``by``). Each layer draws in
+every panel, in the order in which they are named. A figure is drawn once for each layout.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ncbook.figures.style import COLOURS, INK, LINES, MARKERS, new_figure, shared_legend
+
+DASHES = ["", *(dashes for _, dashes in LINES[1:])]  # as seaborn has them
+ALL = None  # the key of a reference that stands in every panel
+
+
+def tidy(data: pd.DataFrame | xr.Dataset) -> pd.DataFrame:
+    """Return labelled numbers as one table: a row a combination of labels.
+
+    Raises
+    ------
+    TypeError
+        It is neither a table nor a data set.
+    """
+    if isinstance(data, xr.Dataset):
+        return data.to_dataframe().reset_index()
+    if isinstance(data, pd.DataFrame):
+        return data
+    raise TypeError(
+        f"The numbers of a figure are a {type(data).__name__}; give an xarray Dataset with named "
+        "dimensions (ncbook.runs makes one) or a pandas DataFrame."
+    )
+
+
+def power_of_ten(value: Any) -> str:
+    """Write a label: powers of ten as such, other numbers with six digits, the rest as it is."""
+    if isinstance(value, str | bool | np.bool_) or not np.isscalar(value):
+        return str(value)
+    exponent = np.log10(value) if value > 0 else np.nan
+    if value != 1 and np.isclose(exponent, np.round(exponent), atol=1e-9):
+        return rf"$10^{{{exponent:.0f}}}$" if abs(exponent) > 1.5 else f"{value:g}"
+    return f"{value:g}"
+
+
+class Panels:
+    """A figure of panels over one table.
+
+    Parameters
+    ----------
+    data : Dataset or DataFrame
+        Labelled numbers.
+    panels : mapping
+        Variable, or value of the column ``by``, to the title of its panel.
+    x : str
+        The label or variable along the horizontal axis.
+    y : str, optional
+        The variable of all panels, where they are the values of ``by``.
+    by : str, optional
+        The label whose values are the panels.
+    hue : str, optional
+        The label that colour, line style and marker tell apart, in order of appearance.
+    names : mapping or function, optional
+        A value of ``hue`` to its name in the legend.
+    legend : str, optional
+        The legend's title.
+    columns, ratio
+        As of :func:`ncbook.figures.style.new_figure`.
+    share : str
+        Axes that the panels share: ``"x"``, ``"y"``, ``"xy"`` or none.
+    **axes
+        Passed to ``Axes.set`` of each panel: ``xlabel``, ``yscale``, ``ylim`` ...; a mapping gives
+        each panel its own.
+
+    Raises
+    ------
+    ValueError
+        A panel, or what the axes show, is not in the data.
+    """
+
+    def __init__(
+        self,
+        data: pd.DataFrame | xr.Dataset,
+        panels: Mapping[Any, str],
+        *,
+        x: str,
+        y: str | None = None,
+        by: str | None = None,
+        hue: str | None = None,
+        names: Mapping[Any, str] | Callable[[Any], str] = power_of_ten,
+        legend: str | None = None,
+        columns: int = 3,
+        ratio: float | tuple[float, float] | None = None,
+        share: str = "",
+        **axes: Any,
+    ) -> None:
+        if (y is None) != (by is None):
+            raise ValueError("Panels by the values of a label need both: by and y.")
+        self.panels, self.x, self.y, self.by, self.hue = dict(panels), x, y, by, hue
+        self.names = names if callable(names) else names.get
+        self.legend, self.columns, self.ratio, self.share = legend, columns, ratio, share
+        self.axes = axes
+        self.layers: list[Callable[[Axes, Any], None]] = []
+        self.table = self._table(data)
+        self.hues = [] if hue is None else list(dict.fromkeys(self.table[hue]))
+
+    def _table(self, data) -> pd.DataFrame:
+        """Return the columns that can be drawn; a row without a number in ``x`` has no place."""
+        table = tidy(data)
+        wanted = [self.x, *(one for one in (self.y, self.by, self.hue) if one)]
+        wanted += [] if self.by else list(self.panels)
+        if missing := [str(name) for name in wanted if name not in table.columns]:
+            raise ValueError(
+                f"The figure asks for {', '.join(missing)}; the table has "
+                f"{', '.join(map(str, table.columns))}."
+            )
+        if self.by and (missing := [p for p in self.panels if p not in set(table[self.by])]):
+            raise ValueError(f"No row has {self.by} = {missing[0]!r}, which is to be a panel.")
+        return table
+
+    def _rows(self, panel: Any, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+        """Return the rows of a panel, its groups by their names, and which variable it shows."""
+        rows = table if self.by is None else table[table[self.by] == panel]
+        rows = rows.replace([np.inf, -np.inf], np.nan)
+        if self.hue is not None:
+            rows = rows.assign(**{self.hue: rows[self.hue].map(self.names)})
+        return rows, panel if self.y is None else self.y
+
+    def _looks(self, marks: bool, lines: bool = True) -> dict:
+        """Return what seaborn is told of colours, dashes and markers."""
+        if self.hue is None:
+            return {"color": COLOURS[0]} | ({"marker": "o"} if marks and lines else {})
+        order = [self.names(value) for value in self.hues]
+        count = range(len(order))
+        looks = {
+            "hue": self.hue,
+            "style": self.hue,
+            "hue_order": order,
+            "style_order": order,
+            "palette": [COLOURS[i % len(COLOURS)] for i in count],
+            "markers": [MARKERS[i % len(MARKERS)] for i in count] if marks else False,
+        }
+        return looks | ({"dashes": [DASHES[i % len(DASHES)] for i in count]} if lines else {})
+
+    def _add(self, layer: Callable[[Axes, Any], None]) -> "Panels":
+        self.layers.append(layer)
+        return self
+
+    # ---------------------------------------------------------------- layers of the data
+
+    def median(
+        self,
+        band: tuple[float, float] | None = (0.1, 0.9),
+        *,
+        marks: bool = False,
+        label: str | None = None,
+        data: pd.DataFrame | xr.Dataset | None = None,
+    ) -> "Panels":
+        """Draw the median of the rows that share ``x``, and a band between two of their quantiles.
+
+        ``(0, 1)`` is their whole range, None draws no band; ``data`` is another table.
+        """
+        table = self.table if data is None else self._table(data)
+
+        def layer(ax: Axes, panel: Any) -> None:
+            rows, y = self._rows(panel, table)
+            keys = [self.x] if self.hue is None else [self.hue, self.x]
+            grouped = rows.groupby(keys, sort=False)[y]
+            middle = grouped.median().reset_index()
+            sns.lineplot(middle, x=self.x, y=y, estimator=None, ax=ax, label=label,
+                         legend="auto" if self.hue else False, **self._looks(marks))  # fmt: skip
+            for k, one in enumerate([None] if self.hue is None else map(self.names, self.hues)):
+                if band is None:
+                    continue
+                part = rows if one is None else rows[rows[self.hue] == one]
+                low, high = (part.groupby(self.x)[y].quantile(q) for q in band)
+                ax.fill_between(low.index.to_numpy(), low.to_numpy(), high.to_numpy(),
+                                color=COLOURS[k % len(COLOURS)], alpha=0.22, linewidth=0)  # fmt: skip
+
+        return self._add(layer)
+
+    def lines(
+        self,
+        of: str | None = None,
+        *,
+        label: str | None = None,
+        data: pd.DataFrame | xr.Dataset | None = None,
+        **look: Any,
+    ) -> "Panels":
+        """Draw a line for each value of the label ``of``, or one for each group."""
+        table = self.table if data is None else self._table(data)
+
+        def layer(ax: Axes, panel: Any) -> None:
+            rows, y = self._rows(panel, table)
+            sns.lineplot(rows, x=self.x, y=y, units=of, estimator=None, sort=False, ax=ax,
+                         label=label, legend="auto" if self.hue else False,
+                         **self._looks(False) | look)  # fmt: skip
+
+        return self._add(layer)
+
+    def points(
+        self,
+        *,
+        label: str | None = None,
+        data: pd.DataFrame | xr.Dataset | None = None,
+        size: float = 14,
+        alpha: float = 0.5,
+        **look: Any,
+    ) -> "Panels":
+        """Draw a mark for each row."""
+        table = self.table if data is None else self._table(data)
+
+        def layer(ax: Axes, panel: Any) -> None:
+            rows, y = self._rows(panel, table)
+            sns.scatterplot(rows.dropna(subset=[self.x, y]), x=self.x, y=y, s=size, alpha=alpha,
+                            linewidth=0, ax=ax, label=label, legend="auto" if self.hue else False,
+                            **self._looks(True, lines=False) | look)  # fmt: skip
+
+        return self._add(layer)
+
+    def predicted(
+        self, data: pd.DataFrame | xr.Dataset, label: str = "predicted", *, marks: bool = False
+    ) -> "Panels":
+        """Draw in ink what is expected: the median along ``x``, as dots, or as crosses."""
+        table = self._table(data)
+
+        def layer(ax: Axes, panel: Any) -> None:
+            rows, y = self._rows(panel, table)
+            groups = [rows] if self.hue is None else [g for _, g in rows.groupby(self.hue)]
+            for rows in groups:
+                middle = rows.groupby(self.x)[y].median()
+                style = {"marker": "x", "linestyle": "none"} if marks else {"linestyle": (0, (1, 2))}
+                ax.plot(middle.index, middle, color=INK, lw=1.1, label=label, zorder=3, **style)
+
+        return self._add(layer)
+
+    # ---------------------------------------------------------------- references
+
+    def slope(self, power: float | Mapping[Any, float], label: str = "slope {:g}") -> "Panels":
+        """Draw on logarithmic axes the line of a slope, through the median at the least ``x``."""
+
+        def layer(ax: Axes, panel: Any) -> None:
+            value = _of(power, panel)
+            if value is None:
+                return
+            rows, y = self._rows(panel, self.table)
+            ends = np.array([rows[self.x].min(), rows[self.x].max()])
+            first = rows[rows[self.x] == ends[0]][y].median()
+            ax.plot(ends, first * (ends / ends[0]) ** value, color=INK, linestyle=":", lw=1.1)
+            # On the line, above its middle.
+            at = np.sqrt(ends[0] * ends[1])
+            ax.annotate(label.format(value), (at, first * (at / ends[0]) ** value), (-6, 8),
+                        textcoords="offset points", ha="right", color=INK, fontsize=8)  # fmt: skip
+
+        return self._add(layer)
+
+    def level(self, value: float | Mapping[Any, float], label: str | None = None) -> "Panels":
+        """Draw a horizontal line, in ink."""
+        return self._reference("axhline", value, label)
+
+    def at(self, value: float | Mapping[Any, float], label: str | None = None) -> "Panels":
+        """Draw a vertical line, in ink."""
+        return self._reference("axvline", value, label)
+
+    def diagonal(self, label: str | None = None) -> "Panels":
+        """Draw where both axes have the same value."""
+
+        def layer(ax: Axes, panel: Any) -> None:
+            rows, y = self._rows(panel, self.table)
+            both = rows[[self.x, y]].to_numpy(dtype=float)
+            ends = [np.nanmin(both), np.nanmax(both)]
+            ax.plot(ends, ends, color=INK, linestyle=":", lw=1.1, label=label)
+
+        return self._add(layer)
+
+    def note(self, texts: Mapping[Any, Sequence[tuple[float, float, str]]]) -> "Panels":
+        """Write words into panels: (x, y, text) in the axes' own units."""
+
+        def layer(ax: Axes, panel: Any) -> None:
+            for x, y, text in texts.get(panel, ()):
+                ax.annotate(text, (x, y), color=INK, fontsize=8)
+
+        return self._add(layer)
+
+    def _reference(self, kind: str, value, label: str | None) -> "Panels":
+        def layer(ax: Axes, panel: Any) -> None:
+            at = _of(value, panel)
+            if at is not None:
+                getattr(ax, kind)(at, color=INK, linestyle=":", lw=1.1, label=label)
+
+        return self._add(layer)
+
+    # ---------------------------------------------------------------- the figure
+
+    def draw(self, layout: str) -> Figure:
+        """Draw for one layout."""
+        sharing = {f"share{axis}": axis in self.share for axis in "xy"}
+        fig, places = new_figure(
+            layout, len(self.panels), columns=self.columns, ratio=self.ratio, **sharing
+        )
+        for ax, (panel, title) in zip(places, self.panels.items(), strict=True):
+            own = {name: _of(value, panel) for name, value in self.axes.items()}
+            # The scale comes first, so that what is drawn finds it.
+            ax.set(**{name: one for name, one in own.items() if name.endswith("scale") and one})
+            for layer in self.layers:
+                layer(ax, panel)
+            if ax.get_legend():
+                ax.get_legend().remove()
+            ax.set(xlabel=self.x, ylabel="")
+            ax.set(**{name: one for name, one in own.items() if one is not None})
+            ax.set_title(title)
+        if any(ax.get_legend_handles_labels()[1] for ax in places):
+            shared_legend(fig, layout, title=self.legend)
+        return fig
+
+
+def _of(value: Any, panel: Any) -> Any:
+    """Return what a panel has of a setting that may be the same for all."""
+    return value.get(panel) if isinstance(value, Mapping) else value

@@ -1,0 +1,81 @@
+"""Numbers in a chapter's prose: printed from its run, never typed.
+
+The text says ``{{name}}`` or ``{{name:.2f}}``, after the colon a format of Python's: in prose, in
+captions, in alternative texts. A name is one that the chapter gave with ``chapter.number``, or a
+claim's id, which stands for what was measured for it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from ncbook.claims import check, record
+from ncbook.claims.schema import Claim
+from ncbook.files import BookError
+
+PLACE = re.compile(r"\{\{([a-z][\w.-]*)(?::([^{}]*))?\}\}")
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def of_run(folder: Path, claims: dict[str, Claim], profile: str) -> dict[str, float | str]:
+    """Return the numbers of a run by their names: given ones, and what its claims measured."""
+    try:
+        given = json.loads((folder / record.NUMBERS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        given = {}
+    for id, claim in claims.items():
+        one = record.read(folder / "claims" / f"{id}.json", claim, profile)
+        if one is not None and not one.not_finite:
+            given[id] = check.value(claim, one)
+    return given
+
+
+def written(value: float | str, form: str) -> str:
+    """Write a number by a format, as typeset text: 1.2e-06 is 1.2·10⁻⁶, a minus is one.
+
+    Raises
+    ------
+    ValueError
+        The format is none, or not one of this kind of value.
+    """
+    text = format(value, form) if form else (value if isinstance(value, str) else f"{value:.3g}")
+    if isinstance(value, str):
+        return text
+    if found := re.fullmatch(r"(-?[\d.]+)e([+-]\d+)(.*)", text):
+        power = str(int(found[2])).translate(_RAISED)
+        digits = "" if found[1] in ("1", "-1") else f"{found[1].lstrip('-')}·"
+        text = f"{'-' if found[1][0] == '-' else ''}{digits}10{power}{found[3]}"
+    return text.replace("-", "−")
+
+
+def fill(text: str, numbers: dict[str, float | str], where: str) -> str:
+    """Return a text with its numbers.
+
+    Parameters
+    ----------
+    text : str
+    numbers : dict
+        What :func:`of_run` returned.
+    where : str
+        The chapter, for the message.
+
+    Raises
+    ------
+    BookError
+        The text asks for a number that the run did not give, or in a format that is none.
+    """
+
+    def put(match: re.Match) -> str:
+        name, form = match[1], match[2] or ""
+        if name not in numbers:
+            given = ", ".join(sorted(numbers)) or "none"
+            raise BookError(
+                f"The text of {where} asks for {match[0]}, and its run gave no {name!r}. Give it in "
+                f"a cell, chapter.number({name!r}, ...), or take one that there is: {given}."
+            )
+        try:
+            return written(numbers[name], form)
+        except ValueError as error:
+            raise BookError(f"The text of {where} asks for {match[0]}: {error}.") from error
+
+    return PLACE.sub(put, text)
