@@ -24,12 +24,13 @@ ROOMS = {
     "codegraph": ("", ""),
     "runtime": ("", "torch"),
     "data": ("files runtime", "torch numpy sklearn pooch requests"),
+    "runs": ("", "numpy pandas xarray"),
     "models": ("runtime", "torch"),
     "theory": ("runtime", "torch numpy scipy"),
-    "dynamics": ("models data runtime", "torch numpy scipy pandas"),
+    "dynamics": ("models data runs runtime", "torch numpy scipy pandas xarray"),
     "metrics": ("", "torch"),  # never theory: a shared error would confirm itself
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
-    "figures": ("files", "numpy pandas matplotlib seaborn plotly IPython"),  # never torch
+    "figures": ("files", "numpy pandas xarray matplotlib seaborn plotly IPython"),  # never torch
     "store": ("files", ""),
     "pipeline": (
         "files codegraph claims store",

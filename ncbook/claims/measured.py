@@ -59,8 +59,8 @@ def summarise(
 ) -> Record:
     """Return the record of measured values: a number, iterable, array or tensor of any shape.
 
-    Arrays and tensors are recognised by ``detach``, ``cpu`` and ``tolist``, so that neither numpy
-    nor torch is imported here. Parameters and provenance are what JSON can hold; the control is
+    Arrays and tensors are recognised by what they are turned into lists with, so that neither
+    numpy, xarray nor torch is imported here. Parameters and provenance are what JSON can hold; the control is
     such values of the wrong alternative, if any.
 
     Raises
@@ -87,7 +87,7 @@ def _summary(values: Any) -> Summary:
 
 
 def _flatten(values: Any) -> list[float]:
-    for step in ("detach", "cpu", "tolist"):
+    for step in ("detach", "cpu", "to_numpy", "tolist"):
         if hasattr(values, step):
             values = getattr(values, step)()
     if isinstance(values, int | float) and not isinstance(values, bool):

@@ -44,7 +44,7 @@ class Chapter:
         ``<paper's folder>/<NN-name>``.
     profile : "quick" or "paper"
         The profile that the chapter runs in.
-    provenance : mapping
+    provenance : Runtime or mapping
         Where it runs: device, dtype and versions, as ``Runtime.provenance`` gives them.
 
     Raises
@@ -55,13 +55,14 @@ class Chapter:
     """
 
     def __init__(
-        self, name: str, profile: str = "quick", provenance: Mapping[str, Any] | None = None
+        self, name: str, profile: str = "quick", provenance: Any = None
     ) -> None:
         if profile not in PROFILES:
             raise ClaimsError(f"profile is {profile!r}; known profiles are {', '.join(PROFILES)}.")
         self.name = name
         self.profile = profile
-        self.provenance = _plain(provenance or {}, "provenance")
+        said = getattr(provenance, "provenance", lambda: provenance)()
+        self.provenance = _plain(said or {}, "provenance")
         self.claims = schema.of_chapter(files.root(), name)
         self._records: dict[str, Record] = {}
         self._numbers: dict[str, float | str] = {}
@@ -160,8 +161,7 @@ class Chapter:
         """
         if not re.fullmatch("[a-z][a-z0-9-]*", name):
             raise ClaimsError(
-                fXX
-                "and dashes, and each name once."
+                f"{name!r} cannot name a number of the text; use lower-case letters, digits, dashes."
             )
         try:
             self._numbers[name] = value if isinstance(value, str) else float(value)

@@ -8,7 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 from torch import Tensor
+
+from ncbook import runs
 
 FINISHED = "finished"
 CONVERGED = "converged"
@@ -50,6 +53,24 @@ class Trajectory:
     status: np.ndarray
     statistics: dict = field(default_factory=dict)
     states: Tensor | None = None
+
+    def runs(self, time: str = "t", **axes: Sequence) -> xr.Dataset:
+        """Return the observables with named dimensions, and each run's ``status``.
+
+        Parameters
+        ----------
+        time : str
+            Name of the last dimension, whose labels are the recorded times.
+        **axes : sequence
+            For each batch dimension, in order, its name and its labels.
+
+        Raises
+        ------
+        ValueError
+            The axes do not fit the batch dimensions.
+        """
+        status = runs.label({"status": self.status}, **axes)
+        return runs.label(self.observables, **axes, **{time: self.times}).merge(status)
 
     def table(self, time: str = "t", **axes: Sequence) -> pd.DataFrame:
         """Return one tidy table: a row a run and a recorded time.

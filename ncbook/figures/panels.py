@@ -134,13 +134,15 @@ class Panels:
             rows = rows.assign(**{self.hue: rows[self.hue].map(self.names)})
         return rows, panel if self.y is None else self.y
 
-    def _looks(self, marks: bool, lines: bool = True) -> dict:
-        """Return what seaborn is told of colours, dashes and markers."""
+    def _looks(self, label: str | None, marks: bool = False, lines: bool = True) -> dict:
+        """Return what seaborn is told of colours, dashes, markers and the legend."""
         if self.hue is None:
-            return {"color": COLOURS[0]} | ({"marker": "o"} if marks and lines else {})
+            plain = {"color": COLOURS[0], "label": label, "legend": False}
+            return plain | ({"marker": "o"} if marks and lines else {})
         order = [self.names(value) for value in self.hues]
         count = range(len(order))
         looks = {
+            "legend": "full",
             "hue": self.hue,
             "style": self.hue,
             "hue_order": order,
@@ -175,8 +177,8 @@ class Panels:
             keys = [self.x] if self.hue is None else [self.hue, self.x]
             grouped = rows.groupby(keys, sort=False)[y]
             middle = grouped.median().reset_index()
-            sns.lineplot(middle, x=self.x, y=y, estimator=None, ax=ax, label=label,
-                         legend="auto" if self.hue else False, **self._looks(marks))  # fmt: skip
+            sns.lineplot(middle, x=self.x, y=y, estimator=None, ax=ax,
+                         **self._looks(label, marks))  # fmt: skip
             for k, one in enumerate([None] if self.hue is None else map(self.names, self.hues)):
                 if band is None:
                     continue
@@ -201,8 +203,7 @@ class Panels:
         def layer(ax: Axes, panel: Any) -> None:
             rows, y = self._rows(panel, table)
             sns.lineplot(rows, x=self.x, y=y, units=of, estimator=None, sort=False, ax=ax,
-                         label=label, legend="auto" if self.hue else False,
-                         **self._looks(False) | look)  # fmt: skip
+                         **self._looks(label) | look)  # fmt: skip
 
         return self._add(layer)
 
@@ -221,8 +222,7 @@ class Panels:
         def layer(ax: Axes, panel: Any) -> None:
             rows, y = self._rows(panel, table)
             sns.scatterplot(rows.dropna(subset=[self.x, y]), x=self.x, y=y, s=size, alpha=alpha,
-                            linewidth=0, ax=ax, label=label, legend="auto" if self.hue else False,
-                            **self._looks(True, lines=False) | look)  # fmt: skip
+                            linewidth=0, ax=ax, **self._looks(label, True, lines=False) | look)  # fmt: skip
 
         return self._add(layer)
 
