@@ -166,13 +166,17 @@ WORDS = 220  # a minute
 START = re.compile(r'<div class="ncb-start docutils container">.*?</div>', re.S)
 
 
+def fill_margin(app, pagename, templatename, context, doctree):
+    """Put what a reader needs beside the page's contents, too: form.css shows one of both."""
+    if found := START.search(context.get("body", "")):
+        context["ncb_start"] = re.sub(r'^<div[^>]*>|</div>$', "", found[0])
+
+
 def add_facts(app, pagename, templatename, context, doctree):
-    """Say under a chapter's title how long it is and how its claims stand; fill its margin."""
+    """Say under a chapter's title how long it is and how its claims stand."""
     if doctree is None or "body" not in context:
         return
     body = context["body"]
-    if found := START.search(body):
-        context["ncb_start"] = re.sub(r'^<div[^>]*>|</div>$', "", found[0])
     verdicts = re.findall(r'<tr role="row" id="claim-[^"]*" data-verdict="([^"]*)"', body)
     if not verdicts or not Path(pagename).name[:2].isdigit():
         return
@@ -234,6 +238,8 @@ def previews(body: str) -> dict[str, str]:
 def setup(app):
     """Register with Sphinx."""
     app.add_directive("start", Start)
+    # Before the theme looks which parts of its margin are empty.
+    app.connect("html-page-context", fill_margin, priority=400)
     app.connect("html-page-context", add_facts, priority=700)
     app.connect("html-page-context", add_previews, priority=950)
     app.add_directive("fig", Fig)

@@ -113,7 +113,7 @@ def describe(data: dict[str, str], alt: str) -> None:
     """Put the words that describe a figure into what Jupyter shows of it."""
     data["text/plain"] = alt
     data["text/html"] = re.sub(
-        r'\balt="[^"]*"', lambda match: f'alt="{html.escape(alt)}"', data["text/html"], count=1
+        r'\balt="[^"]*"', lambda _: f'alt="{html.escape(alt)}"', "".join(data["text/html"]), count=1
     )
 
 
