@@ -194,6 +194,33 @@ def halve(
 
 @app.command()
 @spoken
+def exercises(
+    chapter: Annotated[
+        list[str] | None, typer.Argument(help="Ids or names; all chapters without them.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Most chapters at once; the cores by default.")
+    ] = None,
+) -> None:
+    """Run the exercises that are to be run: does what they say happen?"""
+    from ncbook.pipeline import exercises as tasks
+    from ncbook.pipeline import machine
+    from ncbook.pipeline.workers import Workers
+
+    with _book() as book:
+        chosen = [book.find(name) for name in chapter] if chapter else book.chapters
+        every = [one for c in chosen for one in tasks.of_chapter(c, book.claims(c))]
+        workers = Workers(book.root, jobs or machine.cores(), book.say, book.fonts)
+        found = tasks.run(book, every, workers)
+    wrong = [f"{label}: {said}" for label, lines in found.items() for said in lines]
+    print(f"{len(found) - len({line.split(':')[0] for line in wrong})} of {len(found)} exercises "
+          "come out as they say.")  # fmt: skip
+    if wrong:
+        raise BookError("\n".join(wrong))
+
+
+@app.command()
+@spoken
 def confirm(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
     why: Annotated[str, typer.Option(help="Why the change does not alter what is measured.")],

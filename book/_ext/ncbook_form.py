@@ -12,6 +12,7 @@ from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx_exercise.directive import ExerciseDirective
 
 logger = logging.getLogger(__name__)
 LAYOUTS = ("wide", "narrow")
@@ -120,7 +121,7 @@ class Fold(SphinxPostTransform):
         """Replace one."""
         title = next((one for one in node if "title" in type(one).__name__), None)
         inner = [one for one in node if one is not title]
-        words = [nodes.Text("Proof")] if title is None else list(title)
+        words = list(title) if title is not None and kind == "proof" else [nodes.Text(kind.title())]
         name = f' id="{node["ids"][0]}"' if node["ids"] else ""
         first = next((p for one in inner for p in one.findall(nodes.paragraph)), None)
         if kind == "proof" and first is not None and isinstance(first[0], nodes.Text):
@@ -132,6 +133,32 @@ class Fold(SphinxPostTransform):
         box += inner
         box += nodes.raw("", "</details>", format="html")
         node.replace_self(box)
+
+
+class Exercise(ExerciseDirective):
+    """``{exercise}`` of a grade; one that is to be run says how (see ncbook.pipeline.exercises)."""
+
+    option_spec: ClassVar = ExerciseDirective.option_spec | {
+        "grade": lambda text: directives.choice(text, GRADES),
+        **dict.fromkeys(("run", "fails", "holds", "gives"), directives.unchanged_required),
+    }
+
+    def run(self):
+        """Return the exercise, with the command that runs it."""
+        grade = self.options.get("grade", "run" if "run" in self.options else "check")
+        found = super().run()
+        for box in found:
+            box["classes"] += [f"ncb-{grade}"]
+        if "run" in self.options:
+            chapter = "/".join(Path(self.env.docname).parts[-2:])
+            given = " ".join(f"-p {one}" for one in self.options["run"].split())
+            command = nodes.paragraph("", "Run it: ")
+            command += nodes.literal("", f"ncbook run {chapter} {given}")
+            found[-1] += command
+        return found
+
+
+GRADES = ("check", "derive", "run")
 
 
 # ---------------------------------------------------------------- what stands around the text
@@ -238,6 +265,7 @@ def previews(body: str) -> dict[str, str]:
 def setup(app):
     """Register with Sphinx."""
     app.add_directive("start", Start)
+    app.add_directive("exercise", Exercise, override=True)
     # Before the theme looks which parts of its margin are empty.
     app.connect("html-page-context", fill_margin, priority=400)
     app.connect("html-page-context", add_facts, priority=700)

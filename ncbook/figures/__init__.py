@@ -2,5 +2,6 @@
 
 from ncbook.figures.panels import Panels
 from ncbook.figures.show import Picture, figure
+from ncbook.figures.tables import table
 
-__all__ = ["Panels", "Picture", "figure"]
+__all__ = ["Panels", "Picture", "figure", "table"]

@@ -12,9 +12,9 @@ from pathlib import Path
 from ncbook.claims import check, record
 from ncbook.claims.schema import Claim
 from ncbook.files import BookError
+from ncbook.typeset import typeset
 
 PLACE = re.compile(r"\{\{([a-z][\w.-]*)(?::([^{}]*))?\}\}")
-_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def of_run(folder: Path, claims: dict[str, Claim], profile: str) -> dict[str, float | str]:
@@ -38,14 +38,9 @@ def written(value: float | str, form: str) -> str:
     ValueError
         The format is none, or not one of this kind of value.
     """
-    text = format(value, form) if form else (value if isinstance(value, str) else f"{value:.3g}")
     if isinstance(value, str):
-        return text
-    if found := re.fullmatch(r"(-?[\d.]+)e([+-]\d+)(.*)", text):
-        power = str(int(found[2])).translate(_RAISED)
-        digits = "" if found[1] in ("1", "-1") else f"{found[1].lstrip('-')}·"
-        text = f"{'-' if found[1][0] == '-' else ''}{digits}10{power}{found[3]}"
-    return text.replace("-", "−")
+        return format(value, form)
+    return typeset(format(value, form or ".3g"))
 
 
 def fill(text: str, numbers: dict[str, float | str], where: str) -> str:
