@@ -46,8 +46,8 @@ class Fig(SphinxDirective):
                 "figure %r needs an alternative text (:alt:) and a caption", name,
                 location=self.get_location(),
             )  # fmt: skip
-        page = Path(self.env.doc2path(self.env.docname))
-        folder = page.parent / "figures" / page.stem
+        source = Path(self.env.doc2path(self.env.docname))
+        folder = source.parent / "figures" / source.stem
         drawings = []
         for layout in LAYOUTS:
             path = folder / f"{name}-{layout}.svg"
@@ -61,7 +61,12 @@ class Fig(SphinxDirective):
             drawings.append(
                 re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, path.read_text("utf-8"), count=1)
             )
-        figure = nodes.figure("", nodes.raw("", _FIGURE.format("".join(drawings)), format="html"))
+        scene = folder / f"{name}.json"
+        self.env.note_dependency(str(scene))
+        page = _SCENE.format(drawings[0], scene.read_text("utf-8").strip()) if scene.is_file() else (
+            _FIGURE.format("".join(drawings))
+        )
+        figure = nodes.figure("", nodes.raw("", page, format="html"))
         figure["classes"] += ["ncb-fig", *self.options.get("class", [])]
         figure["ncbook"] = name
         self.set_source_info(figure)
@@ -72,12 +77,16 @@ class Fig(SphinxDirective):
         if text.children:
             first, *rest = text.children
             figure += nodes.caption("", "", *first.children)
-            links = nodes.raw("", _LINKS.format(chapter=page.stem, name=name), format="html")
+            links = nodes.raw("", _LINKS.format(chapter=source.stem, name=name), format="html")
             figure += nodes.legend("", *rest, links)
         return [figure]
 
 
 _FIGURE = '<div class="ncb-figure tex2jax_ignore">{}</div>'
+_SCENE = (
+    '<div class="ncb-figure ncb-scene tex2jax_ignore">{}'
+    '<script type="application/json">{}</script></div>'
+)
 _LINKS = (
     '<p class="ncb-fig-links"><a href="tables/{chapter}/{name}.csv" download>Table (CSV)</a> '
     '<a href="#code-of-{name}" class="ncb-to-code">Code</a> '

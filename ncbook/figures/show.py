@@ -16,6 +16,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from ncbook import files
+from ncbook.figures.scene import Scene, as_json
 from ncbook.figures.style import LAYOUTS, settings, svg
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -52,8 +53,9 @@ def figure(name: str, picture: Drawn) -> None:
     ----------
     name : str
         The figure's name in file names and on the page: lower-case letters, digits and hyphens.
-    picture : Panels, Picture or the like
-        Something with a ``table`` and a ``draw(layout)``.
+    picture : Panels, Picture, Scene or the like
+        Something with a ``table`` and a ``draw(layout)``. A scene leaves ``<name>.json``, too, from
+        which the page's script turns it.
 
     Raises
     ------
@@ -72,25 +74,36 @@ def figure(name: str, picture: Drawn) -> None:
             "Picture(draw, table) with a pandas DataFrame."
         )
     chapter, out = files.chapter_name(), files.output_dir()
-    drawings = {}
+    data = as_json(picture) if isinstance(picture, Scene) else None
     for layout in LAYOUTS:
-        with settings():
-            drawn = picture.draw(layout)
-        drawings[layout] = svg(drawn, prefix=f"{name}-{layout}", alt=name, layout=layout)
-        path = out / "figures" / chapter / f"{name}-{layout}.svg"
-        files.write_atomic(path, drawings[layout] + "\n")
+        drawing = picture.still(name) if data else _drawing(picture, name, layout)
+        files.write_atomic(out / "figures" / chapter / f"{name}-{layout}.svg", drawing + "\n")
+        shown = shown if layout != LAYOUTS[0] else drawing
+    if data:
+        files.write_atomic(out / "figures" / chapter / f"{name}.json", data + "\n")
     table = picture.table.to_csv(index=False, lineterminator="\n")
     files.write_atomic(out / "tables" / chapter / f"{name}.csv", table)
-    image = base64.b64encode(on_paper(drawings["wide"]).encode()).decode()
+    image = base64.b64encode(on_paper(shown).encode()).decode()
+    page = f'<img alt="Figure {name}" src="data:image/svg+xml;base64,{image}">'
+    if data:
+        script = (files.root() / "book" / "_static" / "scene.js").read_text(encoding="utf-8")
+        page = (
+            f'<div class="ncb-scene">{page}<script type="application/json">{data}</script></div>'
+            f"<script>{script}</script>"
+        )
     display(
         {
-            "text/html": f'<figure class="ncb-jupyter" data-name="{name}"><img alt="Figure {name}" '
-            f'src="data:image/svg+xml;base64,{image}"></figure>',
+            "text/html": f'<figure class="ncb-jupyter" data-name="{name}">{page}</figure>',
             "text/plain": f"Figure {name}",
         },
         metadata={"ncbook": {"figure": name}},
         raw=True,
     )
+
+
+def _drawing(picture: Drawn, name: str, layout: str) -> str:
+    with settings():
+        return svg(picture.draw(layout), prefix=f"{name}-{layout}", alt=name, layout=layout)
 
 
 def on_paper(drawing: str) -> str:
