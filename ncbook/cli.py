@@ -221,6 +221,21 @@ def exercises(
 
 @app.command()
 @spoken
+def pdf(
+    output: Annotated[Path, typer.Option(help="The file.")] = Path("_build/book.pdf"),
+) -> None:
+    """Print the book that was built into one PDF, with bookmarks, numbers and links that work."""
+    from ncbook.pipeline import pdf as printer
+
+    with _book() as book:
+        path, lost = printer.make(book, output if output.is_absolute() else book.root / output)
+    print(f"The PDF: {path}")
+    if lost:
+        print(f"{len(lost)} links lead to what it does not have, such as {lost[0]}.")
+
+
+@app.command()
+@spoken
 def confirm(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
     why: Annotated[str, typer.Option(help="Why the change does not alter what is measured.")],

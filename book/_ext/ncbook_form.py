@@ -157,7 +157,7 @@ class Exercise(ExerciseDirective):
         grade = self.options.get("grade", "run" if "run" in self.options else "check")
         found = super().run()
         for box in found:
-            box["classes"] += [f"ncb-{grade}"]
+            box["classes"] += [f"ncb-grade-{grade}"]
         if "run" in self.options:
             chapter = "/".join(Path(self.env.docname).parts[-2:])
             given = " ".join(f"-p {one}" for one in self.options["run"].split())

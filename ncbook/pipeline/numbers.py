@@ -14,7 +14,8 @@ from ncbook.claims.schema import Claim
 from ncbook.files import BookError
 from ncbook.typeset import typeset
 
-PLACE = re.compile(r"\{\{([a-z][\w.-]*)(?::([^{}]*))?\}\}")
+# Not the braces of a formula, as in \frac{{x}}{2}.
+PLACE = re.compile(r"(?<![{}\w])\{\{([a-z][\w.-]*)(?::([^{}]*))?\}\}")
 
 
 def of_run(folder: Path, claims: dict[str, Claim], profile: str) -> dict[str, float | str]:

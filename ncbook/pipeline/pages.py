@@ -18,13 +18,15 @@ from ncbook.pipeline.execute import prepared
 PARAMETERS_ID = "parameters"
 BESIDE = ("tables", "figures")  # what stands beside a page, of what its run made
 OPEN = "open"  # the tag of a cell whose code is seen at once
-# What a folded cell holds, by what its code has: the first that fits names it.
-KINDS = (
+# What a folded cell holds, by what its code has: the first alone, or what there is of the rest.
+ALONE = (
     ("parameters", re.compile(r"^profile = ", re.M)),
     ("set-up", re.compile(r"^(import|from) ", re.M)),
-    ("figure", re.compile(r"\bfigure\(")),
+)
+KINDS = (
+    ("figure", re.compile(r"^figure\(", re.M)),
     ("claims", re.compile(r"\bchapter\.(measure|check|show)\(")),
-    ("table", re.compile(r"\b(print|display|to_dataframe)\(")),
+    ("table", re.compile(r"^(print|display|table)\(", re.M)),
 )
 FIGURE = re.compile(r"^(:::+|```+)\{fig\} *(\S+)\n(.*?)^\1$", re.M | re.S)
 ALT = re.compile(r"^:alt:(.*?)(?=^:[a-z]+:|^\s*$|\Z)", re.M | re.S)
@@ -123,6 +125,7 @@ def fold(cell) -> None:
     if OPEN in tags or not cell.source.strip():
         return
     tags.append("hide-input")
-    kind = next((name for name, has in KINDS if has.search(cell.source)), None)
-    label = f"Code: {kind}" if kind else "Code"
+    alone = next((name for name, has in ALONE if has.search(cell.source)), None)
+    kinds = [alone] if alone else [name for name, has in KINDS if has.search(cell.source)]
+    label = ": ".join(["Code", *filter(None, [", ".join(kinds)])])
     cell.metadata["mystnb"] = {"code_prompt_show": label, "code_prompt_hide": label}

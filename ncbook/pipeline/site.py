@@ -127,6 +127,14 @@ def plotly() -> Path:
     return Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js"
 
 
+def pages_of(root: Path) -> list[str]:
+    """Return the pages of the table of contents, in order, as they are named in the site."""
+    import yaml
+
+    table = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return [name.removesuffix(".ipynb").removesuffix(".md") for name in _pages(table)]
+
+
 def check_toc(root: Path, chapters: list[str]) -> None:
     """Make sure that the table of contents lists exactly the chapters that exist.
 
