@@ -221,6 +221,23 @@ def exercises(
 
 @app.command()
 @spoken
+def new(
+    chapter: Annotated[str, typer.Argument(help="PAPER/NN-name.")],
+    title: Annotated[str | None, typer.Option(help="The chapter's title.")] = None,
+    citation: Annotated[
+        str | None, typer.Option(help="A new paper's key in book/references.bib.")
+    ] = None,
+) -> None:
+    """Write a new chapter that builds at once: a figure, a claim with its control, an exercise."""
+    from ncbook.pipeline import new as writer
+
+    with _book() as book:
+        written = writer.new(book, chapter, title, citation)
+    print("\n".join(f"Written: {path}" for path in written))
+
+
+@app.command()
+@spoken
 def pdf(
     output: Annotated[Path, typer.Option(help="The file.")] = Path("_build/book.pdf"),
 ) -> None:
