@@ -106,6 +106,88 @@ def leave_to_jupyter(app, doctree):
             node.parent.replace(node, nodes.raw("", mark, format="html"))
 
 
+# ---------------------------------------------------------------- the list of figures
+
+
+class GalleryNode(nodes.General, nodes.Element):
+    """Where the list of all figures stands, until all pages are read."""
+
+
+class Gallery(SphinxDirective):
+    """``{gallery}``: a thumbnail of each figure of the book, with its number and conclusion."""
+
+    def run(self):
+        """Return the place of the list."""
+        # Written anew whenever a figure changes: it has what other pages hold.
+        self.env.note_reread()
+        return [GalleryNode()]
+
+
+def note_figures(app, doctree):
+    """Remember a page's figures for the list: id, name, and the caption's first sentence."""
+    docname = app.env.docname
+    every = app.env.__dict__.setdefault("ncb_figures", {})
+    every[docname] = [
+        (figure["ids"][0], figure["ncbook"], _conclusion(figure))
+        for figure in doctree.findall(nodes.figure)
+        if "ncbook" in figure
+    ]
+
+
+def forget_figures(app, env, docname):
+    """Forget the figures of a page that is read anew or gone."""
+    env.__dict__.setdefault("ncb_figures", {}).pop(docname, None)
+
+
+def merge_figures(app, env, docnames, other):
+    """Take over what another reading process found."""
+    ours, theirs = (one.__dict__.setdefault("ncb_figures", {}) for one in (env, other))
+    ours |= {name: theirs[name] for name in docnames if name in theirs}
+
+
+def in_order(env, pages) -> list[str]:
+    """Return pages in the order of the table of contents."""
+    order = {}
+
+    def walk(page):
+        if page not in order:
+            order[page] = len(order)
+            for below in env.toctree_includes.get(page, ()):
+                walk(below)
+
+    walk(env.config.root_doc)
+    return sorted(pages, key=lambda page: order.get(page, len(order)))
+
+
+def _conclusion(figure) -> str:
+    caption = next(iter(figure.findall(nodes.caption)), None)
+    if caption is None:
+        return ""
+    strong = next(iter(caption.findall(nodes.strong)), caption)
+    return strong.astext()
+
+
+def fill_gallery(app, doctree, docname):
+    """Put the figures where the list is to stand, by part and chapter."""
+    for place in list(doctree.findall(GalleryNode)):
+        parts = []
+        figures = app.env.__dict__.get("ncb_figures", {})
+        for page in in_order(app.env, [name for name in figures if figures[name]]):
+            numbers = app.env.toc_fignumbers.get(page, {}).get("figure", {})
+            parts.append(f"<h2>{escape(app.env.titles[page].astext())}</h2>")
+            parts.append('<ul class="ncb-gallery">')
+            root = app.builder.get_relative_uri(docname, page)
+            folder = f"{root.rpartition('/')[0]}/figures/{Path(page).name}"
+            for id, name, said in figures[page]:
+                number = ".".join(map(str, numbers.get(id, ())))
+                parts.append(
+                    f'<li><a href="{root}#{id}"><img loading="lazy" alt="" src="{folder}/{name}-wide.svg">'
+                    f"<span>Figure {number}</span> {escape(said)}</a></li>"
+                )
+            parts.append("</ul>")
+        place.replace_self(nodes.raw("", "".join(parts), format="html"))
+
+
 # ---------------------------------------------------------------- proofs and solutions
 
 
@@ -281,5 +363,11 @@ def setup(app):
     app.connect("html-page-context", add_previews, priority=950)
     app.add_directive("fig", Fig)
     app.add_post_transform(Fold)
+    app.add_node(GalleryNode)
+    app.add_directive("gallery", Gallery)
+    app.connect("doctree-read", note_figures)
+    app.connect("env-purge-doc", forget_figures)
+    app.connect("env-merge-info", merge_figures)
+    app.connect("doctree-resolved", fill_gallery)
     app.connect("doctree-read", leave_to_jupyter)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
 """Numbers in a chapter's prose: printed from its run, never typed.
 
 The text says ``{{name}}`` or ``{{name:.2f}}``, after the colon a format of Python's: in prose, in
-captions, in alternative texts. A name is one that the chapter gave with ``chapter.number``, or a
-claim's id, which stands for what was measured for it.
+captions, in alternative texts. A name is one that the chapter gave with ``chapter.number``, a
+parameter of the chapter, or a claim's id, which stands for what was measured for it.
 """
 
 import json
@@ -41,6 +41,8 @@ def written(value: float | str, form: str) -> str:
     """
     if isinstance(value, str):
         return format(value, form)
+    if not form and isinstance(value, int):
+        return typeset(str(value))
     return typeset(format(value, form or ".3g"))
 
 

@@ -69,9 +69,11 @@ def composed(
     notebook = prepared(chapter)
     notebook.metadata["ncbook"] = {"chapter": chapter.id, "profile": values["profile"]}
     cells, count, said = [], 0, {}
+    # What was run with can be said, too: seeds, a step.
+    run_with = {name: one for name, one in values.items() if isinstance(one, int | float | str)}
     for cell in notebook.cells:
         if cell.cell_type != "code" and known is not None:
-            cell.source = numbers.fill(cell.source, known, chapter.id)
+            cell.source = numbers.fill(cell.source, run_with | dict(known), chapter.id)
             said |= descriptions(cell.source)
     for cell in notebook.cells:
         if cell.cell_type == "code":
