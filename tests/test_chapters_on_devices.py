@@ -1,8 +1,8 @@
 """Every chapter's cells on a second device, at a size at which they take seconds.
 
 What a chapter claims need not hold at that size; its cells must run, and what it measures must be
-numbers. The device is emulated as MPS is, in float32, which refuses all that either kind refuses; and
-for a chapter of each part as CUDA is, in float64.
+numbers. The device is emulated as MPS is, in float32, and refuses all that either kind refuses; for
+a chapter of each part also as CUDA is, in float64.
 
 Each test is a process's own work: see the groups in conftest.py.
 """
