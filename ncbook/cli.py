@@ -176,9 +176,9 @@ def halve(
         found, claims = halving.halve(book, chapter or (), jobs), book.claims()
         path = halving.write(book, found)
     moved = [
-        (halving.share(claims[id], *pair), id, pair)
+        (halving.share(claims[id], value, by), id, (value, other))
         for one in found.values()
-        for id, pair in one["claims"].items()
+        for id, (value, other, by) in one["claims"].items()
     ]
     for share, id, (value, other) in sorted(moved, reverse=True):
         if share > 0:
