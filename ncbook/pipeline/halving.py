@@ -86,7 +86,7 @@ def shares(root: Path, claims: Mapping[str, Claim]) -> dict[str, float]:
 
 
 def compared(book: Book, job: Job, folder: Path) -> dict[str, tuple[float, float, float]]:
-    """Return of each claim of a chapter its value in a folder, that of the job, and how far it moved."""
+    """Return of each claim its value in a folder, its value in the job's, and how far it moved."""
     found = {}
     for id, claim in book.claims(job.chapter).items():
         one, halved = (
