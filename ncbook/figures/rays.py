@@ -43,8 +43,8 @@ def on_axes(features, labels, rows) -> tuple[np.ndarray, np.ndarray]:
     """
     features, labels, rows = (values.cpu().numpy() for values in (features, labels, rows))
     means = np.stack([features[labels == k].mean(0) for k in range(3)])
-    centred = np.eye(3) - 1 / 3
-    left, _, right = np.linalg.svd((means - means.mean(0)).T @ centred)
+    axes = np.eye(3)
+    left, _, right = np.linalg.svd((means - means.mean(0)).T @ (axes - axes.mean(0)))
     return features @ left @ right, rows @ left @ right
 
 

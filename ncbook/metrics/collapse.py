@@ -30,6 +30,7 @@ Hutter, On the role of neural collapse in transfer learning, ICLR 2022.
 import torch
 from torch import Tensor
 
+from ncbook.frames import centring
 from ncbook.metrics import _checks
 from ncbook.metrics.frames import (
     cosines,
@@ -306,8 +307,7 @@ def nc3_min_zhu_vidal(
     k = statistics.num_classes
     u, inverse, vh = _inverse_svd(statistics.means, rtol)
     product = (weights @ vh.mT * inverse.unsqueeze(-2)) @ u.mT
-    target = torch.eye(k).to(product) - 1 / k
-    target = target * (k**0.5 / (k - 1) if printed else 1 / (k - 1) ** 0.5)
+    target = centring(k, product) * (k**0.5 / (k - 1) if printed else 1 / (k - 1) ** 0.5)
     return torch.linalg.matrix_norm(frobenius_unit(product) - target)
 
 

@@ -27,8 +27,8 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from ncbook.frames import centring
 from ncbook.runtime import finer, label_tensor, tensors
-from ncbook.theory.frames import centring
 
 RAMP = 1e-7
 

@@ -12,17 +12,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ncbook.runtime import tensors
 from ncbook.theory.alignment import alignment_points, labels_of, unit_columns
 from ncbook.theory.semi_local import safe_cosine
 
 ROUNDING = 256  # in eps: what counts as equal
-
-
-def _one_hot(labels: Tensor, K: int) -> Tensor:
-    """Return which class each label is, a class a row: boolean ``(*batch, K, n)``."""
-    return labels.unsqueeze(-2) == torch.arange(K, device=labels.device).unsqueeze(-1)
 
 
 def orthogonally_separable(
@@ -95,7 +91,7 @@ def non_degenerate(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -
     means, _, _ = alignment_points(X, y, outputs=1)
     group = (V.squeeze(-2) < 0).long()
     cosines = means.mT @ unit_columns(W)
-    of_other = torch.where(_one_hot(group, 2), -1, cosines).amax(-2)
+    of_other = torch.where(one_hot(group, 2).mT.bool(), -1, cosines).amax(-2)
     own = labels_of(X, y).unsqueeze(-1) == group.unsqueeze(-2)
     on_own = ((X @ W > 0) & own).any(-2)
     signed = torch.stack([V.squeeze(-2) > 0, V.squeeze(-2) < 0])
@@ -161,12 +157,13 @@ def semi_local(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> Se
     _, labels, _ = alignment_points(X, y, outputs=K)
     cosine, group = (labels.mT @ unit_columns(V)).max(-2)
     seen = (X @ unit_columns(W)).clamp_min(0)
-    by_class = _one_hot(labels_of(X, y), K).to(seen) @ seen
-    own = (by_class * _one_hot(group, K).to(seen)).sum(-2)
+    by_class = one_hot(labels_of(X, y), K).mT.to(seen) @ seen
+    member = one_hot(group, K).mT
+    own = (by_class * member.to(seen)).sum(-2)
     others = by_class.sum(-2) - own
     threshold = safe_cosine(K)
     each = (cosine > threshold) & (own > 2 * others)
-    filled = _one_hot(group, K).any(-1)
+    filled = member.any(-1)
     return SemiLocal(group, cosine, own, others, threshold, each.all(-1) & filled.all(-1))
 
 

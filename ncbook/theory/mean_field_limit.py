@@ -35,7 +35,7 @@ import torch
 from scipy.optimize import minimize, root
 from torch import Tensor
 
-from ncbook.runtime import halved, label_tensor, tensors
+from ncbook.runtime import halved, tensors
 from ncbook.theory.gibbs import Gibbs
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "sigmoid": torch.sigmoid}
@@ -528,8 +528,3 @@ class _Problem:
             gradient=W @ (self.decay_W * torch.eye(len(R)).to(W) - self.decay * spread),
             steps=steps,
         )
-
-
-def one_hot(y: Sequence[int] | Tensor, K: int) -> Tensor:
-    """Return labels as one-hot columns, ``(K, n)``."""
-    return torch.nn.functional.one_hot(label_tensor(y, "cpu"), K).double().mT.contiguous()

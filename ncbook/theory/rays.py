@@ -24,9 +24,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ncbook.frames import centring
 from ncbook.runtime import tensors
 from ncbook.theory.alignment import pseudo_labels
-from ncbook.theory.frames import centring
 from ncbook.theory.max_margin import MaxMargin, class_indices
 
 
@@ -203,7 +203,7 @@ def distance_from_simplex(margins: Tensor) -> Tensor:
         gamma_k, ``(*batch, K)``.
     """
     K = margins.shape[-1]
-    Pi = centring(K).to(margins)
+    Pi = centring(K, margins)
     gram = Pi @ torch.diag_embed(1 / margins) @ Pi
     gram = gram / torch.linalg.matrix_norm(gram, keepdim=True)
     return torch.linalg.matrix_norm(gram - Pi / math.sqrt(K - 1))

@@ -48,6 +48,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ncbook.frames import centring
+
 Number = float | Tensor
 
 
@@ -273,8 +275,7 @@ def signal(W: Tensor, n: int, *, gamma: Number = 1.0) -> Tensor:
     Source: derived here.
     """
     q = W.shape[-1]
-    centring = torch.eye(q, dtype=W.dtype, device=W.device) - 1 / q
-    return n / q * _squares(collapsed_features(W, centring, gamma=gamma))
+    return n / q * _squares(collapsed_features(W, centring(q, W), gamma=gamma))
 
 
 def nc1_bounds(error: Tensor, W: Tensor, n: int, *, gamma: Number = 1.0) -> Bounds:

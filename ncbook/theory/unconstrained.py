@@ -15,12 +15,8 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from ncbook.frames import centring
 from ncbook.runtime import finer
-from ncbook.theory.frames import centring
-
-
-def _classes_like(C: int, like: Tensor) -> Tensor:
-    return centring(C).to(like.device, like.dtype)
 
 
 def class_means(H: Tensor, C: int) -> Tensor:
@@ -41,7 +37,7 @@ def project_onto_S(H: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Ten
     """
     C = W.shape[-2]
     N = H.shape[-1] // C
-    nearest = _classes_like(C, W) @ (W + math.sqrt(N) * class_means(H, C).mT) / 2
+    nearest = centring(C, W) @ (W + math.sqrt(N) * class_means(H, C).mT) / 2
     return lift(nearest, N), nearest, b.mean(-1, keepdim=True).expand_as(b)
 
 
@@ -60,7 +56,7 @@ def strong_collapse(W: Tensor, N: int) -> tuple[Tensor, Tensor, Tensor]:
     C, p = W.shape[-2:]
     if p < C - 1:
         raise ValueError(f"p = {p} < C - 1 = {C - 1}: the simplex does not fit; choose p >= C - 1.")
-    U, s, Vh = _reduced_svd(_classes_like(C, W) @ W)
+    U, s, Vh = _reduced_svd(centring(C, W) @ W)
     if bool((s[..., -1] <= 1e-12 * s[..., 0]).any()):
         raise ValueError(
             f"W has rank below C - 1 = {C - 1} on the complement of 1 "
@@ -94,7 +90,7 @@ def linear_field(H: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tenso
     """
     C = W.shape[-2]
     N = H.shape[-1] // C
-    M = _classes_like(C, W).repeat_interleave(N, dim=-1)
+    M = centring(C, W).repeat_interleave(N, dim=-1)
     return W.mT @ M, M @ H.mT, -C * N * b
 
 
@@ -107,7 +103,7 @@ def modes(H: Tensor, W: Tensor) -> dict[str, Tensor]:
     """
     C = W.shape[-2]
     N = H.shape[-1] // C
-    Pi = _classes_like(C, W)
+    Pi = centring(C, W)
     means = class_means(H, C)
     of_W, of_H = Pi @ W, Pi @ (math.sqrt(N) * means.mT)
     within = H - means.repeat_interleave(N, dim=-1)
@@ -259,7 +255,7 @@ def risk_on_S(W: Tensor, b: Tensor, N: int) -> tuple[Tensor, Tensor]:
     (N/2) ||W W^T / sqrt(N) - Pi||_F^2 and (N/2) (C beta - 1)^2 with b = beta 1.
     """
     C = W.shape[-2]
-    gram = W @ W.mT / math.sqrt(N) - _classes_like(C, W)
+    gram = W @ W.mT / math.sqrt(N) - centring(C, W)
     offset = b.sum(-1) - 1
     return N / 2 * gram.square().sum(dim=(-2, -1)), N / 2 * offset.square()
 
@@ -380,7 +376,7 @@ def first_order(H0: Tensor, W0: Tensor, beta0: float = 0.0, *, settled: bool = F
     N = H0.shape[-1] // C
     if p < C - 1:
         raise ValueError(f"p = {p} < C - 1 = {C - 1}: the simplex does not fit; choose p >= C - 1.")
-    Pi = _classes_like(C, W0)
+    Pi = centring(C, W0)
     kappa = (1 - C * beta0) / (C * math.sqrt(N))
     h, w = H0.sum(-1) / math.sqrt(C * N), W0.sum(-2) / math.sqrt(C)
     h, w = (
@@ -444,7 +440,7 @@ def forget_decaying(H0: Tensor, W0: Tensor, step: float, eps: float) -> tuple[Te
     C = W0.shape[-2]
     N = H0.shape[-1] // C
     of_H = math.sqrt(N) * class_means(H0, C).mT
-    growing, decaying = (_classes_like(C, W0) @ part / 2 for part in (W0 + of_H, W0 - of_H))
+    growing, decaying = (centring(C, W0) @ part / 2 for part in (W0 + of_H, W0 - of_H))
     size = eps * torch.linalg.matrix_norm(growing, keepdim=True)
     iterations = -torch.log(size) / math.log1p(step * math.sqrt(N))
     forgotten = (1 - (1 - step**2 * N) ** iterations) * decaying

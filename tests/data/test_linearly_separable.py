@@ -15,7 +15,7 @@ from ncbook.data.linearly_separable import (
     overlapping,
     separating_frame,
 )
-from ncbook.data.synthetic import simplex_directions
+from ncbook.frames import simplex_etf
 from ncbook.runtime import Runtime, generator
 from ncbook.theory.linear_margin import class_margins
 
@@ -78,7 +78,7 @@ def test_the_frame_attains_it(K, d):
 @pytest.mark.parametrize("K", [3, 4, 6])
 def test_a_simplex_has_less(K):
     """Control: points that are as far from each other as can be are not the best."""
-    margins = class_margins(simplex_directions(K, K), torch.arange(K), K)
+    margins = class_margins(simplex_etf(K, K), torch.arange(K), K)
     assert (margins - 1 / (K - 1)).abs().max() < 1e-9
     assert largest_tau(K) > 1 / (K - 1) + 0.05
 
@@ -202,7 +202,7 @@ def test_without_flips_there_is_no_error():
 @pytest.mark.parametrize(("K", "d", "distance"), [(2, 1, 1.0), (3, 2, 2.5), (3, 8, 2.5), (5, 6, 4)])
 def test_nearest_centres_have_the_bayes_error(K, d, distance):
     training, test = overlapping(RUN, [0], K, d, 6000, 6000, distance)
-    centres = simplex_directions(K, d)
+    centres = simplex_etf(K, d)
     for data in (training, test):
         assert (data.X.norm(dim=-1) <= 1 + 1e-12).all()
         wrong = float(((data.X[0] @ centres.T).argmax(-1) != data.y).double().mean())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncbook.data.separability import separability
-from ncbook.data.synthetic import simplex_directions
+from ncbook.frames import simplex_etf
 from ncbook.runtime import generator
 from ncbook.theory import cones
 
@@ -23,7 +23,7 @@ def directions(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def rim(K: int, b: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Each class at the angle b from its axis, towards and away from every other class's axis."""
-    axes = simplex_directions(K, max(K - 1, 2))
+    axes = simplex_etf(K, max(K - 1, 2))
     points = []
     for k in range(K):
         for other in range(K):

@@ -6,19 +6,19 @@ import math
 import pytest
 import torch
 from theory_cases import RUN, normal
+from torch.nn.functional import one_hot
 
 from ncbook.models.mean_field import MeanField
 from ncbook.theory import mean_field_limit
 from ncbook.theory.mean_field_limit import (
     fixed_limit,
     mixture_free_energy,
-    one_hot,
     stationary_limit,
 )
 from ncbook.theory.particles import expected_loss
 
 LABELS = torch.arange(3).repeat_interleave(2)
-Y = one_hot(LABELS, 3)
+Y = one_hot(LABELS, 3).mT.double()
 SETTING = {"activation": "sigmoid", "beta": 100.0, "gamma": 2.0, "decay": 0.02}
 
 
@@ -93,7 +93,7 @@ def test_the_grid_is_refined_until_it_resolves_the_law_of_u():
     # of 241 points and of 321 along each axis.
     turns = torch.tensor([5.0, 25, 40, 130, 150, 160, 240, 265, 280], dtype=torch.float64)
     circle = torch.stack([turns.deg2rad().cos(), turns.deg2rad().sin()], 1)
-    labels = one_hot(torch.arange(3).repeat_interleave(3), 3)
+    labels = one_hot(torch.arange(3).repeat_interleave(3), 3).mT.double()
     setting = {"activation": "sigmoid", "beta": 1000.0, "gamma": 4.0, "decay": 1e-3}
     found = stationary_limit(
         circle, labels, torch.eye(3, dtype=torch.float64) / 2, **setting, reach=30

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from theory_cases import normal
+from torch.nn.functional import one_hot
 
-from ncbook.theory.mean_field_limit import fixed_limit, one_hot, stationary_limit
+from ncbook.theory.mean_field_limit import fixed_limit, stationary_limit
 from ncbook.theory.particles import (
     critical_gamma,
     expected_loss,
@@ -16,7 +17,7 @@ from ncbook.theory.particles import (
 )
 
 LABELS = torch.arange(3).repeat_interleave(2)
-Y = one_hot(LABELS, 3)
+Y = one_hot(LABELS, 3).mT.double()
 
 
 @pytest.mark.parametrize("N", [3, 20])
