@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from ncbook.data.separability import separability
+from ncbook.data.cosine_margins import cosine_margins
 from ncbook.data.synthetic import Labelled, augment, orthogonally_separable
 from ncbook.frames import simplex_etf
 from ncbook.runtime import Runtime, generator
@@ -39,7 +39,7 @@ def max_margin(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_no_data_exceed_either_bound(K, D, per_class, seed):
     X = torch.randn(K * per_class, D, generator=generator(seed), dtype=torch.float64)
     y = torch.arange(K).repeat_interleave(per_class)
-    measured = separability(X, y)
+    measured = cosine_margins(X, y)
     assert measured.mu_d <= 1 / (K - 1) + ROUND
     # Two points of each class, at any cosines: the bound of the module with their mean.
     unit = X / X.norm(dim=1, keepdim=True)
@@ -51,13 +51,13 @@ def test_no_data_exceed_either_bound(K, D, per_class, seed):
 @pytest.mark.parametrize("K", [2, 3, 4, 5, 8])
 def test_both_bounds_are_attained(K):
     rays = orthogonally_separable(RUN, [0, 1], K, K - 1, 3, mu_d=1 / (K - 1), norms=(0.5, 2))
-    measured = separability(rays.X, rays.y)
+    measured = cosine_margins(rays.X, rays.y)
     assert (measured.mu_d - 1 / (K - 1)).abs().max() < 1e-14
     assert (measured.mu_s - 1).abs().max() < 1e-14
     # Two points a class at the cosine 0.4, in private coordinates.
     bound = 1.4 / (2 * (K - 1))
     pairs = orthogonally_separable(RUN, [0, 1], K, 2 * K - 1, 2, mu_s=0.4, mu_d=bound)
-    measured = separability(pairs.X, pairs.y)
+    measured = cosine_margins(pairs.X, pairs.y)
     assert (measured.mu_d - bound).abs().max() < 1e-14
     assert (measured.mu_s - 0.4).abs().max() < 1e-14
 
@@ -92,7 +92,7 @@ def test_margins_norms_and_support_vectors_are_as_asked(request, seed):
         assume(False)
     K, D, n = request["K"], request["D"], request["per_class"]
     low, high = request["norms"]
-    measured = separability(data.X, data.y)
+    measured = cosine_margins(data.X, data.y)
     assert (data.K, data.D, data.n) == (K, D, K * n)
     assert data.X.shape == (2, K * n, D) and data.X.dtype == torch.float64
     assert data.y.tolist() == [k for k in range(K) for _ in range(n)]
@@ -111,7 +111,7 @@ def test_margins_norms_and_support_vectors_are_as_asked(request, seed):
     # Control: with two points of different classes exchanged, nothing is separable.
     y = data.y.clone()
     y[[0, -1]] = y[[-1, 0]]
-    assert not separability(data.X, y).holds.any()
+    assert not cosine_margins(data.X, y).holds.any()
 
 
 @pytest.mark.parametrize(
