@@ -227,7 +227,7 @@ def separable_part(X: Tensor, y: Sequence[int] | Tensor) -> tuple[Tensor, int]:
 
     Returns
     -------
-    kept : Tensor
+    stay : Tensor
         Boolean, shape ``(n,)``. A class may be gone.
     at_most : int
         No orthogonally separable part has more points than this.
@@ -246,7 +246,7 @@ def separable_part(X: Tensor, y: Sequence[int] | Tensor) -> tuple[Tensor, int]:
     same = y[:, None] == y
     wrong = (torch.where(same, products, -products) <= 0).fill_diagonal_(False).cpu().numpy()
     of_class = y.cpu().numpy()
-    kept, degree = np.ones(len(y), dtype=bool), wrong.sum(1)
+    stay, degree = np.ones(len(y), dtype=bool), wrong.sum(1)
     free = degree > 0
     pairs = 0
     # Those with few wrong pairs first, and with such: they are the hardest to find a partner for.
@@ -255,14 +255,14 @@ def separable_part(X: Tensor, y: Sequence[int] | Tensor) -> tuple[Tensor, int]:
         if len(partners):
             free[[i, partners[degree[partners].argmin()]]] = False
             pairs += 1
-    while (kept & (degree > 0)).any():
-        at_fault = kept & (degree > 0)
-        sizes = {k: (kept & (of_class == k)).sum() for k in np.unique(of_class[at_fault])}
+    while (stay & (degree > 0)).any():
+        at_fault = stay & (degree > 0)
+        sizes = {k: (stay & (of_class == k)).sum() for k in np.unique(of_class[at_fault])}
         greatest = max(sizes, key=sizes.get)
         worst = np.where(at_fault & (of_class == greatest), degree, 0).argmax()
-        kept[worst] = False
+        stay[worst] = False
         degree = degree - wrong[worst]
-    return torch.from_numpy(kept).to(X.device), len(y) - pairs
+    return torch.from_numpy(stay).to(X.device), len(y) - pairs
 
 
 def _directions(X: Tensor) -> tuple[Tensor, Tensor]:

@@ -162,8 +162,8 @@ def particles(table: pd.DataFrame, layout: str, *, reach: float) -> Figure:
     return fig
 
 
-def unseen(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw the variance of what W does not see over time: lines measured, marks predicted.
+def null_space_variance(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the variance in the null space of W^T over time: lines measured, marks predicted.
 
     Parameters
     ----------

@@ -142,7 +142,7 @@ def turnable(table: pd.DataFrame) -> go.Figure:
         "projection": {"type": "orthographic"},
     }
     cube = {"aspectmode": "manual", "aspectratio": dict.fromkeys("xyz", side)}
-    scene = {**hidden, **cube, "camera": camera, "uirevision": "kept", "dragmode": "orbit"}
+    scene = {**hidden, **cube, "camera": camera, "uirevision": "constant", "dragmode": "orbit"}
     title = {"yref": "paper", "xref": "paper", "y": 1.0, "yanchor": "bottom", "showarrow": False,
              "xanchor": "center", "font": {"size": 13}}  # fmt: skip
     fig.update_layout(

@@ -114,12 +114,12 @@ def test_particles_shows_classes_samples_and_the_law(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_unseen_draws_measured_lines_and_predicted_marks(layout):
+def test_null_space_variance_draws_measured_lines_and_predicted_marks(layout):
     table = grid(
         {"variance": lambda T, t: 1 + T * t, "predicted": lambda T, t: 2 + T * t},
         temperature=[0.0, 0.1], t=[0.0, 1.0, 2.0, 3.0],
     )  # fmt: skip
-    fig = drawn(mean_field.unseen, table, layout=layout)
+    fig = drawn(mean_field.null_space_variance, table, layout=layout)
     (ax,) = fig.axes
     assert line(ax, r"$1/\beta=0.1$")[-1] == pytest.approx([3, 1.3])
     marks = [one for one in ax.lines if one.get_linestyle() == "None"]

@@ -91,13 +91,13 @@ def expected_loss(
     return ExpectedLoss(ridge, freedom, ridge + freedom / (2 * beta * N))
 
 
-def unseen_variance(
+def null_space_variance(
     start: float | Tensor,
     decay: float | Tensor,
     time: float | Tensor,
     temperature: float | Tensor = 0.0,
 ) -> Tensor:
-    """Return the variance of an entry of a that W does not see: weight decay and noise alone.
+    """Return the variance of an entry of a in the null space of W^T: weight decay and noise alone.
 
     start^2 exp(-2 lambda t) + temperature/lambda (1 - exp(-2 lambda t)).
 
@@ -119,8 +119,8 @@ def unseen_variance(
     single = any(isinstance(x, torch.Tensor) and x.device.type == "mps" for x in given)
     dtype = torch.float32 if single else torch.float64
     start, decay, time, temperature = (torch.as_tensor(x, dtype=dtype) for x in given)
-    kept = torch.exp(-2 * decay * time)
-    return start.square() * kept - temperature / decay * torch.expm1(-2 * decay * time)
+    factor = torch.exp(-2 * decay * time)
+    return start.square() * factor - temperature / decay * torch.expm1(-2 * decay * time)
 
 
 def nc1_floor(
@@ -128,11 +128,11 @@ def nc1_floor(
     H: Tensor,
     y: Sequence[int] | Tensor,
     *,
-    unseen: int,
+    nullity: int,
     variance: float | Tensor,
     N: int,
 ) -> Tensor:
-    r"""Return the part of NC1 that comes from directions that W does not see.
+    r"""Return the part of NC1 that comes from the null space of W^T.
 
     .. math:: \frac{(p - K) \cdot \text{variance} \cdot \operatorname{Tr} K_{within}}
         {N \lVert H_c \rVert_F^2}
@@ -150,10 +150,10 @@ def nc1_floor(
         Features as columns, ``(*batch, p, n)``.
     y : sequence of int or Tensor
         ``(n,)`` or ``(*batch, n)``, 0 to K - 1.
-    unseen : int
-        p - K.
+    nullity : int
+        p - K, the dimension of the null space of W^T.
     variance : float or Tensor
-        Of an entry of a in such a direction, ``(*batch,)``: :func:`unseen_variance`.
+        Of an entry of a in such a direction, ``(*batch,)``: :func:`null_space_variance`.
     N : int
         Particles.
     """
@@ -163,7 +163,7 @@ def nc1_floor(
     sums = torch.einsum("...ik,...ij,...jk->...k", onehot, kernel, onehot)
     within = kernel.diagonal(dim1=-2, dim2=-1).sum(-1) - (sums / counts).sum(-1)
     spread = (H - H.mean(-1, keepdim=True)).square().sum((-2, -1))
-    return unseen * _like(kernel, variance) * within / (N * spread)
+    return nullity * _like(kernel, variance) * within / (N * spread)
 
 
 def expected_nc1(

@@ -258,9 +258,9 @@ def fluctuations(
     scale = (gamma.square() / n)[..., None, None] * _eigenvalues(W.mT @ W).unsqueeze(-1)
     k = _eigenvalues(kernel).unsqueeze(-2)
     stiffness = scale * k + decay[..., None, None]
-    unseen = (p - q) * _trace(kernel)
-    error = (k / stiffness).sum((-2, -1)) + unseen / decay
-    of_drift = (k * stiffness).sum((-2, -1)) + unseen * decay
+    null_space = (p - q) * _trace(kernel)
+    error = (k / stiffness).sum((-2, -1)) + null_space / decay
+    of_drift = (k * stiffness).sum((-2, -1)) + null_space * decay
     return Fluctuations(of_drift / (beta * N), error / (beta * N))
 
 

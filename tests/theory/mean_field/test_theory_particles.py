@@ -13,7 +13,7 @@ from ncbook.theory.mean_field.particles import (
     expected_loss,
     expected_nc1,
     nc1_floor,
-    unseen_variance,
+    null_space_variance,
 )
 
 LABELS = torch.arange(3).repeat_interleave(2)
@@ -95,35 +95,35 @@ def test_settings_are_a_batch():
         assert float(found[i]) == pytest.approx(float(one), rel=1e-12)
 
 
-def test_the_unseen_variance_solves_its_equation():
+def test_the_null_space_variance_solves_its_equation():
     """v' = -2 lambda v + 2/beta, from s^2 to 1/(beta lambda)."""
     s, decay, beta, step = 1.3, 0.2, 7.0, 1e-5
-    at = [float(unseen_variance(s, decay, t, 1 / beta)) for t in (2.0, 2.0 + step)]
+    at = [float(null_space_variance(s, decay, t, 1 / beta)) for t in (2.0, 2.0 + step)]
     assert (at[1] - at[0]) / step == pytest.approx(-2 * decay * at[0] + 2 / beta, rel=1e-4)
-    assert float(unseen_variance(s, decay, 0.0, 1 / beta)) == pytest.approx(s**2)
-    assert float(unseen_variance(s, decay, 1e4, 1 / beta)) == pytest.approx(1 / (beta * decay))
-    assert float(unseen_variance(s, decay, 3.0)) == pytest.approx(s**2 * math.exp(-1.2))
+    assert float(null_space_variance(s, decay, 0.0, 1 / beta)) == pytest.approx(s**2)
+    assert float(null_space_variance(s, decay, 1e4, 1 / beta)) == pytest.approx(1 / (beta * decay))
+    assert float(null_space_variance(s, decay, 3.0)) == pytest.approx(s**2 * math.exp(-1.2))
 
 
 def test_the_floor_is_a_mean_over_the_entries_of_a():
     """H is linear in A: the mean of a square is the sum over a basis."""
-    N, unseen, variance = 8, 2, 0.7
+    N, nullity, variance = 8, 2, 0.7
     S, H = torch.tanh(normal(1, 6, N)), normal(2, 5, 6)
     total = 0.0
     for j in range(N):
         column = S[:, j] / N  # the feature that a_j = 1 makes, in one direction
         for k in range(3):
             own = column[2 * k : 2 * k + 2]
-            total += unseen * variance * float((own - own.mean()).square().sum())
+            total += nullity * variance * float((own - own.mean()).square().sum())
     spread = float((H - H.mean(1, keepdim=True)).square().sum())
-    found = nc1_floor(S @ S.mT / N, H, LABELS, unseen=unseen, variance=variance, N=N)
+    found = nc1_floor(S @ S.mT / N, H, LABELS, nullity=nullity, variance=variance, N=N)
     assert float(found) == pytest.approx(total / spread, rel=1e-12)
     # Control: points that agree within classes have none.
     same = S[[0, 0, 2, 2, 4, 4]]
-    none = nc1_floor(same @ same.mT / N, H, LABELS, unseen=unseen, variance=variance, N=N)
+    none = nc1_floor(same @ same.mT / N, H, LABELS, nullity=nullity, variance=variance, N=N)
     assert abs(float(none)) < 1e-15 < float(found)
     pair = torch.stack([S, same])
-    both = nc1_floor(pair @ pair.mT / N, H, LABELS, unseen=unseen, variance=variance, N=N)
+    both = nc1_floor(pair @ pair.mT / N, H, LABELS, nullity=nullity, variance=variance, N=N)
     assert both.tolist() == pytest.approx([float(found), float(none)])
 
 

@@ -73,8 +73,8 @@ def parts_of(model: MeanField, states: Tensor):
     return W, model.features(states), model.kernel(states), settings
 
 
-def unseen(model: MeanField, state: Tensor) -> Tensor:
-    """Add to the particles what W does not see."""
+def with_null_space_part(model: MeanField, state: Tensor) -> Tensor:
+    """Add to the particles a part in the null space of W^T."""
     W, A, U = model.unpack(state)
     basis = torch.linalg.qr(W).Q
     extra = 100 * normal(30, *A.shape)
@@ -173,7 +173,7 @@ def test_both_forms_bound_the_measured_errors(trained):
     assert bool((error <= bound * (1 + 1e-12)).all())
     assert bool((error > 1e-3).all())
     # ... and the gradient's where features grow that W does not see, as they leave the loss alone.
-    hidden = unseen(model, states[-1])
+    hidden = with_null_space_part(model, states[-1])
     H, moved = model.features(hidden), W[-1]
     assert torch.allclose(model.data_loss(hidden), model.data_loss(states[-1]))
     error = squares(H - theory.collapsed_features(moved, Y, gamma=model.gamma))
@@ -187,11 +187,11 @@ def test_both_forms_bound_the_measured_errors(trained):
 def test_the_bound_of_e_1_by_the_drift_is_attained():
     K, W, decay = kernel_of(20), normal(21, P, Q), SETTINGS["decay"]
     basis = torch.linalg.qr(W).Q
-    for unseen_by_W in (True, False):
+    for in_null_space in (True, False):
         delta = normal(22, P, n)
-        delta = delta - basis @ (basis.T @ delta) if unseen_by_W else W @ normal(23, Q, n)
+        delta = delta - basis @ (basis.T @ delta) if in_null_space else W @ normal(23, Q, n)
         ratio = decay**2 * squares(theory.first_error(delta, K, W, **SETTINGS)) / squares(delta)
-        assert float(ratio) == pytest.approx(1, abs=1e-12) if unseen_by_W else ratio < 0.9
+        assert float(ratio) == pytest.approx(1, abs=1e-12) if in_null_space else ratio < 0.9
 
 
 def test_e_2_is_what_w_sees_and_what_it_does_not(trained):
@@ -202,8 +202,8 @@ def test_e_2_is_what_w_sees_and_what_it_does_not(trained):
     assert torch.allclose(parts.sum(-1), E_2, rtol=1e-10)
     delta = theory.drift(H, K, W, Y, **settings)
     Qs = torch.linalg.qr(W).Q
-    unseen = squares(delta - Qs @ (Qs.mT @ delta)) / model.decay**2
-    assert torch.allclose(parts[..., 1], unseen, rtol=1e-9)
+    null_space = squares(delta - Qs @ (Qs.mT @ delta)) / model.decay**2
+    assert torch.allclose(parts[..., 1], null_space, rtol=1e-9)
     assert not torch.allclose(theory.second_error_parts(H, W, Y).sum(-1), E_2, rtol=1e-2)
 
 
@@ -241,8 +241,8 @@ def test_what_the_noise_adds_for_n_particles():
         deviation = (spread.mean() - value) / spread.std() * len(spread) ** 0.5
         assert abs(float(deviation)) < 4
         assert abs(float((spread.mean() - 1.1 * value) / spread.std() * len(spread) ** 0.5)) > 5
-    unseen = (P - Q) * K.trace() / (beta * N * decay)
-    assert unseen < expected.error < 1.5 * unseen
+    null_space = (P - Q) * K.trace() / (beta * N * decay)
+    assert null_space < expected.error < 1.5 * null_space
 
 
 # --- Corollary 4.4 ------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_small_loss_and_small_gradient_bound_nc1(trained):
     exact = theory.nc1_bounds(second, W, n, gamma=model.gamma).derived
     assert bool((exact <= second / least * (1 + 1e-12)).all())
     # Control: neither term alone bounds NC1. These features fit the labels exactly ...
-    unfelt = model.features(unseen(model, states))
+    unfelt = model.features(with_null_space_part(model, states))
     unfelt = unfelt + theory.collapsed_features(W, Y, gamma=model.gamma)
     basis = torch.linalg.qr(W).Q
     unfelt = unfelt - basis @ (basis.mT @ H)

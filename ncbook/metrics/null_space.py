@@ -1,4 +1,4 @@
-"""The part of NC1 that the classifier does not see."""
+"""The part of NC1 in the null space of the classifier."""
 
 import torch
 from torch import Tensor
@@ -7,8 +7,8 @@ from ncbook.metrics.statistics import ClassStatistics
 
 
 @torch.no_grad()
-def nc1_unseen(statistics: ClassStatistics, W: Tensor) -> Tensor:
-    r"""Return the part of NC1 of Wu and Mondelli from directions orthogonal to W's columns.
+def nc1_null_space(statistics: ClassStatistics, W: Tensor) -> Tensor:
+    r"""Return the part of NC1 of Wu and Mondelli from the null space of W^T.
 
     .. math:: \frac{\sum_i \lVert (I - P_W) (h_i - \mu_{y_i}) \rVert^2}{\lVert H_c \rVert_F^2}
 
@@ -35,8 +35,8 @@ def nc1_unseen(statistics: ClassStatistics, W: Tensor) -> Tensor:
     factor, dimension = statistics.factor, statistics.means.shape[-1]
     if factor is None or W.shape[-2] != dimension:
         raise ValueError(
-            f"nc1_unseen needs statistics with scatter=True and W of shape ({dimension}, K), for "
-            f"features of dimension {dimension}; got "
+            f"nc1_null_space needs statistics with scatter=True and W of shape ({dimension}, K), "
+            f"for features of dimension {dimension}; got "
             f"{'no scatter' if factor is None else f'W of shape {tuple(W.shape)}'}."
         )
     frame = torch.linalg.qr(W).Q
