@@ -13,7 +13,7 @@ from ncbook.figures.style import (
     GREY,
     INK,
     LINES,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -83,7 +83,7 @@ def picture(table: pd.DataFrame, layout: str) -> Figure:
     fig, axes = new_figure(layout, len(panels), ratio=(1.2, 0.85))
     right, up = _screen()
     (left_end, right_end), (low, high) = _extent(table)
-    style = looks(sorted(table["class"].unique()))
+    style = group_styles(sorted(table["class"].unique()))
     for ax, panel in zip(axes, panels, strict=True):
         part = table[table["panel"] == panel]
         for end in AXIS * np.eye(3):
@@ -299,7 +299,7 @@ def lengths(table: pd.DataFrame, layout: str) -> Figure:
                            ratio=(1.1, 0.9))  # fmt: skip
     values = table[["predicted", "length"]].to_numpy()
     ends = np.array([values.min() - 0.05, values.max() + 0.05])
-    style = looks(sorted(table["class"].unique()))
+    style = group_styles(sorted(table["class"].unique()))
     for ax, R in zip(axes, levels, strict=True):
         ax.plot(ends, ends, color=INK, linestyle=":", linewidth=1)
         for k, part in table[table["R"] == R].groupby("class"):

@@ -17,7 +17,7 @@ Moments = list[tuple[Tensor, Tensor]]
 _EPS = 1e-5  # added to variances before their root, as torch.nn.BatchNorm1d does
 
 
-class Perceptron:
+class MLP:
     """Layers h <- relu(g * normalised(W h) + s), then logits W h + b, for a batch of runs.
 
     A state is a flat tensor of shape ``(*batch, P)``. It holds, layer by layer, the weight

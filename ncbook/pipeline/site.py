@@ -301,7 +301,7 @@ def _is_ours(link: Path) -> bool:
 
 def main() -> None:
     """Run Jupyter Book here: the worker process of `run_jupyter_book`."""
-    lifeline.hold()
+    lifeline.exit_with_parent()
     root, work = sys.argv[1:]
     from jupyter_book.cli.main import main as jupyter_book
 

@@ -8,11 +8,11 @@ import torch
 
 from ncbook.dynamics.training import first_zero, train
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Trajectory
-from ncbook.models.deep import Perceptron, scores
+from ncbook.models.deep import MLP, scores
 from ncbook.runtime import Runtime, generator
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
-MODEL = Perceptron((5, 8, 3))
+MODEL = MLP((5, 8, 3))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def course(examples, seeds=(0, 1, 2), **changes):
 def test_full_batch_steps_are_those_of_torch_optim(examples):
     x, labels = examples
     ours = course(examples, batch=None, drops=(0.5,))
-    plain = Perceptron(MODEL.sizes, normalise=False)
+    plain = MLP(MODEL.sizes, normalise=False)
     ours_plain = train(
         plain.loss_gradient, plain.start([7], RUN), x, labels,
         epochs=9, rate=0.05, decay=1e-3, drops=(0.5,),

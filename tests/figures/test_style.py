@@ -72,14 +72,14 @@ def test_bright_yellow_would_not_be_seen():
 
 
 def test_looks_differ_without_colour():
-    every = style.looks(range(7)).values()
+    every = style.group_styles(range(7)).values()
     for one, other in combinations(every, 2):
         assert one["linestyle"] != other["linestyle"] and one["marker"] != other["marker"]
         assert one["color"] != other["color"]
 
 
 def test_looks_keep_the_order_and_go_round():
-    many = style.looks([*range(9), 0])
+    many = style.group_styles([*range(9), 0])
     assert list(many) == list(range(9))
     assert many[0] == many[7]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from theory_cases import GRID, few, normal, random_parts, seeds, sizes
 
 from ncbook.models.ufm import UnconstrainedFeatures
-from ncbook.theory.linear import jacobian, sine_between, spectrum_table
+from ncbook.theory.linear import jacobian, sin_largest_principal_angle, spectrum_table
 from ncbook.theory.ufm import spectra, subspace
 
 
@@ -143,14 +143,14 @@ def test_a_spectrum_is_listed_in_order():
     assert spectrum_table([(2.0, 2), (-1.0, 1), (0.0, 0)]).tolist() == [-1, 2, 2]
 
 
-def test_the_sine_between_two_spaces():
+def test_the_sin_largest_principal_angle_two_spaces():
     A = normal(1, 7, 3)
-    assert float(sine_between(A, A @ normal(2, 3, 3))) < 1e-13
+    assert float(sin_largest_principal_angle(A, A @ normal(2, 3, 3))) < 1e-13
     basis = torch.linalg.qr(normal(3, 7, 7)).Q
-    assert float(sine_between(basis[:, :3], basis[:, 3:6])) == pytest.approx(1)
-    assert float(sine_between(A, A[:, :2])) == 1
+    assert float(sin_largest_principal_angle(basis[:, :3], basis[:, 3:6])) == pytest.approx(1)
+    assert float(sin_largest_principal_angle(A, A[:, :2])) == 1
     # A small angle keeps its digits: one direction turned by 1e-9.
     turned = basis[:, :3].clone()
     turned[:, 0] = math.cos(1e-9) * basis[:, 0] + math.sin(1e-9) * basis[:, 5]
-    assert float(sine_between(turned, basis[:, :3])) == pytest.approx(1e-9, rel=1e-5)
-    assert float(sine_between(basis[:, :3], turned)) == pytest.approx(1e-9, rel=1e-5)
+    assert float(sin_largest_principal_angle(turned, basis[:, :3])) == pytest.approx(1e-9, rel=1e-5)
+    assert float(sin_largest_principal_angle(basis[:, :3], turned)) == pytest.approx(1e-9, rel=1e-5)

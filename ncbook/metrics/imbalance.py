@@ -1,4 +1,4 @@
-r"""Balance of two layers: how far E[a a^T] is from a multiple of W W^T (Wu, Mondelli 2025)."""
+r"""Imbalance of two layers: how far E[a a^T] is from a multiple of W W^T (Wu, Mondelli 2025)."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from ncbook.metrics import _checks
 
 
 @torch.no_grad()
-def balance(second_moment: Tensor, W: Tensor) -> Tensor:
+def imbalance(second_moment: Tensor, W: Tensor) -> Tensor:
     r"""NB, how far two layers are from balanced.
 
     .. math:: \frac{\|\mathbb E[aa^T] - c^* W W^T\|_{op}}{\|\mathbb E[aa^T]\|_{op}}, \qquad
@@ -56,7 +56,7 @@ def balance_factor(second_moment: Tensor, W: Tensor) -> Tensor:
     Parameters
     ----------
     second_moment, W
-        As of :func:`balance`.
+        As of :func:`imbalance`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from claims_samples import claim
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncbook.claims import check, page, words
+from ncbook.claims import check, page, wording
 from ncbook.claims.measured import summarise
 
 positive = st.floats(1e-300, 1e300)
@@ -23,7 +23,7 @@ positive = st.floats(1e-300, 1e300)
     ],
 )  # fmt: skip
 def test_digits(number, text):
-    assert words.digits(number) == text
+    assert wording.digits(number) == text
 
 
 @pytest.mark.parametrize(
@@ -34,19 +34,19 @@ def test_digits(number, text):
     ],
 )  # fmt: skip
 def test_short(number, text):
-    assert words.short(number) == text
+    assert wording.short(number) == text
 
 
 @given(positive)
 def test_a_decade_is_the_least_power_of_ten_above(number):
-    bound = float(words.decade(number))
+    bound = float(wording.decade(number))
     assert number <= bound
     assert bound == 1e-14 or number > bound / 10 * (1 - 1e-15)
 
 
 @given(positive)
 def test_three_digits_are_close(number):
-    assert float(words.digits(number)) == pytest.approx(number, rel=5.1e-3)
+    assert float(wording.digits(number)) == pytest.approx(number, rel=5.1e-3)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_three_digits_are_close(number):
      (1e-5, "1e-5"), (0.3, "1"), (3.0, "10")],
 )  # fmt: skip
 def test_decade(number, text):
-    assert words.decade(number) == text
+    assert wording.decade(number) == text
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_decade(number, text):
     ],
 )
 def test_expected(changes, text):
-    assert words.expected(claim(**changes)) == text
+    assert wording.expected(claim(**changes)) == text
 
 
 IDENTITY = {"kind": "identity", "expect": 0.0, "tolerance": 1e-12, "statistic": "worst"}
@@ -97,13 +97,13 @@ BOUND = {"kind": "bound", "side": "max", "expect": 1.0, "tolerance": 0}
     ],
 )
 def test_measured(changes, value, plain, exact):
-    assert words.measured(claim(**changes), value) == plain
-    assert words.measured(claim(**changes), value, exact=True) == exact
+    assert wording.measured(claim(**changes), value) == plain
+    assert wording.measured(claim(**changes), value, exact=True) == exact
 
 
 def said(one, values, exact=False):
     summary = summarise(values)
-    return words.spread(one, check.value(one, summary), summary, exact)
+    return wording.spread(one, check.value(one, summary), summary, exact)
 
 
 def test_spread():
@@ -132,7 +132,7 @@ def test_spread():
 )  # fmt: skip
 def test_what_is_not_finite_is_counted_and_the_others_described(values, value, text):
     summary = summarise(values)
-    assert words.measured(claim(), check.value(claim(), summary)) == value
+    assert wording.measured(claim(), check.value(claim(), summary)) == value
     assert said(claim(), values) == text
     row = check.Row(claim(), summary)
     found = page.bundle([row])
@@ -163,30 +163,30 @@ def test_rounding_errors_never_change_what_a_chapter_prints(values):
 
 
 def test_numbers_in_html():
-    assert words.number_html("-3.00e-7") == "−3.00&nbsp;×&nbsp;10<sup>−7</sup>"
-    assert words.number_html("≤ 1e-14") == "≤ 10<sup>−14</sup>"
-    assert words.number_html("1.23e4 to 2") == "1.23&nbsp;×&nbsp;10<sup>4</sup> to 2"
+    assert wording.number_html("-3.00e-7") == "−3.00&nbsp;×&nbsp;10<sup>−7</sup>"
+    assert wording.number_html("≤ 1e-14") == "≤ 10<sup>−14</sup>"
+    assert wording.number_html("1.23e4 to 2") == "1.23&nbsp;×&nbsp;10<sup>4</sup> to 2"
 
 
 def test_sentences():
     text = 'If $a<b$ & $f[1](x)$, [see $y$ "here"](#why) or [there](x/01-y#z).'
-    assert words.sentence_html(text, lambda to: f"to/{to}") == (
+    assert wording.sentence_html(text, lambda to: f"to/{to}") == (
         'If \\(a&lt;b\\) &amp; \\(f[1](x)\\), <a href="to/#why">see \\(y\\) &quot;here&quot;</a> '
         'or <a href="to/x/01-y#z">there</a>.'
     )
-    assert words.plain(text) == 'If $a<b$ & $f[1](x)$, see $y$ "here" or there.'
+    assert wording.plain(text) == 'If $a<b$ & $f[1](x)$, see $y$ "here" or there.'
 
 
 @given(st.text())
 def test_no_sentence_smuggles_html(text):
-    assert not re.search(r"<(?!a href=\"|/a>)", words.sentence_html(text, lambda to: "#"))
+    assert not re.search(r"<(?!a href=\"|/a>)", wording.sentence_html(text, lambda to: "#"))
 
 
 def test_each_verdict_has_a_symbol():
     from ncbook.claims import ledger
 
-    assert set(words.SYMBOLS) == set(check.VERDICTS) == set(ledger.summary([]))
-    assert len(set(words.SYMBOLS.values())) == len(check.VERDICTS)
+    assert set(wording.SYMBOLS) == set(check.VERDICTS) == set(ledger.summary([]))
+    assert len(set(wording.SYMBOLS.values())) == len(check.VERDICTS)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

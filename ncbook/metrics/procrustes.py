@@ -7,7 +7,7 @@ from ncbook.metrics import _checks
 
 
 @torch.no_grad()
-def turned_distance(H: Tensor, reference: Tensor) -> Tensor:
+def procrustes_distance(H: Tensor, reference: Tensor) -> Tensor:
     r"""How far features are from others if their space may be turned or mirrored.
 
     .. math:: \min_{R^T R = I} \|R H - H_{ref}\|_F, \qquad R = V U^T

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncbook.metrics.balance import balance, balance_factor
+from ncbook.metrics.imbalance import balance_factor, imbalance
 from ncbook.runtime import generator
 
 
@@ -33,24 +33,24 @@ def test_the_factor_minimises_the_distance():
         difference = M[run] - c[run] * B
         eigenvalues = torch.linalg.eigvalsh(difference).abs().max()
         expected = eigenvalues / torch.linalg.eigvalsh(M[run]).max()
-        assert float(balance(M, W)[run]) == pytest.approx(float(expected), rel=1e-12)
+        assert float(imbalance(M, W)[run]) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_balanced_layers_have_zero():
     W = normal(3, 5, 2)
     B = W @ W.mT
-    assert float(balance(0.7 * B, W).max()) < 1e-14
+    assert float(imbalance(0.7 * B, W).max()) < 1e-14
     assert torch.allclose(balance_factor(0.7 * B, W), torch.full((3,), 0.7, dtype=torch.float64))
     # Control: with the ridge of a temperature they are not.
     eye = torch.eye(5, dtype=torch.float64)
-    assert float(balance(B + 0.1 * eye, W).min()) > 1e-3
+    assert float(imbalance(B + 0.1 * eye, W).min()) > 1e-3
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
 def test_scales_cancel(a, b):
     M, W = moment(4, 9), normal(4, 3)
-    assert float(balance(a * M, b * W)) == pytest.approx(float(balance(M, W)), rel=1e-9)
+    assert float(imbalance(a * M, b * W)) == pytest.approx(float(imbalance(M, W)), rel=1e-9)
 
 
 def test_the_value_at_a_stationary_point():
@@ -62,26 +62,26 @@ def test_the_value_at_a_stationary_point():
             M = W @ W.T + ridge * torch.eye(6, dtype=torch.float64)
             assert float(balance_factor(M, W)) == pytest.approx(1 + ridge / s**2, rel=1e-12)
             expected = ridge / (ridge + s**2) if K < 6 else 0
-            assert float(balance(M, W)) == pytest.approx(expected, rel=1e-12, abs=1e-14)
+            assert float(imbalance(M, W)) == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
 def test_it_may_exceed_one():
     W = torch.diag(torch.tensor([1.0, *[0.1**0.5] * 100], dtype=torch.float64))
-    assert float(balance(torch.eye(101, dtype=torch.float64), W)) == pytest.approx(4.5)
+    assert float(imbalance(torch.eye(101, dtype=torch.float64), W)) == pytest.approx(4.5)
 
 
 def test_nothing_to_compare_is_nan_and_wrong_shapes_are_refused():
     M, W = moment(4, 9), normal(4, 3)
-    assert bool(balance(M, 0 * W).isnan()) and bool(balance_factor(M, 0 * W).isnan())
-    assert bool(balance(0 * M, W).isnan())
+    assert bool(imbalance(M, 0 * W).isnan()) and bool(balance_factor(M, 0 * W).isnan())
+    assert bool(imbalance(0 * M, W).isnan())
     mixed = torch.stack([M, torch.full_like(M, torch.nan), M])
-    found = balance(mixed, W)
-    assert found.isnan().tolist() == [False, True, False] and found[0] == balance(M, W)
+    found = imbalance(mixed, W)
+    assert found.isnan().tolist() == [False, True, False] and found[0] == imbalance(M, W)
     for bad in (normal(3, 4), normal(4)):
         with pytest.raises(ValueError, match="W's columns are the classes"):
-            balance(M, bad)
+            imbalance(M, bad)
     with pytest.raises(ValueError, match="second_moment"):
-        balance(M.long(), W)
+        imbalance(M.long(), W)
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_the_scales_of_both_matrices_cancel(dtype, scale):
     draw = torch.Generator().manual_seed(2)
     A, W = (torch.randn(6, n, generator=draw, dtype=torch.float64) for n in (9, 4))
     moment = A @ A.mT
-    right, factor = balance(moment, W), balance_factor(moment, W)
+    right, factor = imbalance(moment, W), balance_factor(moment, W)
     rtol = 1e-5 if dtype == torch.float32 else 1e-12
     for s, w in ((scale, scale**0.5), (scale, 1.0), (1.0, scale), (scale, scale)):
         moved = (moment * s).to(dtype), (W * w).to(dtype)
-        torch.testing.assert_close(balance(*moved).double(), right, rtol=rtol, atol=0)
+        torch.testing.assert_close(imbalance(*moved).double(), right, rtol=rtol, atol=0)
     moved = (moment * scale).to(dtype), (W * scale**0.5).to(dtype)
     torch.testing.assert_close(balance_factor(*moved).double(), factor, rtol=rtol, atol=0)
