@@ -147,7 +147,11 @@ def test_a_wrong_kept_value_of_each_claim_breaks_the_book(rows):
 
 
 def test_a_claim_for_the_paper_profile_needs_its_kept_measurement(rows):
-    needing = [row for row in rows if row.at_paper_size and check.needs_paper_profile(row.claim, row.profile)]
+    needing = [
+        row
+        for row in rows
+        if row.at_paper_size and check.needs_paper_profile(row.claim, row.profile)
+    ]
     assert [row.claim.id for row in needing if not breaks(keeping(row, None))] == []
 
 
