@@ -273,20 +273,20 @@ def largest_part(X: torch.Tensor, y: torch.Tensor) -> int:
 @given(st.integers(4, 9), st.integers(2, 3), st.integers(0, 2**32))
 def test_a_part_is_separable_and_the_bound_is_one(n, K, seed):
     X, y = points(n, 3, seed=seed), torch.arange(n) % K
-    kept, at_most = separable_part(X, y)
-    assert 1 <= int(kept.sum()) <= largest_part(X, y) <= at_most <= n
-    if len(y[kept].unique()) > 1:
-        assert cosine_margins(X[kept], y[kept]).holds
+    stay, at_most = separable_part(X, y)
+    assert 1 <= int(stay.sum()) <= largest_part(X, y) <= at_most <= n
+    if len(y[stay].unique()) > 1:
+        assert cosine_margins(X[stay], y[stay]).holds
 
 
 def test_of_separable_data_all_is_kept_and_of_one_wrong_point_all_others():
     data = orthogonally_separable(RUN, [0], 3, 6, 8)
     X, y = data.X[0], data.y
-    kept, at_most = separable_part(X, y)
-    assert kept.all() and at_most == 24
+    stay, at_most = separable_part(X, y)
+    assert stay.all() and at_most == 24
     X[3] = -X[3]
-    kept, at_most = separable_part(X, y)
-    assert kept.sum() == 23 and not kept[3] and at_most == 23
+    stay, at_most = separable_part(X, y)
+    assert stay.sum() == 23 and not stay[3] and at_most == 23
 
 
 def test_a_part_of_a_batch_is_refused():

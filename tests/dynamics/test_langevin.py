@@ -90,10 +90,10 @@ def test_a_seeds_noise_depends_on_nothing_else():
 def test_the_start_is_not_changed():
     model = network()
     start = model.start([0], RUN)
-    kept = start.clone()
+    copy = start.clone()
     langevin(model, start, step=0.1, steps=5, temperature=0.1, seeds=[0])
     langevin(model, start.expand(1, -1), step=0.1, steps=5)
-    assert torch.equal(start, kept)
+    assert torch.equal(start, copy)
 
 
 def test_the_stationary_variance_and_its_bias():

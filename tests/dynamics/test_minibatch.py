@@ -96,9 +96,9 @@ def test_pixels_that_are_never_non_zero_only_decay():
     _, _, before = model.unpack(start(model))
     course = train(model, RATES, test_inputs=torch.ones(3, D, dtype=torch.float64))
     U = model.unpack(course.final)[2]
-    kept = (1 - RATES * 1e-2).prod()
-    torch.testing.assert_close(U[:, idle], kept * before[:, idle], rtol=1e-13, atol=0)
-    assert (U[:, 0] - kept * before[:, 0]).abs().max() > 1e-3  # control: the others learn
+    factor = (1 - RATES * 1e-2).prod()
+    torch.testing.assert_close(U[:, idle], factor * before[:, idle], rtol=1e-13, atol=0)
+    assert (U[:, 0] - factor * before[:, 0]).abs().max() > 1e-3  # control: the others learn
     # They count where a test example is not zero, and in the gradient's norm.
     expected = model.features(course.final, torch.ones(3, D, dtype=torch.float64))
     torch.testing.assert_close(course.test_features[:, -1], expected, rtol=1e-12, atol=1e-14)

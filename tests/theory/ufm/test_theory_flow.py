@@ -65,23 +65,23 @@ def test_zero_stays_zero_at_any_time(t):
 def test_the_closed_form_is_the_flow(C, N, p):
     model = UnconstrainedFeatures(C, N, p)
     grid = [0.0, 0.1, 0.5, 1.0, 3.0, 10.0]
-    kept = []
+    passed = []
     H0, W0, b0 = start_on_S(C, N, p, seed=4, beta=-0.4)
 
     def keep(z):
-        kept.append(z.clone())
+        passed.append(z.clone())
         return {}
 
     adaptive_flow(model.field, model.pack(H0, W0, b0), grid, keep, rtol=1e-12, atol=1e-18)
     W, b = subspace.flow_on_S(W0, b0, N, times(*grid))
     states = model.pack(subspace.lift(W, N), W, b)
-    assert float((torch.stack(kept) - states).abs().max()) < 1e-9
+    assert float((torch.stack(passed) - states).abs().max()) < 1e-9
     W, _ = subspace.flow_on_S(1.01 * W0, b0, N, times(*grid))
     wrong = model.pack(subspace.lift(W, N), W, b)
-    assert float((torch.stack(kept) - wrong).abs().max()) > 1e-3
+    assert float((torch.stack(passed) - wrong).abs().max()) > 1e-3
     # The singular vectors stand still: U^T W V stays diagonal along the integrator's own path.
     U, _, Vh = torch.linalg.svd(W0, full_matrices=False)
-    for z in kept:
+    for z in passed:
         core = U.T @ model.unpack(z)[1] @ Vh.T
         assert float((core - core.diag().diag()).abs().max()) < 1e-12
 
