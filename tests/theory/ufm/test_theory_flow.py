@@ -68,11 +68,11 @@ def test_the_closed_form_is_the_flow(C, N, p):
     passed = []
     H0, W0, b0 = start_on_S(C, N, p, seed=4, beta=-0.4)
 
-    def keep(z):
+    def note(z):
         passed.append(z.clone())
         return {}
 
-    adaptive_flow(model.field, model.pack(H0, W0, b0), grid, keep, rtol=1e-12, atol=1e-18)
+    adaptive_flow(model.field, model.pack(H0, W0, b0), grid, note, rtol=1e-12, atol=1e-18)
     W, b = subspace.flow_on_S(W0, b0, N, times(*grid))
     states = model.pack(subspace.lift(W, N), W, b)
     assert float((torch.stack(passed) - states).abs().max()) < 1e-9
