@@ -35,7 +35,7 @@ Profile = Annotated[
 ]
 
 
-def spoken(command):
+def report_errors(command):
     """Make a command end with a sentence and an exit status where it cannot do what was asked."""
 
     @functools.wraps(command)
@@ -86,7 +86,7 @@ def _book():
 
 
 @app.command()
-@spoken
+@report_errors
 def build(
     profile: Profile = "quick",
     jobs: Annotated[
@@ -110,7 +110,7 @@ def build(
 
 
 @app.command()
-@spoken
+@report_errors
 def run(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
     parameter: Annotated[
@@ -139,7 +139,7 @@ def run(
 
 
 @app.command()
-@spoken
+@report_errors
 def keep(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
 ) -> None:
@@ -157,7 +157,7 @@ def keep(
 
 
 @app.command()
-@spoken
+@report_errors
 def halve(
     chapter: Annotated[
         list[str] | None, typer.Argument(help="Ids or names; all chapters without them.")
@@ -193,7 +193,7 @@ def halve(
 
 
 @app.command()
-@spoken
+@report_errors
 def confirm(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
     why: Annotated[str, typer.Option(help="Why the change does not alter what is measured.")],
@@ -206,7 +206,7 @@ def confirm(
 
 
 @app.command()
-@spoken
+@report_errors
 def claims(
     as_json: Annotated[bool, typer.Option("--json", help="The whole ledger, as JSON.")] = False,
 ) -> None:
@@ -228,7 +228,7 @@ def claims(
 
 
 @app.command()
-@spoken
+@report_errors
 def chapters() -> None:
     """List the chapters with their parameters and profiles."""
     with _book() as book:
@@ -245,7 +245,7 @@ def chapters() -> None:
 
 
 @sets.callback()
-@spoken
+@report_errors
 def data(context: typer.Context) -> None:
     """List the data sets: what they are, where they come from, whether they are here."""
     from ncbook.data import images
@@ -259,7 +259,7 @@ def data(context: typer.Context) -> None:
 
 
 @sets.command()
-@spoken
+@report_errors
 def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> None:
     """Download a data set, or what is missing of it; the same command goes on with a part."""
     from ncbook.data import mnist_files
@@ -286,7 +286,7 @@ def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> 
 
 
 @app.command()
-@spoken
+@report_errors
 def clean(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the stored results of the chapters.")
@@ -300,7 +300,7 @@ def clean(
 
 
 @app.command()
-@spoken
+@report_errors
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
 ) -> None:

@@ -22,12 +22,13 @@ PACKAGE = Path(ncbook.__file__).resolve().parent
 ROOMS = {
     "files": ("", ""),
     "codegraph": ("", ""),
+    "frames": ("", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
-    "data": ("files runtime", "torch numpy sklearn pooch requests"),
-    "models": ("runtime", "torch"),
-    "theory": ("runtime", "torch numpy scipy"),
+    "data": ("files frames runtime", "torch numpy sklearn pooch requests"),
+    "models": ("frames runtime", "torch"),
+    "theory": ("frames runtime", "torch numpy scipy"),
     "dynamics": ("models data runtime", "torch numpy scipy pandas"),
-    "metrics": ("", "torch"),  # never theory: a shared error would confirm itself
+    "metrics": ("frames", "torch"),  # never theory: a shared error would confirm itself
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "figures": ("files", "numpy pandas matplotlib seaborn plotly IPython"),  # never torch
     "store": ("files", ""),

@@ -115,7 +115,7 @@ def light(name: str):
     """
     from ncbook.dynamics import descent, flow, langevin, rescaled
     from ncbook.figures import style
-    from ncbook.theory import mean_field_limit
+    from ncbook.theory.mean_field import limit as mean_field_limit
 
     def show(draw, table, *, name, alt, **options):
         with style.settings():
