@@ -15,7 +15,8 @@ from bench import figure_1, metrics, mnist, part_2, part_3, stationarity
 from bench.figure_1 import Report
 from ncbook import files
 
-MEASURED = ("bench", "ncbook/dynamics", "ncbook/models", "ncbook/metrics", "ncbook/theory")
+ROOMS = ("dynamics", "models", "metrics", "theory")
+MEASURED = ("bench/**/*.py", "ncbook/frames.py", *(f"ncbook/{room}/**/*.py" for room in ROOMS))
 
 Say = Callable[[str], None]
 
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
 def provenance() -> dict:
     """Return when, on what machine and with which versions and sources this runs."""
     packages = ("torch", "numpy", "scipy", "torchdiffeq")
-    sources = sorted(path for folder in MEASURED for path in (files.root() / folder).rglob("*.py"))
+    sources = sorted(path for pattern in MEASURED for path in files.root().glob(pattern))
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "processor": _processor(),

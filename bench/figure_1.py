@@ -18,7 +18,7 @@ from torch import Tensor
 from bench import methods
 from bench.methods import Flow, Problem
 from ncbook.metrics import strong_collapse
-from ncbook.theory.unconstrained import spectrum_at_collapse
+from ncbook.theory.ufm.spectra import spectrum_at_collapse
 
 SAME = 1e-12  # largest relative difference of iterates that are the same
 LEVELS = (1e-3, 1e-5)

@@ -115,7 +115,7 @@ SCIPY_RUNS = "scipy, run by run"
 
 # The bias relaxes in the first unit of time, at rate CN = 9, and mixes modes that the errors then
 # keep: only there does the length of the step decide the accuracy. From there on its bound is
-# stability, at rate CN + sqrt(N) = 10.7 (theory.unconstrained.spectrum_at_collapse).
+# stability, at rate CN + sqrt(N) = 10.7 (theory.ufm.spectra.spectrum_at_collapse).
 TWO_STEPS = [  # (method, step, its end, method, step)
     ("RK4", 0.07, 1.0, "RK4", 0.21),
     ("RK4", 0.05, 1.0, "RK4", 0.2),

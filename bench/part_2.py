@@ -24,7 +24,7 @@ from ncbook import metrics
 from ncbook.data import images, mnist_files
 from ncbook.dynamics.minibatch import FeatureTrajectory, minibatch_sgd, paper_rates
 from ncbook.dynamics.training import example_orders, mini_batches
-from ncbook.metrics.balance import balance
+from ncbook.metrics.imbalance import imbalance
 from ncbook.models.mean_field import MeanField
 from ncbook.runtime import Runtime
 
@@ -268,7 +268,7 @@ def measured(course: FeatureTrajectory, labels: Tensor) -> dict[str, Tensor]:
     return {
         "loss": course.observables["loss"][:, -1],
         "nc1": metrics.nc1_wu_mondelli(classes),
-        "nb": balance(course.second_moment[:, -1], course.W[:, -1]),
+        "nb": imbalance(course.second_moment[:, -1], course.W[:, -1]),
     }
 
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ncbook.runtime import generator
-from ncbook.theory.stationarity import stationary_features
+from ncbook.theory.mean_field.stationarity import stationary_features
 
 OURS, EIGEN = "ours", "eigenvectors"
 CHOLESKY, LU = "Kronecker, Cholesky", "Kronecker, LU"

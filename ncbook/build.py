@@ -146,7 +146,7 @@ def clean(book: Book, everything: bool = False) -> None:
     with lock(book):
         book.owned.clean_up()
         site.withdraw(book)
-        book.owned.clean(keep=() if everything else ("_build/cache",))
+        book.owned.clean(spare=() if everything else ("_build/cache",))
         if everything:
             for aside in book.store.clear():
                 book.say.warn(f"Left alone, since it is not as it was stored: {aside}.")

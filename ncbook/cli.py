@@ -35,7 +35,7 @@ Profile = Annotated[
 ]
 
 
-def spoken(command):
+def report_errors(command):
     """Make a command end with a sentence and an exit status where it cannot do what was asked."""
 
     @functools.wraps(command)
@@ -86,7 +86,7 @@ def _book():
 
 
 @app.command()
-@spoken
+@report_errors
 def build(
     profile: Profile = "quick",
     jobs: Annotated[
@@ -110,7 +110,7 @@ def build(
 
 
 @app.command()
-@spoken
+@report_errors
 def run(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
     parameter: Annotated[
@@ -139,7 +139,7 @@ def run(
 
 
 @app.command()
-@spoken
+@report_errors
 def keep(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
 ) -> None:
@@ -157,7 +157,7 @@ def keep(
 
 
 @app.command()
-@spoken
+@report_errors
 def halve(
     chapter: Annotated[
         list[str] | None, typer.Argument(help="Ids or names; all chapters without them.")
@@ -176,9 +176,9 @@ def halve(
         found, claims = halving.halve(book, chapter or (), jobs), book.claims()
         path = halving.write(book, found)
     moved = [
-        (halving.share(claims[id], *pair), id, pair)
+        (halving.share(claims[id], value, by), id, (value, other))
         for one in found.values()
-        for id, pair in one["claims"].items()
+        for id, (value, other, by) in one["claims"].items()
     ]
     for share, id, (value, other) in sorted(moved, reverse=True):
         if share > 0:
@@ -193,7 +193,7 @@ def halve(
 
 
 @app.command()
-@spoken
+@report_errors
 def exercises(
     chapter: Annotated[
         list[str] | None, typer.Argument(help="Ids or names; all chapters without them.")
@@ -220,7 +220,7 @@ def exercises(
 
 
 @app.command()
-@spoken
+@report_errors
 def new(
     chapter: Annotated[str, typer.Argument(help="PAPER/NN-name.")],
     title: Annotated[str | None, typer.Option(help="The chapter's title.")] = None,
@@ -237,7 +237,7 @@ def new(
 
 
 @app.command()
-@spoken
+@report_errors
 def pdf(
     output: Annotated[Path, typer.Option(help="The file.")] = Path("_build/book.pdf"),
 ) -> None:
@@ -252,7 +252,7 @@ def pdf(
 
 
 @app.command()
-@spoken
+@report_errors
 def confirm(
     chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
     why: Annotated[str, typer.Option(help="Why the change does not alter what is measured.")],
@@ -265,7 +265,7 @@ def confirm(
 
 
 @app.command()
-@spoken
+@report_errors
 def claims(
     as_json: Annotated[bool, typer.Option("--json", help="The whole ledger, as JSON.")] = False,
 ) -> None:
@@ -287,7 +287,7 @@ def claims(
 
 
 @app.command()
-@spoken
+@report_errors
 def chapters() -> None:
     """List the chapters with their parameters and profiles."""
     with _book() as book:
@@ -304,7 +304,7 @@ def chapters() -> None:
 
 
 @sets.callback()
-@spoken
+@report_errors
 def data(context: typer.Context) -> None:
     """List the data sets: what they are, where they come from, whether they are here."""
     from ncbook.data import images
@@ -318,7 +318,7 @@ def data(context: typer.Context) -> None:
 
 
 @sets.command()
-@spoken
+@report_errors
 def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> None:
     """Download a data set, or what is missing of it; the same command goes on with a part."""
     from ncbook.data import mnist_files
@@ -345,7 +345,7 @@ def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> 
 
 
 @app.command()
-@spoken
+@report_errors
 def clean(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the stored results of the chapters.")
@@ -359,7 +359,7 @@ def clean(
 
 
 @app.command()
-@spoken
+@report_errors
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
 ) -> None:

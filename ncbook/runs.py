@@ -113,7 +113,5 @@ class Sweep:
         found = self.parts
         for name, labels in reversed(self.axes.items()):
             step, dim = len(labels), pd.Index(labels, name=name)
-            found = [
-                xr.concat(found[i : i + step], dim) for i in range(0, len(found), step)
-            ]
+            found = [xr.concat(found[i : i + step], dim) for i in range(0, len(found), step)]
         return found[0]

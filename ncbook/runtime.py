@@ -5,6 +5,8 @@ import os
 import platform
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -81,7 +83,20 @@ class Runtime:
 
 def halved() -> bool:
     """Whether this run checks another: the same, with steps and tolerances halved."""
-    return os.environ.get(HALVED) == "1"
+    return os.environ.get(HALVED) == "1" and not _GIVEN.get()
+
+
+_GIVEN = ContextVar("whether steps and tolerances are as given", default=False)
+
+
+@contextmanager
+def as_given():
+    """Take steps and tolerances as they are given: here they are what the experiment is about."""
+    mark = _GIVEN.set(True)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(mark)
 
 
 def finer(number: float) -> float:

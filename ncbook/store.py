@@ -17,7 +17,7 @@ from ncbook.files import digest
 
 META = "meta.json"
 NOTEBOOK = "notebook.ipynb"
-LATEST = 8  # results of one chapter and profile that stay: going back to a version is free
+RETAINED = 8  # latest results of one chapter and profile: going back to a version is free
 
 
 class DamagedError(Exception):
@@ -112,7 +112,7 @@ class Store:
         return [aside]
 
     def tidy(self) -> list[Path]:
-        """Finish what a killed build began to remove; keep the latest results of each chapter.
+        """Finish what a killed build began to remove; retain the latest results of each chapter.
 
         Returned is what stays because it is not as it was stored.
         """
@@ -122,7 +122,7 @@ class Store:
             used = (self.folder / key).stat().st_mtime
             groups.setdefault((meta.get("chapter"), meta.get("profile")), []).append((used, key))
         for results in groups.values():
-            for _, key in sorted(results, reverse=True)[LATEST:]:
+            for _, key in sorted(results, reverse=True)[RETAINED:]:
                 aside += self.remove(key)
         return aside
 

@@ -22,18 +22,20 @@ PACKAGE = Path(ncbook.__file__).resolve().parent
 ROOMS = {
     "files": ("", ""),
     "codegraph": ("", ""),
+    "frames": ("", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
-    "data": ("files runtime", "torch numpy sklearn pooch requests"),
+    "data": ("files frames runtime", "torch numpy sklearn pooch requests"),
     "runs": ("", "numpy pandas xarray"),
-    "models": ("runtime", "torch"),
-    "theory": ("runtime", "torch numpy scipy"),
+    "models": ("frames runtime", "torch"),
+    "theory": ("frames runtime", "torch numpy scipy"),
     "dynamics": ("models data runs runtime", "torch numpy scipy pandas xarray"),
-    "metrics": ("", "torch"),  # never theory: a shared error would confirm itself
+    "metrics": ("frames", "torch"),  # never theory: a shared error would confirm itself
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
-    "figures": ("files", "numpy pandas xarray matplotlib seaborn plotly IPython"),  # never torch
+    "typeset": ("", ""),
+    "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn plotly IPython"),  # never torch
     "store": ("files", ""),
     "pipeline": (
-        "files codegraph claims store",
+        "files codegraph claims store typeset",
         "jupytext nbformat papermill ipykernel jupyter_client jupyter_book packaging platformdirs "
         "yaml rich",
     ),

@@ -43,7 +43,7 @@ def judged(rows):
     return [
         row
         for row in rows
-        if row.claim.planned is None and not check.elsewhere(row.claim, row.profile)
+        if row.claim.planned is None and not check.needs_paper_profile(row.claim, row.profile)
     ]
 
 
@@ -126,28 +126,32 @@ def test_without_its_measurement_each_claim_breaks_the_book(judged):
 
 
 def test_a_wrong_value_of_each_claim_breaks_the_book(judged):
-    unseen = [
+    missed = [
         (row.claim.id, value)
         for row in judged
         for value in wrong_values(row.claim)
         if not breaks(measuring(row, value))
     ]
-    assert unseen == []
+    assert missed == []
 
 
 def test_a_wrong_kept_value_of_each_claim_breaks_the_book(rows):
-    unseen = [
+    missed = [
         (row.claim.id, value)
         for row in rows
         if row.at_paper_size and not row.stale
         for value in wrong_values(row.claim)
         if not breaks(keeping(row, value))
     ]
-    assert unseen == []
+    assert missed == []
 
 
 def test_a_claim_for_the_paper_profile_needs_its_kept_measurement(rows):
-    needing = [row for row in rows if row.at_paper_size and check.elsewhere(row.claim, row.profile)]
+    needing = [
+        row
+        for row in rows
+        if row.at_paper_size and check.needs_paper_profile(row.claim, row.profile)
+    ]
     assert [row.claim.id for row in needing if not breaks(keeping(row, None))] == []
 
 
@@ -163,10 +167,10 @@ def test_a_planned_claim_that_was_measured_breaks_the_book(judged):
 
 
 def test_a_wrong_value_of_each_claim_fails_at_the_papers_size(claims):
-    unseen = [
+    missed = [
         (id, value)
         for id, claim in claims.items()
         for value in wrong_values(claim)
         if not breaks(check.Row(replace(claim, control=None), summarise(value), profile="paper"))
     ]
-    assert unseen == []
+    assert missed == []

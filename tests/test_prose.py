@@ -12,11 +12,14 @@ from ncbook.pipeline import chapters, numbers, pages
 
 ROOT = files.root()
 # Numbers that agree with an output and are typed all the same, each with the reason.
-ALLOWED = tomllib.loads((Path(__file__).with_name("typed_numbers.toml")).read_text(encoding="utf-8"))
+ALLOWED = tomllib.loads(
+    (Path(__file__).with_name("typed_numbers.toml")).read_text(encoding="utf-8")
+)
 # At least two digits that count: 0.75, 3.3, 12.5, 27; not 2, 0.5, 10, 100.
 NUMBER = re.compile(r"(?<![\w.{^_\\/-])\d+(?:\.\d+)?(?![\w.}]*[}\w])")
 NOT_PROSE = re.compile(
-    r"`[^`]*`|\{\{.*?\}\}|^:[a-z]+:.*$|\]\([^)]*\)|https?://\S+|\$\$.*?\$\$|\\\[.*?\\\]", re.M | re.S
+    r"`[^`]*`|\{\{.*?\}\}|^:[a-z]+:.*$|\]\([^)]*\)|https?://\S+|\$\$.*?\$\$|\\\[.*?\\\]",
+    re.M | re.S,
 )
 CHAPTERS = [chapter for chapter in chapters.discover(ROOT) if pages.FIGURE.search(chapter.text)]
 
@@ -29,7 +32,9 @@ def counts(text: str) -> bool:
 
 def typed(source: str) -> set[str]:
     """Return the numbers that stand in the prose of a chapter's source."""
-    text = re.sub(r"^```\{code-cell\}.*?^```$", "", source.partition("\n---\n")[2], flags=re.M | re.S)
+    text = re.sub(
+        r"^```\{code-cell\}.*?^```$", "", source.partition("\n---\n")[2], flags=re.M | re.S
+    )
     alts = " ".join(match for match in re.findall(r"^:alt:(.*)$", text, re.M))
     return {found for found in NUMBER.findall(NOT_PROSE.sub(" ", text) + alts) if counts(found)}
 
@@ -41,7 +46,9 @@ def printed(notebook: dict) -> list[float]:
         for output in cell.get("outputs", []):
             if "ncbook" in output.get("metadata", {}):
                 continue
-            text = "".join(output.get("text", [])) + "".join(output.get("data", {}).get("text/plain", []))
+            text = "".join(output.get("text", [])) + "".join(
+                output.get("data", {}).get("text/plain", [])
+            )
             found += re.findall(r"-?\d+\.?\d*(?:e[+-]?\d+)?", text)
     return [abs(float(one)) for one in found]
 
@@ -82,6 +89,8 @@ def test_every_number_of_the_text_is_used(chapter):
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda one: one.id)
 def test_open_code_is_short(chapter):
     """A reader meets at most a dozen lines at once."""
-    cells = re.findall(r"^```\{code-cell\}[^\n]*\n:tags: \[open\]\n+(.*?)^```$", chapter.text, re.M | re.S)
+    cells = re.findall(
+        r"^```\{code-cell\}[^\n]*\n:tags: \[open\]\n+(.*?)^```$", chapter.text, re.M | re.S
+    )
     long = {cell.split("\n")[0]: len(cell.strip().split("\n")) for cell in cells}
     assert {first: lines for first, lines in long.items() if lines > 12} == {}

@@ -11,7 +11,9 @@ from ncbook.dynamics.trajectory import Trajectory
 
 def test_numbers_get_the_names_of_their_axes():
     values = torch.arange(6.0).reshape(2, 3)
-    found = runs.label({"a": values, "whole": torch.arange(6).reshape(2, 3)}, eps=[1.0, 0.1], seed=range(3))
+    found = runs.label(
+        {"a": values, "whole": torch.arange(6).reshape(2, 3)}, eps=[1.0, 0.1], seed=range(3)
+    )
     assert found["a"].dims == ("eps", "seed")
     assert found.sel(eps=0.1)["a"].values.tolist() == [3, 4, 5]
     assert found["a"].dtype == np.float64

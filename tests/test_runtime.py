@@ -247,13 +247,14 @@ def _takers():
     """Every function of data and theory that a reader gives data to."""
     for room in ("data", "theory"):
         folder = Path(runtime.__file__).parent / room
-        for file in sorted(folder.glob("*.py")):
-            module = importlib.import_module(f"ncbook.{room}.{file.stem}")
+        for file in sorted(folder.rglob("*.py")):
+            inside = ".".join(file.relative_to(folder.parent).with_suffix("").parts)
+            module = importlib.import_module(f"ncbook.{inside}")
             for name, function in vars(module).items():
                 own = getattr(function, "__module__", None) == module.__name__
                 public = inspect.isfunction(function) and own and name[0] != "_"
                 if public and "X" in inspect.signature(function).parameters:
-                    yield pytest.param(function, id=f"{room}.{file.stem}.{name}")
+                    yield pytest.param(function, id=f"{inside}.{name}")
 
 
 @pytest.mark.parametrize("function", list(_takers()))

@@ -59,12 +59,19 @@ class Fig(SphinxDirective):
                 return []
             label = f'aria-label="{escape(alt)}"'
             drawings.append(
-                re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, path.read_text("utf-8"), count=1)
+                re.sub(
+                    r'aria-label="[^"]*"',
+                    lambda _, label=label: label,
+                    path.read_text("utf-8"),
+                    count=1,
+                )
             )
         scene = folder / f"{name}.json"
         self.env.note_dependency(str(scene))
-        page = _SCENE.format(drawings[0], scene.read_text("utf-8").strip()) if scene.is_file() else (
-            _FIGURE.format("".join(drawings))
+        page = (
+            _SCENE.format(drawings[0], scene.read_text("utf-8").strip())
+            if scene.is_file()
+            else (_FIGURE.format("".join(drawings)))
         )
         figure = nodes.figure("", nodes.raw("", page, format="html"))
         figure["classes"] += ["ncb-fig", *self.options.get("class", [])]
@@ -101,7 +108,9 @@ def leave_to_jupyter(app, doctree):
         if IN_JUPYTER.match(node.astext()):
             name = re.search(r'data-name="([^"]*)"', node.astext())[1]
             if name not in placed:
-                logger.warning("the text places no figure %r, which a cell draws", name, location=node)
+                logger.warning(
+                    "the text places no figure %r, which a cell draws", name, location=node
+                )
             mark = f'<a id="code-of-{name}" class="ncb-code-of"></a>'
             node.parent.replace(node, nodes.raw("", mark, format="html"))
 
@@ -272,7 +281,9 @@ def minutes(doctree) -> int:
     words = formulas = 0
     for node in doctree.findall(nodes.Text):
         above = node.parent
-        while above is not None and not isinstance(above, nodes.literal_block | nodes.raw | nodes.math_block):
+        while above is not None and not isinstance(
+            above, nodes.literal_block | nodes.raw | nodes.math_block
+        ):
             above = above.parent
         words += len(node.split()) if above is None else 0
     formulas = sum(1 for _ in doctree.findall(nodes.math_block))
@@ -287,7 +298,7 @@ START = re.compile(r'<div class="ncb-start docutils container">.*?</div>', re.S)
 def fill_margin(app, pagename, templatename, context, doctree):
     """Put what a reader needs beside the page's contents, too: form.css shows one of both."""
     if found := START.search(context.get("body", "")):
-        context["ncb_start"] = re.sub(r'^<div[^>]*>|</div>$', "", found[0])
+        context["ncb_start"] = re.sub(r"^<div[^>]*>|</div>$", "", found[0])
 
 
 def add_facts(app, pagename, templatename, context, doctree):

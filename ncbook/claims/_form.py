@@ -37,7 +37,7 @@ def one_of(names: Mapping[str, str] | tuple[str, ...], default: Any = MISSING) -
     return must_be(f"one of {', '.join(names)}", default=default)
 
 
-def told(name: str, expected: Any, table: Any) -> str:
+def mismatch(name: str, expected: Any, table: Any) -> str:
     """Say what a field of a table is, and what was expected of it; without a name, of it all."""
     found = table.get(name, MISSING) if name else table
     shown = json.dumps(found, default=str, ensure_ascii=False) if found is not MISSING else ""
@@ -63,7 +63,7 @@ def read(kind: type, table: Any, *within: type, **due: Any) -> Any:
     if isinstance(table, dict):
         for name, value in due.items():
             if table.get(name) != value:
-                raise MalformedError({name: told(name, json.dumps(value), table)})
+                raise MalformedError({name: mismatch(name, json.dumps(value), table)})
         table = {name: one for name, one in table.items() if name in known or name not in due}
     try:
         # In JSON, not in Python, a strict dataclass may be a mapping. A date of TOML is no text.
@@ -88,11 +88,11 @@ def _said(name: str, error: dict[str, Any], known: dict[str, str]) -> str:
     if error["type"] == "value_error":
         return ": ".join(filter(None, (name, str(error["ctx"]["error"]))))
     if error["type"] == "unexpected_keyword_argument":
-        return told(name, "no such field", {name: error["input"]})
+        return mismatch(name, "no such field", {name: error["input"]})
     expected = known.get(name.rpartition(".")[2]) or error["msg"].removeprefix("Input should be ")
     if error["type"] == "missing":
-        return told(name, expected, {})
-    return told(name, expected, {name: error["input"]} if name else error["input"])
+        return mismatch(name, expected, {})
+    return mismatch(name, expected, {name: error["input"]} if name else error["input"])
 
 
 def plain(value: Any) -> Any:

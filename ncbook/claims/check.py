@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from ncbook.claims import words
+from ncbook.claims import wording
 from ncbook.claims.kept import Kept
 from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import Claim
 
-VERDICTS = HOLDS, FAILS, DISCREPANCY, UNCLEAR, NOT_MEASURED, PLANNED = words.VERDICTS
+VERDICTS = HOLDS, FAILS, DISCREPANCY, UNCLEAR, NOT_MEASURED, PLANNED = wording.VERDICTS
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Row:
     @property
     def decides(self) -> Record | None:
         """What was measured by the run that the claim is judged by."""
-        return self.at_paper_size if elsewhere(self.claim, self.profile) else self.record
+        return self.at_paper_size if needs_paper_profile(self.claim, self.profile) else self.record
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -74,7 +74,7 @@ def value(claim: Claim, record: Summary) -> float:
     return max(record.min, record.max, key=lambda value: abs(value - claim.expect))
 
 
-def used(claim: Claim, record: Summary) -> float | None:
+def tolerance_used(claim: Claim, record: Summary) -> float | None:
     """Return the share of the tolerance that the judged value uses: 1 at its edge, more beyond.
 
     None for a bound, which may be far from its limit, for a tolerance of 0, and where no value is
@@ -86,7 +86,7 @@ def used(claim: Claim, record: Summary) -> float | None:
     return distance / claim.slack
 
 
-def elsewhere(claim: Claim, profile: str) -> bool:
+def needs_paper_profile(claim: Claim, profile: str) -> bool:
     """Whether a run in this profile is too small to judge the claim."""
     return claim.profile == "paper" and profile != "paper"
 
@@ -126,7 +126,7 @@ def judge(
             return Verdict(PLANNED)
         why = "It is registered as planned, and it was measured."
         return Verdict(FAILS, f"{why} Remove the field 'planned' of {claim.id} from claims.toml.")
-    if elsewhere(claim, profile):
+    if needs_paper_profile(claim, profile):
         small = " The quick measurement is of a smaller run: not judged." if record else ""
         if kept is None or stale:
             return Verdict(NOT_MEASURED, _wanted(claim.chapter, stale) + small)
@@ -176,7 +176,7 @@ def _within(claim: Claim, record: Summary) -> bool:
 def _judge(claim: Claim, record: Record, control: bool = True) -> Verdict:
     """Judge one measurement by what is expected, and where it must be, its control."""
     if record.not_finite:
-        said = words.not_finite(record)
+        said = wording.not_finite(record)
         return Verdict(FAILS, f"{said[0].upper()}{said[1:]}.")
     holds = _within(claim, record)
     if claim.doubt is not None:
@@ -190,8 +190,8 @@ def _judge(claim: Claim, record: Record, control: bool = True) -> Verdict:
             "claims.toml, or correct what is expected.",
         )
     if not holds:
-        measured = words.digits(value(claim, record))
-        return Verdict(FAILS, f"Measured {measured}, expected {words.expected(claim)}.")
+        measured = wording.digits(value(claim, record))
+        return Verdict(FAILS, f"Measured {measured}, expected {wording.expected(claim)}.")
     if control and claim.control is not None and passes(claim, record):
         return Verdict(FAILS, "Its control passes the same judgement, or was not measured well.")
     return Verdict(HOLDS)

@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from itertools import groupby
 
-from ncbook.claims import words
+from ncbook.claims import wording
 from ncbook.claims.check import Row
 
 _STEP, _HEIGHT, _LEFT = 17, 44, 190  # of the marks and rows, and where the marks begin
@@ -38,7 +38,7 @@ def svg(rows: Sequence[Row]) -> str:
 
 def _mark(row: Row, x: float, y: float) -> str:
     claim, name = row.claim, row.verdict.name
-    title = html.escape(f"{claim.id} ({name}): {words.plain(claim.sentence)}")
+    title = html.escape(f"{claim.id} ({name}): {wording.plain(claim.sentence)}")
     return (
         f'<a href="#{claim.anchor}"><title>{title}</title>'
         f'<circle data-verdict="{name}" cx="{x:g}" cy="{y:g}" r="5"/></a>'

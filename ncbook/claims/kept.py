@@ -28,7 +28,7 @@ from ncbook.claims.schema import ClaimsError
 
 FORMAT = 2  # of the files; to be raised when a field changes its meaning
 PROFILE = "its paper profile"  # among what has changed
-MEASURES = ("runtime", "data", "models", "dynamics", "theory", "metrics")
+MEASURES = ("frames", "runtime", "data", "models", "dynamics", "theory", "metrics")
 TABLES = "kept"  # the folder, in that of a run, with the tables that it leaves: <name>.csv
 ROWS = 1000  # the most that a table may have: the repository holds it
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ncbook.claims import _form
-from ncbook.claims._form import must_be, told
+from ncbook.claims._form import mismatch, must_be
 
 _NUMBER = 'a finite number, or "nan" where none was measured'
 
@@ -31,14 +31,15 @@ class Summary:
             object.__setattr__(self, name, float(getattr(self, name)))
         ends, some = (self.min, self.median, self.max), self.not_finite < self.n
         if self.not_finite > self.n:
-            raise ValueError(told("not_finite", f"a count from 0 to {self.n}", vars(self)))
+            raise ValueError(mismatch("not_finite", f"a count from 0 to {self.n}", vars(self)))
         if any(math.isfinite(end) != some for end in ends):
             raise ValueError(
                 f"min, median, max are {ends}, which does not fit not_finite; expected numbers "
                 f"for {self.n - self.not_finite} of {self.n} finite values"
             )
         if some and not self.min <= self.median <= self.max:
-            raise ValueError(told("median", f"a number from {self.min} to {self.max}", vars(self)))
+            expected = f"a number from {self.min} to {self.max}"
+            raise ValueError(mismatch("median", expected, vars(self)))
 
 
 @dataclass(frozen=True)

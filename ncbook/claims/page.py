@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncbook.claims import check, schema, words
+from ncbook.claims import check, schema, wording
 from ncbook.claims.check import Row
 from ncbook.claims.measured import Summary
 from ncbook.claims.schema import ORIGINS, Claim
@@ -56,21 +56,21 @@ def text(row: Row) -> str:
     """Return one claim in plain text."""
     claim, verdict = row.claim, row.verdict
     lines = [
-        f"{words.SYMBOLS[verdict.name]} {verdict.name}: {claim.id} "
+        f"{wording.SYMBOLS[verdict.name]} {verdict.name}: {claim.id} "
         f"({claim.place}; {ORIGINS[claim.origin]}; {claim.kind})",
-        f"  {words.plain(claim.sentence)}",
-        f"  expected {words.expected(claim)}; measured {_number(claim, row.record)}",
+        f"  {wording.plain(claim.sentence)}",
+        f"  expected {wording.expected(claim)}; measured {_number(claim, row.record)}",
     ]
     if row.at_paper_size:
         found = check.judge(claim, row.at_paper_size, "paper").name
         found = "stale, not judged" if row.stale else found
         lines.append(f"  at paper size, {found}: {_number(claim, row.at_paper_size)}")
     if claim.control is not None:
-        lines.append(f"  control, {words.plain(claim.control)}: {_control(row)}")
+        lines.append(f"  control, {wording.plain(claim.control)}: {_control(row)}")
     if claim.doubt is not None:
-        lines.append(f"  {verdict.name}: {words.plain(claim.doubt)}")
+        lines.append(f"  {verdict.name}: {wording.plain(claim.doubt)}")
     if claim.planned is not None:
-        lines.append(f"  planned: {words.plain(claim.planned)}")
+        lines.append(f"  planned: {wording.plain(claim.planned)}")
     if verdict.message:
         lines.append(f"  {verdict.message}")
     return "\n".join(lines)
@@ -100,11 +100,11 @@ def _environment():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"check": check, "schema": schema, "words": words}
+    made.globals |= {"check": check, "schema": schema, "wording": wording}
     made.filters |= {
-        "number": lambda text: Markup(words.number_html(text)),
+        "number": lambda text: Markup(wording.number_html(text)),
         "sentence": lambda text, *page: Markup(
-            words.sentence_html(text, lambda target: address(target, *page))
+            wording.sentence_html(text, lambda target: address(target, *page))
         ),
     }
     return made
@@ -120,16 +120,17 @@ def address(target: str, claim: Claim, in_ledger: bool) -> str:
 
 
 def _control(row: Row) -> str:
-    rival = row.claim.rival
-    if row.decides is None:
+    rival, decides = row.claim.rival, row.decides
+    if decides is None:
         return "nothing was measured"
-    said = f"expected {words.expected(rival)}" if rival else _number(row.claim, row.decides.control)
-    return f"{said}, {'passes' if check.passes(row.claim, row.decides) else 'fails'}"
+    said = f"expected {wording.expected(rival)}" if rival else _number(row.claim, decides.control)
+    return f"{said}, {'passes' if check.passes(row.claim, decides) else 'fails'}"
 
 
 def _number(claim: Claim, record: Summary | None) -> str:
     if record is None:
         return "nothing"
     value = check.value(claim, record)
-    spread = words.spread(claim, value, record)
-    return f"{words.measured(claim, value)} ({spread})" if spread else words.measured(claim, value)
+    spread = wording.spread(claim, value, record)
+    measured = wording.measured(claim, value)
+    return f"{measured} ({spread})" if spread else measured

@@ -12,7 +12,6 @@ from ncbook.claims.check import Row
 from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import PROFILES, Claim, ClaimsError
 
-
 NUMBERS = "numbers.json"  # what a chapter gave its text, in the folder of its run
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ncbook.claims import _form
-from ncbook.claims._form import must_be, one_of, told
+from ncbook.claims._form import mismatch, must_be, one_of
 from ncbook.files import BookError
 
 FILE = "claims.toml"  # beside a paper's chapters
@@ -228,12 +228,12 @@ def _read(paths: Iterable[Path], chapters: Collection[str] | None) -> list[Claim
         head = _table(path)
         entries = head.pop("claim")
         paper = {name: head.pop(name) for name in _HEAD if name in head}
-        said = [("the paper", told(name, _no_such(_HEAD), head)) for name in head]
+        said = [("the paper", mismatch(name, _no_such(_HEAD), head)) for name in head]
         for number, entry in enumerate(entries, 1):
             id = entry.get("id")
             where = f"claim {id!r}" if isinstance(id, str) else f"claim number {number}"
             flat, wrong = _flat(entry)
-            said += [(where, told(name, wrong[name], entry)) for name in wrong]
+            said += [(where, mismatch(name, wrong[name], entry)) for name in wrong]
             try:
                 claim = _form.read(Claim, flat | paper)
             except _form.MalformedError as error:
@@ -241,7 +241,7 @@ def _read(paths: Iterable[Path], chapters: Collection[str] | None) -> list[Claim
                 said += [(of.get(name, where), one) for name, one in error.problems.items()]
                 continue
             misfits = _misfits(claim, path.parent.name, chapters, taken)
-            said += [(where, told(name, expected, flat)) for name, expected in misfits]
+            said += [(where, mismatch(name, expected, flat)) for name, expected in misfits]
             taken[claim.anchor] = f"claim {id!r} of {path}"
             claims.append(claim)
         problems |= {f"{path}: {where}: {one}.": None for where, one in said}
@@ -264,7 +264,7 @@ def _table(path: Path) -> dict[str, Any]:
     if claims and isinstance(claims, list) and all(isinstance(one, dict) for one in claims):
         return table
     expected = "at least one [[claim]] table, and nothing else"
-    raise ClaimsError(f"{path}: the paper: {told('claim', expected, table)}.")
+    raise ClaimsError(f"{path}: the paper: {mismatch('claim', expected, table)}.")
 
 
 def _no_such(known: Collection[str]) -> str:

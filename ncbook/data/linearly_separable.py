@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncbook.data.synthetic import Labelled, simplex_directions
+from ncbook.data.synthetic import Labelled
+from ncbook.frames import centring, simplex_etf
 from ncbook.runtime import Runtime, generator, whole
 
 # Added to a seed for its test sample, below 2**32, of which the generator takes the remainder.
@@ -82,9 +83,8 @@ def separating_frame(K: int, d: int) -> tuple[Tensor, Tensor]:
             f"of a separating frame have that rank."
         )
     mean = torch.full((K, K), 1 / K, dtype=torch.float64)
-    centred = torch.eye(K, dtype=torch.float64) - mean
-    U = scale * (math.sqrt(2) * centred + math.sqrt(K - 2) * mean)
-    P = scale * (math.sqrt(2) * centred - math.sqrt(K - 2) * mean)
+    U = scale * (math.sqrt(2) * centring(K) + math.sqrt(K - 2) * mean)
+    P = scale * (math.sqrt(2) * centring(K) - math.sqrt(K - 2) * mean)
     if K == 2:  # of rank 1: the axis is e_1
         U = P = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
     rest = torch.zeros(K, d - U.shape[1], dtype=torch.float64)
@@ -213,7 +213,7 @@ def overlapping(
         A number is out of its range.
     """
     K, d = whole("K", K), whole("d", d)
-    centres = simplex_directions(K, d)
+    centres = simplex_etf(K, d)
     if not 0 < distance < math.inf:
         raise ValueError(f"distance = {distance}: expected a positive number.")
     # Centres at the radius r sigma, noise up to reach sigma, and both together at most 1.

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ncbook.frames import simplex_etf
 from ncbook.runtime import Runtime, generator, tensors, whole
 
 INSIDE = 0.9  # points that are not to be support vectors stay this far inside
@@ -72,35 +73,6 @@ class Labelled:
         return self.X.shape[-1]
 
 
-def simplex_directions(K: int, D: int) -> Tensor:
-    """Return K unit vectors in R^D with pairwise products -1/(K-1): the most opposed there are.
-
-    The first is the first coordinate axis; only the first K - 1 coordinates are used.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(K, D)``, float64.
-
-    Raises
-    ------
-    ValueError
-        K < 2, or D < K - 1.
-    """
-    K, D = whole("K", K), whole("D", D)
-    if K < 2 or D < K - 1:
-        raise ValueError(
-            f"K = {K} classes in D = {D} dimensions: expected K >= 2 and D >= K - 1, because K "
-            "directions that are pairwise opposed span at least K - 1 dimensions."
-        )
-    axes = torch.zeros(K, D, dtype=torch.float64)
-    for k in range(K - 1):
-        # What earlier coordinates leave of the norm; then the same product with all later ones.
-        axes[k, k] = (1 - axes[k, :k].square().sum()).sqrt()
-        axes[k + 1 :, k] = (-1 / (K - 1) - axes[k + 1, :k] @ axes[k, :k]) / axes[k, k]
-    return axes
-
-
 def orthogonally_separable(
     run: Runtime,
     seeds: Sequence[int],
@@ -115,7 +87,7 @@ def orthogonally_separable(
 ) -> Labelled:
     """Draw orthogonally separable data, one data set a seed.
 
-    The classes lie around the axes ``simplex_directions(K, D)``, the same for every seed.
+    The classes lie around the axes ``simplex_etf(K, D)``, the same for every seed.
 
     Parameters
     ----------
@@ -154,7 +126,7 @@ def orthogonally_separable(
     """
     K, D, per_class = whole("K", K), whole("D", D), whole("per_class", per_class)
     support = None if support is None else whole("support", support)
-    axes = simplex_directions(K, D)
+    axes = simplex_etf(K, D)
     low, high = norms
     if per_class < 1 or not len(seeds):
         raise ValueError(
@@ -301,7 +273,7 @@ def _draw(
 
     low, high = norms
     corners, alone = _corners(support), int(support == 1)
-    simplex = simplex_directions(corners, corners - 1)
+    simplex = simplex_etf(corners, corners - 1)
     points = []
     for axis, basis in zip(axes, bases, strict=True):
         angle, away = axes.new_zeros(per_class), axes.new_zeros(per_class, len(axis))

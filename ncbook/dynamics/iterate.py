@@ -26,7 +26,7 @@ def iterate(
     end: float,
     times: Tensor,
     observe: Observe | None = None,
-    keep: bool = False,
+    save_states: bool = False,
     still: Callable[[], Tensor] | None = None,
     stages: int = 1,
 ) -> Trajectory:
@@ -47,8 +47,8 @@ def iterate(
         Of the trajectory: those of the record.
     observe : callable, optional
         State ``(*batch, P)`` to a dict of numbers a run, each of shape ``batch``.
-    keep : bool
-        Keep the states at the places of the record.
+    save_states : bool
+        Save the states at the places of the record.
     still : callable, optional
         Which runs have converged, ``batch``: all ends where each has, or has diverged. At the end
         the others are out of steps.
@@ -60,7 +60,7 @@ def iterate(
     Trajectory
         Where all ended early, a converged run's last observation is repeated.
     """
-    began, recorder = time.perf_counter(), Recorder(observe, len(record), keep)
+    began, recorder = time.perf_counter(), Recorder(observe, len(record), save_states)
     steps, looks, here = 0, 0, 0
     for index, place in enumerate(record):
         steps, here = steps + advance(here, place), place

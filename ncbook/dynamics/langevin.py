@@ -50,7 +50,7 @@ def langevin(
     trained: str = "both",
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
-    keep: bool = False,
+    save_states: bool = False,
 ) -> Trajectory:
     """Follow the noisy gradient flow of every run of a batch.
 
@@ -76,8 +76,8 @@ def langevin(
         State ``(*batch, P)`` to a dict of numbers a run, each of shape ``batch``.
     record : sequence of int, optional
         Iterations at which to observe, increasing; without it, the first and the last.
-    keep : bool
-        Keep the states at the recorded iterations.
+    save_states : bool
+        Save the states at the recorded iterations.
 
     Returns
     -------
@@ -100,7 +100,9 @@ def langevin(
     if trained not in TRAINED:
         raise ValueError(f"trained is {trained!r}; expected one of {', '.join(TRAINED)}.")
     both_from = 0 if trained == "both" else steps
-    return _follow(model, start, step, steps, both_from, temperature, seeds, observe, record, keep)
+    return _follow(
+        model, start, step, steps, both_from, temperature, seeds, observe, record, save_states
+    )
 
 
 def two_stage(
@@ -113,7 +115,7 @@ def two_stage(
     seeds: Sequence[int] = (),
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
-    keep: bool = False,
+    save_states: bool = False,
 ) -> Trajectory:
     """Train in two stages: first the particles with W as it starts, then particles and W.
 
@@ -126,7 +128,7 @@ def two_stage(
     record : sequence of int, optional
         Iterations at which to observe, counted through both stages; without it, the first one
         and the last of each stage.
-    model, start, step, temperature, seeds, observe, keep
+    model, start, step, temperature, seeds, observe, save_states
         As of :func:`langevin`.
 
     Returns
@@ -149,7 +151,7 @@ def two_stage(
         raise ValueError(f"steps is {tuple(steps)}; both stages need at least one iteration.")
     record = [0, first, first + second] if record is None else record
     return _follow(
-        model, start, step, first + second, first, temperature, seeds, observe, record, keep
+        model, start, step, first + second, first, temperature, seeds, observe, record, save_states
     )
 
 
@@ -213,7 +215,7 @@ def _length(z: Tensor, weight: Tensor) -> Tensor:
     return (weight * z.square()).sum(-1, keepdim=True).sqrt()
 
 
-def _follow(model, start, step, steps, both_from, temperature, seeds, observe, record, keep):
+def _follow(model, start, step, steps, both_from, temperature, seeds, observe, record, save_states):
     """Iterate; W moves from iteration ``both_from`` on."""
     steps = whole("steps", steps)
     temperature = torch.as_tensor(temperature, dtype=start.dtype, device=start.device)
@@ -244,7 +246,7 @@ def _follow(model, start, step, steps, both_from, temperature, seeds, observe, r
         return _unstable(model, z, step, trained)
 
     times = step * torch.tensor(record, dtype=torch.float64)
-    found = iterate(z, advance, record, steps, times.to(z), observe, keep)
+    found = iterate(z, advance, record, steps, times.to(z), observe, save_states)
     if said := unstable(steps - 1):
         warnings.warn(said, UnresolvedWarning, stacklevel=3)
     return found

@@ -37,7 +37,7 @@ _BLOCK = 2**21
 
 @dataclass(frozen=True)
 class FeatureTrajectory(Trajectory):
-    """A trajectory that keeps what collapse is measured on: the features, not the states.
+    """A trajectory that records what collapse is measured on: the features, not the states.
 
     Its observables are ``loss``, L_n of all examples, and ``gradient``, the root of the mean over
     the particles of the squared norm of their mean-field gradient of L (without noise the paper's
@@ -47,7 +47,7 @@ class FeatureTrajectory(Trajectory):
     ----------
     features : Tensor
         H at the recorded steps, ``(R, T, p, n)``.
-    unseen : Tensor or None
+    test_features : Tensor or None
         The features of the test examples, ``(R, T, p, m)``.
     W : Tensor
         ``(R, T, p, K)``.
@@ -56,7 +56,7 @@ class FeatureTrajectory(Trajectory):
     """
 
     features: Tensor | None = None
-    unseen: Tensor | None = None
+    test_features: Tensor | None = None
     W: Tensor | None = None
     second_moment: Tensor | None = None
 
@@ -98,7 +98,7 @@ def minibatch_sgd(
     temperature: float = 0.0,
     noise_every: int = 1,
     trained: str = "particles",
-    unseen: Tensor | None = None,
+    test_inputs: Tensor | None = None,
     record: Sequence[int] | None = None,
 ) -> FeatureTrajectory:
     """Train every run of a batch by SGD on mini-batches, or by noisy SGD.
@@ -127,8 +127,8 @@ def minibatch_sgd(
         sum. Numbers are dear to draw: at the paper's size they take longer than the rest of a step.
     trained : {"particles", "both"}
         Whether W stays as it is at the start, as in the paper's figures.
-    unseen : Tensor, optional
-        Test examples, ``(m, d)``, whose features to keep, too.
+    test_inputs : Tensor, optional
+        Test examples, ``(m, d)``, whose features to record, too.
     record : sequence of int, optional
         Numbers of steps, increasing, after which to measure; without it, the first and the last.
         A measurement passes over all examples. An empty list asks for the final state alone.
@@ -147,7 +147,9 @@ def minibatch_sgd(
     rates = torch.as_tensor(rates, dtype=torch.float64)
     record = [0, rates.numel()] if record is None else list(record)
     batch, noise_every = whole("batch", batch), whole("noise_every", noise_every)
-    _check(model, start, rates, seeds, batch, temperature, noise_every, trained, unseen, record)
+    _check(
+        model, start, rates, seeds, batch, temperature, noise_every, trained, test_inputs, record
+    )
     began = time.perf_counter()
     used = (model.X != 0).any(0)
     if temperature > 0:
@@ -164,7 +166,7 @@ def minibatch_sgd(
                 run.shake(math.sqrt(2 * temperature * waiting), draw)
             waiting = 0.0
         if due:
-            measured.append([run.measure(X, Y, unseen) for run in runs])
+            measured.append([run.measure(X, Y, test_inputs) for run in runs])
             if not any(one["loss"].isfinite() for one in measured[-1]):
                 break
         if step == len(rates):
@@ -183,18 +185,18 @@ def minibatch_sgd(
     status[~final.isfinite().all(-1).cpu().numpy()] = DIVERGED
     # Where all have diverged, so they are at the steps that were not taken.
     measured += measured[-1:] * (len(record) - len(measured))
-    kept = {
+    recorded = {
         name: torch.stack([torch.stack([run[name] for run in every]) for every in measured], 1)
         for name in (measured[0][0] if measured else ())
     }
     times = torch.cat([rates.new_zeros(1), rates.cumsum(0)])[record].to(X)
     return FeatureTrajectory(
         times=times,
-        observables={name: kept.pop(name) for name in ("loss", "gradient") if measured},
+        observables={name: recorded.pop(name) for name in ("loss", "gradient") if measured},
         final=final,
         status=status,
         statistics=statistics(X, began, steps=step, evaluations=step),
-        **kept,
+        **recorded,
     )
 
 
@@ -208,7 +210,7 @@ class _Run:
         self.sigma, self.slope = ACTIVATIONS[model.activation], SLOPES[model.activation]
         W, A, U = model.unpack(start[index])
         self.W, self.A, self.U = W.clone(), A.clone(), U[used]
-        self.idle, self.kept = U[~used], 1.0  # the rows that only decay, and by how much
+        self.idle, self.idle_decay = U[~used], 1.0  # the rows that only decay, and by how much
         numbers = (model.gamma, model.decay, model.decay_W)
         self.gamma, self.decay, self.decay_W = (
             float(number.expand(len(start))[index]) for number in numbers
@@ -225,13 +227,13 @@ class _Run:
     def step(self, X: Tensor, Y: Tensor, rate: float) -> None:
         """Take one step of SGD."""
         S, H, residual, G, pull = self.pulls(X, Y, len(X))
-        keep = 1 - rate * self.decay
-        self.A.addmm_(G, S, beta=keep, alpha=-rate)
-        self.U.addmm_(X.mT, pull, beta=keep, alpha=-rate)
-        self.kept *= keep
+        left = 1 - rate * self.decay
+        self.A.addmm_(G, S, beta=left, alpha=-rate)
+        self.U.addmm_(X.mT, pull, beta=left, alpha=-rate)
+        self.idle_decay *= left
         if self.both:
-            keep, size = 1 - rate * self.decay_W, rate * self.gamma / len(X)
-            self.W.addmm_(H, residual.mT, beta=keep, alpha=-size)
+            left, size = 1 - rate * self.decay_W, rate * self.gamma / len(X)
+            self.W.addmm_(H, residual.mT, beta=left, alpha=-size)
 
     def shake(self, size: float, draw: torch.Generator) -> None:
         """Add normal numbers of the given standard deviation to A and U."""
@@ -239,7 +241,7 @@ class _Run:
             numbers = torch.randn(part.shape, generator=draw, dtype=torch.float64)
             part.add_(numbers.to(part), alpha=size)
 
-    def measure(self, X: Tensor, Y: Tensor, unseen: Tensor | None) -> dict[str, Tensor]:
+    def measure(self, X: Tensor, Y: Tensor, test_inputs: Tensor | None) -> dict[str, Tensor]:
         """Return what is recorded, in one pass over all examples, some at a time."""
         W, A, U = (torch.zeros_like(part) for part in (self.W, self.A, self.U))
         loss, features, size = 0.0, [], max(1, _BLOCK // self.model.N)
@@ -250,7 +252,7 @@ class _Run:
             A.addmm_(G, S)
             U.addmm_(x.mT, pull)
             features.append(H)
-        squares = self.decay**2 * (self.kept * self.idle).square().sum()
+        squares = self.decay**2 * (self.idle_decay * self.idle).square().sum()
         for gradient, part in ((A, self.A), (U, self.U)):
             squares = squares + gradient.add_(part, alpha=self.decay).square().sum()
         squares = squares / self.model.N
@@ -263,21 +265,21 @@ class _Run:
             "W": self.W.clone(),
             "second_moment": self.A @ self.A.mT / self.model.N,
         }
-        if unseen is not None:
+        if test_inputs is not None:
             _, _, U = self.model.unpack(self.state())
-            parts = [self.A @ self.sigma(x @ U).mT / self.model.N for x in unseen.split(size)]
-            found["unseen"] = torch.cat(parts, -1)
+            parts = [self.A @ self.sigma(x @ U).mT / self.model.N for x in test_inputs.split(size)]
+            found["test_features"] = torch.cat(parts, -1)
         return found
 
     def state(self) -> Tensor:
         """Return the flat state, ``(P,)``."""
         U = self.A.new_empty(self.model.d, self.model.N)
-        U[self.used], U[~self.used] = self.U, self.kept * self.idle
+        U[self.used], U[~self.used] = self.U, self.idle_decay * self.idle
         return self.model.pack(self.W, self.A, U)
 
 
 def _check(
-    model, start, rates, seeds, batch, temperature, noise_every, trained, unseen, record
+    model, start, rates, seeds, batch, temperature, noise_every, trained, test_inputs, record
 ) -> None:
     if model.X.ndim != 2 or model.y.ndim != 1 or model.truncation is not None:
         raise ValueError(
@@ -308,9 +310,10 @@ def _check(
         )
     if trained not in TRAINED:
         raise ValueError(f"trained = {trained!r}: expected one of {', '.join(TRAINED)}.")
-    if unseen is not None and (unseen.ndim != 2 or unseen.shape[1] != model.d):
+    if test_inputs is not None and (test_inputs.ndim != 2 or test_inputs.shape[1] != model.d):
         raise ValueError(
-            f"unseen has shape {tuple(unseen.shape)}; expected test examples, (m, {model.d})."
+            f"test_inputs has shape {tuple(test_inputs.shape)}; expected test examples, "
+            f"(m, {model.d})."
         )
     steps = rates.numel()
     if record != sorted(set(record)) or any(not 0 <= step <= steps for step in record):

@@ -37,7 +37,7 @@ def separation_times(
         Shape ``(*batch, P)``.
     rate : Tensor
         Positive, broadcasts with ``batch``: a rate of the field, such as that of alignment
-        (:func:`ncbook.theory.alignment.alignment_points`).
+        (:func:`ncbook.theory.relu.alignment.alignment_points`).
     step, end : float
         Step and last time, in units of 1/rate.
     groups : Tensor, optional

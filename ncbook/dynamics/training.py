@@ -29,7 +29,7 @@ def train(
     drops: Sequence[float] = (1 / 3, 2 / 3),
     observe: Observe | None = None,
     record: Sequence[int] | None = None,
-    keep: bool = False,
+    save_states: bool = False,
 ) -> Trajectory:
     """Train every run of a batch by stochastic gradient descent.
 
@@ -66,8 +66,8 @@ def train(
         States ``(R, P)`` to a dict of numbers a run, each of shape ``(R,)``.
     record : sequence of int, optional
         Epochs at which to observe, increasing from 0 on; without it, the first and the last.
-    keep : bool
-        Keep the states at the recorded epochs.
+    save_states : bool
+        Save the states at the recorded epochs.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def train(
         return steps
 
     times = torch.tensor(record, device=z.device)
-    return iterate(z, advance, record, epochs, times, observe, keep)
+    return iterate(z, advance, record, epochs, times, observe, save_states)
 
 
 def first_zero(values: Tensor) -> Tensor:

@@ -150,12 +150,12 @@ def statistics(state: Tensor, began: float, **counts) -> dict:
 
 
 class Recorder:
-    """Collects observables at chosen times, and states only where they are to be kept."""
+    """Collects observables at chosen times, and states only where they are to be saved."""
 
-    def __init__(self, observe: Observe | None, count: int, keep: bool = False) -> None:
+    def __init__(self, observe: Observe | None, count: int, save_states: bool = False) -> None:
         self.observe = observe
         self.count = count
-        self.keep = keep
+        self.save_states = save_states
         self.values: dict[str, Tensor] = {}
         self.states: Tensor | None = None
 
@@ -165,7 +165,7 @@ class Recorder:
         A run whose state is not finite gets NaN, whatever the observable would make of it; the
         observable sees zeros in its place, so that a decomposition does not refuse the batch.
         """
-        if self.keep:
+        if self.save_states:
             if self.states is None:
                 shape = (*state.shape[:-1], self.count, state.shape[-1])
                 self.states = state.new_full(shape, torch.nan)
@@ -187,8 +187,8 @@ class Recorder:
 
     def repeat(self, index: int) -> None:
         """Take entry ``index`` for all that follow: of runs that move no more, or are lost."""
-        kept = [] if self.states is None else [self.states.movedim(-2, -1)]
-        for values in (*self.values.values(), *kept):
+        saved = [] if self.states is None else [self.states.movedim(-2, -1)]
+        for values in (*self.values.values(), *saved):
             values[..., index + 1 :] = values[..., index : index + 1].clone()
 
 

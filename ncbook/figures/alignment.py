@@ -18,7 +18,7 @@ from ncbook.figures.style import (
     INK,
     LINES,
     MARKERS,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -284,7 +284,7 @@ def angles(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.46, 0.8))
-    style = looks(["worst", "median"])
+    style = group_styles(["worst", "median"])
     names = {"worst": "worst neuron of a run", "median": "median neuron of a run"}
     for column, label in names.items():
         look = style[column]
@@ -324,7 +324,7 @@ def window(
         ax.set_title(title)
     last = axes[2]
     median_band(last, violations, "eps", "first", "K", band=(0, 1), label="$K = {}$", markers=True)
-    for (_, limit), look in zip(limits.items(), looks(list(limits)).values(), strict=True):
+    for (_, limit), look in zip(limits.items(), group_styles(list(limits)).values(), strict=True):
         last.axhline(limit, color=look["color"], linestyle=look["linestyle"], lw=0.8, alpha=0.8)
     last.axhline(1, color=INK, lw=1, linestyle=":")
     last.set(xscale="log", xlabel=r"$\varepsilon$", ylabel="first violated at $t / T$")
@@ -350,7 +350,7 @@ def direction_error(
         The exponent of the error at T that is predicted.
     """
     fig, (left, right) = new_figure(layout, 2, ratio=(0.85, 0.78))
-    style = looks(sorted(table["eps"].unique(), reverse=True))
+    style = group_styles(sorted(table["eps"].unique(), reverse=True))
     for (eps, look), width in zip(style.items(), np.linspace(4.5, 1.2, len(style)), strict=True):
         part = table[table["eps"] == eps]
         middle = part.groupby("t")["scaled"].median()
@@ -387,7 +387,7 @@ def rates(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.42, 0.75))
-    style = looks(list(table["kind"].unique()))
+    style = group_styles(list(table["kind"].unique()))
     for kind, rows in table.groupby("kind", sort=False):
         look = {**style[kind], "linestyle": "none"}
         ax.semilogy(rows["time"], rows["deviation"], alpha=0.6, label=kind, **look)
@@ -410,7 +410,7 @@ def without(table: pd.DataFrame, layout: str) -> Figure:
     """
     cases = list(table["case"].unique())
     fig, axes = new_figure(layout, len(cases), columns=3, ratio=(0.8, 0.6), sharey=layout == "wide")
-    style = looks(["class 0", "class 1"])
+    style = group_styles(["class 0", "class 1"])
     for ax, case in zip(axes, cases, strict=True):
         rows = table[table["case"] == case]
         for name, look in style.items():

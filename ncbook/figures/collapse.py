@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ncbook.figures.style import INK, looks, median_band, new_figure, power_law, shared_legend
+from ncbook.figures.style import (
+    INK,
+    group_styles,
+    median_band,
+    new_figure,
+    power_law,
+    shared_legend,
+)
 
 PANELS = {
     "left": r"$\Vert WW^{T} - \sqrt{N}\,\Pi\Vert_F$",
@@ -47,7 +54,7 @@ def _bands(ax, rows: pd.DataFrame, style: dict) -> None:
 def figure_1(table: pd.DataFrame, layout: str) -> Figure:
     """Draw the three residuals of strong collapse against the iteration (``quantile_rows``)."""
     fig, axes = new_figure(layout, 3, ratio=(1.15, 0.72))
-    style = looks(list(table["eps"].unique()))
+    style = group_styles(list(table["eps"].unique()))
     for ax, (quantity, label) in zip(axes, PANELS.items(), strict=True):
         _bands(ax, table[table["quantity"] == quantity], style)
         ax.set(yscale="log", xlabel="iteration")
@@ -141,7 +148,7 @@ def constants(table: pd.DataFrame, layout: str) -> Figure:
         ends = [rows["predicted"].min(), rows["predicted"].max()]
         ax.plot(ends, ends, color=INK, linestyle="-", lw=0.8, alpha=0.6, label="equal")
         for (name, part), look in zip(
-            rows.groupby("run", sort=False), looks(range(4)).values(), strict=False
+            rows.groupby("run", sort=False), group_styles(range(4)).values(), strict=False
         ):
             ax.plot(part["predicted"], part["measured"], linestyle="none", color=look["color"],
                     marker=look["marker"], markersize=3.5, alpha=0.7, label=name)  # fmt: skip
@@ -179,7 +186,7 @@ def settling(table: pd.DataFrame, layout: str, settled: Mapping[str, float]) -> 
 def figure_2(table: pd.DataFrame, layout: str) -> Figure:
     """Draw the relative distance from S, in (H, W, b) and in (H, W) alone (``quantile_rows``)."""
     fig, axes = new_figure(layout, 2, ratio=(0.85, 0.72), sharey=layout == "wide")
-    style = looks(list(table["eps"].unique()))
+    style = group_styles(list(table["eps"].unique()))
     titles = {"all": "$(H, W, b)$, as in the paper", "features": "$(H, W)$ alone"}
     for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
         _bands(ax, table[table["quantity"] == quantity], style)
@@ -198,7 +205,7 @@ def bias_share(table: pd.DataFrame, layout: str, eps: float) -> Figure:
         "features_norm": r"$\Vert (H, W)\Vert$",
         "distance": "distance from $S$",
     }
-    style = looks(list(names))
+    style = group_styles(list(names))
     rows = table[table["eps"] == eps]
     for quantity, label in names.items():
         part = rows[rows["quantity"] == quantity]

@@ -366,7 +366,7 @@ def _scene(reach: float, eye: tuple[float, float, float], size: float) -> dict:
         "aspectmode": "manual",
         # Larger than plotly's cube of side 1, which leaves half of the picture empty.
         "aspectratio": {"x": size, "y": size, "z": size},
-        "uirevision": "kept",
+        "uirevision": "constant",
         "camera": {"eye": dict(zip("xyz", eye, strict=True))},
         "dragmode": "orbit",
     }

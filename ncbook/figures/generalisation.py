@@ -12,7 +12,7 @@ from ncbook.figures.style import (
     COLOURS,
     INK,
     MARKERS,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -83,7 +83,7 @@ def against_n(
     for ax, column in ((left, "error"), (right, "nc1")):
         median_band(ax, part, "n", column, "law", band=(0, 1), markers=True)
         _sizes(ax, part)
-    style = looks(part["law"])
+    style = group_styles(part["law"])
     for law, floor in (floors or {}).items():
         left.axhline(100 * floor, color=style[law]["color"], linestyle=":", lw=1.3)
     if floors:
@@ -145,7 +145,7 @@ def stages(
     """
     fig, axes = new_figure(layout, len(STAGES), ratio=(1.15, 0.7))
     part = table.assign(error=100 * table["error"])
-    style, end = looks(part["law"].unique()), part["time"].max()
+    style, end = group_styles(part["law"].unique()), part["time"].max()
     for ax, (column, title) in zip(axes, STAGES.items(), strict=True):
         median_band(ax, part, "time", column, "law", band=(0, 1))
         ax.axvline(change, color=INK, lw=0.9, linestyle="-.", label="stage 2 begins")
@@ -192,7 +192,7 @@ def course(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, axes = new_figure(layout, len(COURSE), columns=2, ratio=(0.66, 0.66))
-    style = looks(table["W"])
+    style = group_styles(table["W"])
     for ax, (column, title) in zip(axes, COURSE.items(), strict=True):
         for (kind, run), rows in table.groupby(["W", "run"], sort=False):
             look = style[kind]
@@ -221,7 +221,7 @@ def together(table: pd.DataFrame, layout: str, *, classes: int) -> Figure:
         K: for orthonormal W and small loss NC1 is 2K/(K-1) times the loss, the dotted line.
     """
     fig, axes = new_figure(layout, 2, ratio=(0.72, 0.72))
-    style = looks(table["W"])
+    style = group_styles(table["W"])
     for ax, column in zip(axes, ("loss", "gradient"), strict=True):
         for (kind, run), rows in table.groupby(["W", "run"], sort=False):
             look = style[kind]

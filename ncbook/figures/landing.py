@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ncbook.figures.style import INK, looks, markup, new_figure
+from ncbook.figures.style import INK, group_styles, markup, new_figure
 
 ALT = (
     "Two panels. Left: the distance of the classifier from a simplex frame against the iteration, "
@@ -61,7 +61,7 @@ def draw(table: pd.DataFrame, layout: str) -> Figure:
     """Draw the table of :func:`rows`."""
     fig, (way, end) = new_figure(layout, 2, ratio=(0.8, 0.78))
     curves = table[table["panel"] == "on the way"]
-    style = looks(list(curves["eps"].unique()))
+    style = group_styles(list(curves["eps"].unique()))
     for eps, part in curves.groupby("eps", sort=False):
         look = {**style[eps], "marker": None}
         way.semilogy(part["iteration"], part["median"], **look)
@@ -76,7 +76,8 @@ def draw(table: pd.DataFrame, layout: str) -> Figure:
     way.set_xlim(right=curves["iteration"].max() * 1.16)
 
     last = table[table["panel"] == "in the end"]
-    for (quantity, (name, power)), look in zip(ENDS.items(), looks(ENDS).values(), strict=True):
+    styles = group_styles(ENDS).values()
+    for (quantity, (name, power)), look in zip(ENDS.items(), styles, strict=True):
         part = last[last["quantity"] == quantity]
         spread = [part["median"] - part["low"], part["high"] - part["median"]]
         end.errorbar(part["eps"], part["median"], yerr=spread, linestyle="none", capsize=2,

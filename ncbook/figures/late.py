@@ -15,7 +15,7 @@ from ncbook.figures.style import (
     INK,
     LINES,
     MARKERS,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     power_law,
@@ -209,7 +209,7 @@ def approach(table: pd.DataFrame, layout: str, *, levels: Sequence[float]) -> Fi
         Levels of R to mark.
     """
     fig, (left, right) = new_figure(layout, 2, ratio=(0.82, 0.75))
-    style = looks(table["class"].unique())
+    style = group_styles(table["class"].unique())
     for k, rows in table.groupby("class", sort=False):
         look = {**style[k], "marker": None}
         left.plot(rows["R"], rows["degrees"], label=k, **look)
@@ -289,7 +289,7 @@ def rates(table: pd.DataFrame, layout: str) -> Figure:
     """
     panels = list(table["samples"].unique())
     fig, axes = new_figure(layout, len(panels), ratio=(0.95, 0.62), sharex=True, sharey=True)
-    style = looks(sorted(table["class"].unique()))
+    style = group_styles(sorted(table["class"].unique()))
     for ax, name in zip(axes, panels, strict=True):
         for k, line in table[table["samples"] == name].groupby("class"):
             ax.loglog(line["R"], line["angle"], color=style[k]["color"], lw=1.3,
@@ -324,7 +324,7 @@ def needed(table: pd.DataFrame, layout: str, *, marks: Mapping[str, float]) -> F
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.48, 1.05))
     kinds, angles = list(table["samples"].unique()), list(table["within"].unique())
-    style = looks(angles)
+    style = group_styles(angles)
     for place, angle in enumerate(angles):
         look = style[angle]
         for height, kind in enumerate(kinds):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ncbook.figures.style import (
     INK,
     LINES,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -54,7 +54,7 @@ def over_time(
     ratio = {1: (0.48, 0.8), 2: (0.82, 0.72)}.get(len(panels), (1.1, 0.72))
     fig, axes = new_figure(layout, len(panels), ratio=ratio)
     table = table[table[x] > 0] if xscale == "log" else table
-    style = looks(table[group].unique())
+    style = group_styles(table[group].unique())
     for ax, (name, heading) in zip(axes, panels.items(), strict=True):
         median_band(ax, table, x, name, group, band=(0, 1))
         level = f"{name}_limit"
@@ -95,7 +95,7 @@ def floors(
         temperature, below all that is drawn there.
     """
     fig, axes = new_figure(layout, len(panels), ratio=(1.45, 0.9))
-    style = looks(table["kind"].unique())
+    style = group_styles(table["kind"].unique())
     cold = table["temperature"].min()
     lines = dict(
         zip(sorted({k for some in slopes.values() for k in some}), LINES[2:], strict=False)
@@ -134,7 +134,7 @@ def threshold(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) ->
         Columns of the quantities and titles.
     """
     fig, axes = new_figure(layout, len(panels), ratio=(0.8, 0.75))
-    style = looks(table["kind"].unique())
+    style = group_styles(table["kind"].unique())
     for ax, (name, heading) in zip(axes, panels.items(), strict=True):
         for kind, rows in table.groupby("kind", sort=False):
             look = dict(style[kind])
@@ -189,7 +189,7 @@ def conditional(table: pd.DataFrame, layout: str, *, variance: float) -> Figure:
         The predicted one.
     """
     fig, (left, right) = new_figure(layout, 2, ratio=(0.8, 0.75))
-    for component, look in looks(table["component"].unique()).items():
+    for component, look in group_styles(table["component"].unique()).items():
         rows = table[table["component"] == component]
         left.plot(rows["degrees"], rows["predicted"], color=look["color"],
                   linestyle=look["linestyle"], label=component)  # fmt: skip
@@ -218,7 +218,7 @@ def quantiles(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) ->
         Values of ``what`` and titles.
     """
     fig, axes = new_figure(layout, len(panels), ratio=(1.0, 0.8), sharey=True)
-    style = looks(table["start"].unique())
+    style = group_styles(table["start"].unique())
     for ax, (what, heading) in zip(axes, panels.items(), strict=True):
         ax.axhline(0, color=INK, lw=0.9, linestyle=":")
         for start, rows in table[table["what"] == what].groupby("start", sort=False):
@@ -240,7 +240,7 @@ def mixtures(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.8))
-    for pair, look in looks(table["pair"].unique()).items():
+    for pair, look in group_styles(table["pair"].unique()).items():
         rows = table[table["pair"] == pair]
         ax.plot(rows["share"], rows["above"], label=pair, **{**look, "marker": None})
         _chord(ax, rows, look["color"])

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from ncbook.figures.style import COLOURS, INK, looks, new_figure, shared_legend
+from ncbook.figures.style import COLOURS, INK, group_styles, new_figure, shared_legend
 
 
 def _settled(values: np.ndarray, q: float) -> np.ndarray:
@@ -41,7 +41,7 @@ def step_rows(factors: Sequence[float], bound: float, left, risk, sharpness) -> 
 def steps(table: pd.DataFrame, layout: str) -> Figure:
     """Draw final risk, left error and sharpness against the step (``step_rows``)."""
     fig, (ax, edge) = new_figure(layout, 2, ratio=(0.85, 0.75))
-    style = looks(["left", "risk"])
+    style = group_styles(["left", "risk"])
     names = {"left": "left error", "risk": "risk"}
     for quantity, label in names.items():
         look = style[quantity]
@@ -127,7 +127,7 @@ def dimension_rows(ends: Sequence[tuple], N: int) -> pd.DataFrame:
 def dimensions(table: pd.DataFrame, layout: str) -> Figure:
     """Draw the lost eigenvalues against the dimension (``dimension_rows``)."""
     fig, (ax,) = new_figure(layout, 1, ratio=(0.42, 0.75))
-    style = looks(list(table["C"].unique()))
+    style = group_styles(list(table["C"].unique()))
     for C, rows in table.groupby("C", sort=False):
         look = style[C]
         p = np.array(sorted(rows["p"].unique()))
@@ -185,7 +185,7 @@ def unequal(table: pd.DataFrame, layout: str) -> Figure:
     titles = {"cosine": "cosine of two rows of $W$", "norm": "norm of a row of $W$"}
     for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
         rows = table[table["quantity"] == quantity]
-        style = looks(list(rows["kind"].unique()))
+        style = group_styles(list(rows["kind"].unique()))
         for kind, part in rows.groupby("kind", sort=False):
             look = style[kind]
             line = part.groupby("ratio")["predicted"].first()
@@ -207,7 +207,7 @@ def order_rows(ends: Sequence[tuple]) -> pd.DataFrame:
 def orders(table: pd.DataFrame, layout: str) -> Figure:
     """Draw the error on S against the step with lines of slope 1, 4 and 8 (``order_rows``)."""
     fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.85))
-    style = looks(list(table["method"].unique()))
+    style = group_styles(list(table["method"].unique()))
     for (method, rows), order in zip(table.groupby("method", sort=False), (1, 4, 8), strict=True):
         look = style[method]
         ax.loglog(rows["step"], rows["error"], color=look["color"], marker=look["marker"],
@@ -257,7 +257,7 @@ def costs(table: pd.DataFrame, layout: str, *, floor: dict[str, float]) -> Figur
     below is a shade.
     """
     fig, axes = new_figure(layout, 2, ratio=(0.9, 0.85), sharex=True)
-    style = looks(list(table["method"].unique()))
+    style = group_styles(list(table["method"].unique()))
     for ax, name in zip(axes, ("middle", "left"), strict=True):
         for method, rows in table.groupby("method", sort=False):
             ax.loglog(rows["evaluations"], rows[name], label=method, **style[method])

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ncbook.figures.style import COLOURS, INK, looks, median_band, new_figure, shared_legend
+from ncbook.figures.style import COLOURS, INK, group_styles, median_band, new_figure, shared_legend
 
 R_LABEL = r"$R=\log(1/L)$"
 
@@ -178,7 +178,7 @@ def growth(table: pd.DataFrame, layout: str) -> Figure:
     """
     fig, (left, right) = new_figure(layout, 2)
     shown = table[table["R"] >= 1]
-    style = looks(shown["K"].unique())
+    style = group_styles(shown["K"].unique())
     ends = np.array([shown["log_t"].min(), shown["log_t"].max()])
     left.plot(ends, ends, color=INK, linestyle=":", lw=1.2, label="log t")
     for K, part in shown.groupby("K", sort=False):
@@ -202,7 +202,7 @@ def _against(ax: Axes, table: pd.DataFrame, x: str, y: str, group: str, label: s
     values = table[[x, y]].to_numpy()
     ends = values.min(), values.max()
     ax.plot(ends, ends, color=INK, linestyle=":", linewidth=1)
-    style = looks(table[group].unique())
+    style = group_styles(table[group].unique())
     for value, part in table.groupby(group, sort=False):
         look = {**style[value], "linestyle": "none"}
         ax.plot(part[x], part[y], markersize=4, alpha=0.6, label=label.format(value), **look)

@@ -12,7 +12,7 @@ from ncbook.figures.style import (
     GREY,
     INK,
     MARKERS,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -40,7 +40,7 @@ def two_scalings(table: pd.DataFrame, layout: str) -> Figure:
     last = axes[-1]
     end = table[table["t"] == table["t"].max()]
     for (name, part), look in zip(
-        end.groupby("scaling", sort=False), list(looks(range(6)).values())[4:], strict=False
+        end.groupby("scaling", sort=False), list(group_styles(range(6)).values())[4:], strict=False
     ):
         middle = part.groupby("N")["moved"].median()
         last.loglog(middle.index, middle, label=name, **look)
@@ -116,7 +116,7 @@ def parts(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.8))
-    style = looks(table["part"].unique())
+    style = group_styles(table["part"].unique())
     for name, part in table.groupby("part", sort=False):
         exact = part[part["kind"] == "limit"]
         ax.plot(exact["temperature"], exact["value"], label=name,
@@ -162,8 +162,8 @@ def particles(table: pd.DataFrame, layout: str, *, reach: float) -> Figure:
     return fig
 
 
-def unseen(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw the variance of what W does not see over time: lines measured, marks predicted.
+def null_space_variance(table: pd.DataFrame, layout: str) -> Figure:
+    """Draw the variance in the null space of W^T over time: lines measured, marks predicted.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def unseen(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.75))
-    style = looks(table["temperature"].unique())
+    style = group_styles(table["temperature"].unique())
     for T, rows in table.groupby("temperature", sort=False):
         ax.plot(rows["t"], rows["variance"], label=rf"$1/\beta={T:g}$",
                 **{**style[T], "marker": None})  # fmt: skip
@@ -235,7 +235,7 @@ def relaxation(table: pd.DataFrame, layout: str, *, decay: float) -> Figure:
     """
     kinds = list(table["noise"].unique())
     fig, axes = new_figure(layout, len(kinds), ratio=(0.8, 0.75), sharey=True)
-    style = looks(table["N"].unique())
+    style = group_styles(table["N"].unique())
     for ax, kind in zip(axes, kinds, strict=True):
         part = table[table["noise"] == kind]
         median_band(ax, part, "t", "D", "N", label="N = {}", band=(0, 1))

@@ -19,7 +19,7 @@ from ncbook.figures.style import (
     DIVERGING,
     INK,
     WIDTHS,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -355,7 +355,7 @@ def passage(table: pd.DataFrame, layout: str, *, end: float) -> Figure:
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.56, 0.95))
     sizes = list(table["sigma"].unique())
-    rates = looks(table["rate"].unique())
+    rates = group_styles(table["rate"].unique())
     for colour, sigma in zip(COLOURS, sizes, strict=False):
         part = table[table["sigma"] == sigma]
         for rate, run in part[part["epoch"] > 0].groupby("rate", sort=False):

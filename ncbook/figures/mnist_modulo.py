@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ncbook.figures.style import COLOURS, INK, LINES, looks, new_figure, shared_legend
+from ncbook.figures.style import COLOURS, INK, LINES, group_styles, new_figure, shared_legend
 
 TIME = "time $t$, the sum of the rates"
 PANELS = (
@@ -32,7 +32,7 @@ def course(table: pd.DataFrame, layout: str) -> Figure:
     """
     sizes = table["size"].unique()
     fig, axes = new_figure(layout, len(PANELS) * len(sizes), columns=2, ratio=(0.62, 0.62))
-    runs = looks(table["seed"].unique())
+    runs = group_styles(table["seed"].unique())
     every = [(panel, size) for panel in PANELS for size in sizes]
     for ax, ((name, title, scale), size) in zip(axes, every, strict=True):
         for seed, rows in table[table["size"] == size].groupby("seed"):
@@ -64,7 +64,7 @@ def balances(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.3, 0.62))
-    kinds = looks(table["kind"].unique())
+    kinds = group_styles(table["kind"].unique())
     for height, (kind, look) in enumerate(kinds.items()):
         values = table.loc[table["kind"] == kind, "nb"]
         ax.plot(values, [-height] * len(values), **{**look, "linestyle": "none", "markersize": 7},
@@ -85,7 +85,7 @@ def same_time(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, axes = new_figure(layout, 2, ratio=(0.8, 0.66))
-    kinds = looks(table["schedule"].unique())
+    kinds = group_styles(table["schedule"].unique())
     for ax, (name, title, scale) in zip(axes, (PANELS[1], PANELS[0]), strict=True):
         for kind, look in kinds.items():
             rows = table[table["schedule"] == kind]

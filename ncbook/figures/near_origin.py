@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ncbook.figures.style import COLOURS, INK, looks, new_figure, power_law, shared_legend
+from ncbook.figures.style import COLOURS, INK, group_styles, new_figure, power_law, shared_legend
 
 
 def spectrum_rows(measured: Sequence[float], predicted: Sequence[float]) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def modes_rows(table: pd.DataFrame, eps: float, N: int) -> pd.DataFrame:
 def modes(table: pd.DataFrame, layout: str, escape: float) -> Figure:
     """Draw the three parts of (H, W) over time (columns of :func:`modes_rows`)."""
     fig, (ax,) = new_figure(layout, 1, ratio=(0.5, 0.85))
-    style = looks(list(PARTS))
+    style = group_styles(list(PARTS))
     for part, rows in table.groupby("part", sort=False):
         shown = rows[(rows["predicted"] < 10) & (rows["predicted"] > 1e-14)]
         ax.semilogy(shown["t"], shown["predicted"], color=INK, linestyle="-", lw=0.7,

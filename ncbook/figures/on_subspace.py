@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ncbook.figures.style import (
     INK,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     power_law,
@@ -45,7 +45,7 @@ def logistic(table: pd.DataFrame, layout: str, limit: float, C: int, starts: int
         (table["curve"] != "beta") & table["seed"].isin(seeds),
         (table["curve"] == "beta") & (table["seed"] == seeds[0]),
     )
-    style = looks(seeds)
+    style = group_styles(seeds)
     for ax, chosen in zip(axes, shown, strict=True):
         for (seed, curve), rows in table[chosen].groupby(["seed", "curve"], sort=False):
             look = style[seed] if curve != "beta" else {"color": INK, "marker": "o"}

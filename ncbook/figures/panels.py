@@ -237,7 +237,9 @@ class Panels:
             groups = [rows] if self.hue is None else [g for _, g in rows.groupby(self.hue)]
             for rows in groups:
                 middle = rows.groupby(self.x)[y].median()
-                style = {"marker": "x", "linestyle": "none"} if marks else {"linestyle": (0, (1, 2))}
+                style = (
+                    {"marker": "x", "linestyle": "none"} if marks else {"linestyle": (0, (1, 2))}
+                )
                 ax.plot(middle.index, middle, color=INK, lw=1.1, label=label, zorder=3, **style)
 
         return self._add(layer)

@@ -13,7 +13,7 @@ from ncbook.figures.style import (
     GREY,
     INK,
     LINES,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -43,8 +43,8 @@ def on_axes(features, labels, rows) -> tuple[np.ndarray, np.ndarray]:
     """
     features, labels, rows = (values.cpu().numpy() for values in (features, labels, rows))
     means = np.stack([features[labels == k].mean(0) for k in range(3)])
-    centred = np.eye(3) - 1 / 3
-    left, _, right = np.linalg.svd((means - means.mean(0)).T @ centred)
+    axes = np.eye(3)
+    left, _, right = np.linalg.svd((means - means.mean(0)).T @ (axes - axes.mean(0)))
     return features @ left @ right, rows @ left @ right
 
 
@@ -83,7 +83,7 @@ def picture(table: pd.DataFrame, layout: str) -> Figure:
     fig, axes = new_figure(layout, len(panels), ratio=(1.2, 0.85))
     right, up = _screen()
     (left_end, right_end), (low, high) = _extent(table)
-    style = looks(sorted(table["class"].unique()))
+    style = group_styles(sorted(table["class"].unique()))
     for ax, panel in zip(axes, panels, strict=True):
         part = table[table["panel"] == panel]
         for end in AXIS * np.eye(3):
@@ -142,7 +142,7 @@ def turnable(table: pd.DataFrame) -> go.Figure:
         "projection": {"type": "orthographic"},
     }
     cube = {"aspectmode": "manual", "aspectratio": dict.fromkeys("xyz", side)}
-    scene = {**hidden, **cube, "camera": camera, "uirevision": "kept", "dragmode": "orbit"}
+    scene = {**hidden, **cube, "camera": camera, "uirevision": "constant", "dragmode": "orbit"}
     title = {"yref": "paper", "xref": "paper", "y": 1.0, "yanchor": "bottom", "showarrow": False,
              "xanchor": "center", "font": {"size": 13}}  # fmt: skip
     fig.update_layout(
@@ -299,7 +299,7 @@ def lengths(table: pd.DataFrame, layout: str) -> Figure:
                            ratio=(1.1, 0.9))  # fmt: skip
     values = table[["predicted", "length"]].to_numpy()
     ends = np.array([values.min() - 0.05, values.max() + 0.05])
-    style = looks(sorted(table["class"].unique()))
+    style = group_styles(sorted(table["class"].unique()))
     for ax, R in zip(axes, levels, strict=True):
         ax.plot(ends, ends, color=INK, linestyle=":", linewidth=1)
         for k, part in table[table["R"] == R].groupby("class"):

@@ -107,7 +107,11 @@ class Scene:
         places = np.asarray(places, dtype=float)
         places = places[None] if places.ndim == 2 else places
         frames = max(1, len(self.frames))
-        if places.ndim != 3 or places.shape[-1] != self.dimensions or len(places) not in (1, frames):
+        if (
+            places.ndim != 3
+            or places.shape[-1] != self.dimensions
+            or len(places) not in (1, frames)
+        ):
             raise ValueError(
                 f"The places of {name or kind!r} have shape {places.shape}; expected "
                 f"(n, {self.dimensions}) or ({frames}, n, {self.dimensions})."
@@ -140,7 +144,10 @@ class Scene:
                     "faint": one.faint,
                     "words": list(one.words),
                     "places": [
-                        [[None if math.isnan(x) else round(x, DIGITS) for x in place] for place in now]
+                        [
+                            [None if math.isnan(x) else round(x, DIGITS) for x in place]
+                            for place in now
+                        ]
                         for now in one.places / reach
                     ],
                 }
@@ -219,13 +226,19 @@ def shapes(panel: dict, view: Sequence[float], frame: int, dimensions: int) -> l
     drawn: list[tuple[float, str]] = []
     for layer in panel["layers"]:
         frames = layer["places"]
-        now = [[math.nan if x is None else x for x in place] for place in frames[min(frame, len(frames) - 1)]]
+        now = [
+            [math.nan if x is None else x for x in place]
+            for place in frames[min(frame, len(frames) - 1)]
+        ]
         at = projected(now, view, dimensions)
         opacity = 0.35 if layer["faint"] else 0.9
         look = f'opacity="{opacity}"'
         if layer["kind"] == "points":
             drawn += [
-                (z, f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{layer["size"]:g}" fill="{layer["colour"]}" {look}/>')
+                (
+                    z,
+                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{layer["size"]:g}" fill="{layer["colour"]}" {look}/>',
+                )
                 for x, y, z in at
                 if not math.isnan(x)
             ]

@@ -14,7 +14,7 @@ from ncbook.figures.style import (
     COLOURS,
     DIVERGING,
     INK,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     shared_legend,
@@ -43,7 +43,7 @@ def plane(table: pd.DataFrame, layout: str) -> Figure:
     panels = list(table["panel"].unique())
     fig, axes = new_figure(layout, len(panels), columns=2, ratio=(0.9, 0.9))
     classes = sorted(table["class"].unique())
-    style = looks(classes)
+    style = group_styles(classes)
     for ax, (panel, points) in zip(axes, table.groupby("panel", sort=False), strict=True):
         reach = np.hypot(points["x"], points["y"]).max()
         for k, part in points.groupby("class"):
@@ -150,7 +150,7 @@ def opposed(table: pd.DataFrame, layout: str) -> Figure:
     """Draw how opposed directions are, as a share of the bound (``opposed_rows``)."""
     fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.85))
     kinds = list(table["kind"].unique())
-    style = looks(kinds)
+    style = group_styles(kinds)
     for index, kind in enumerate(kinds):
         rows, look = table[table["kind"] == kind], style[kind]
         at = rows["K"] + 0.22 * (index - (len(kinds) - 1) / 2)
@@ -181,7 +181,7 @@ def coupling(table: pd.DataFrame, layout: str) -> Figure:
     """
     numbers = list(table["K"].unique())
     fig, axes = new_figure(layout, len(numbers), ratio=(0.85, 0.85))
-    bounds = looks(list(table[table["kind"] == "bound"]["name"].unique()))
+    bounds = group_styles(list(table[table["kind"] == "bound"]["name"].unique()))
     data = list(table[table["kind"] == "data"]["name"].unique())
     markers = dict(zip(data, ("o", "x", "+"), strict=False))
     for ax, (K, rows) in zip(axes, table.groupby("K", sort=False), strict=True):
@@ -239,7 +239,7 @@ def cosines(table: pd.DataFrame, layout: str) -> Figure:
     panels = [(kind, digits) for kind in kinds for digits in ("same", "different")]
     for ax, (kind, digits) in zip(axes, panels, strict=True):
         rows = table[(table["pixels"] == kind) & (table["digits"] == digits)]
-        style = looks(list(rows["pair"].unique()))
+        style = group_styles(list(rows["pair"].unique()))
         for pair, part in rows.groupby("pair", sort=False):
             look = {**style[pair], "marker": None}
             ax.plot(part["cosine"], part["density"], label=pair, **look)
@@ -377,7 +377,7 @@ def margins(table: pd.DataFrame, layout: str) -> Figure:
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.48, 0.85))
     names = {"mu_s": r"$\mu_s$", "mu_d": r"$\mu_d$"}
-    style = looks(list(names))
+    style = group_styles(list(names))
     for name, label in names.items():
         look = style[name]
         line = {"color": look["color"], "linestyle": look["linestyle"], "lw": 1}
@@ -402,7 +402,7 @@ def thresholds(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax, bounds) = new_figure(layout, 2, ratio=(0.85, 0.8))
-    style = looks(list(table["K"].unique()))
+    style = group_styles(list(table["K"].unique()))
     for K, rows in table.groupby("K", sort=False):
         look = {**style[K], "linestyle": "none", "markersize": 3, "alpha": 0.7}
         ax.plot(rows["formula"], rows["measured"], label=f"$K = {K}$", **look)
@@ -430,7 +430,7 @@ def training(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, axes = new_figure(layout, 3, ratio=(1.0, 0.72), sharex=True)
-    style = looks(list(table["K"].unique()))
+    style = group_styles(list(table["K"].unique()))
     share = table.groupby(["K", "ratio"], sort=False)["separated"].mean().reset_index()
     for K, rows in share.groupby("K", sort=False):
         axes[0].plot(rows["ratio"], rows["separated"], label=f"$K = {K}$", **style[K])

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ncbook.figures.style import COLOURS, INK, looks, median_band, new_figure, shared_legend
+from ncbook.figures.style import COLOURS, INK, group_styles, median_band, new_figure, shared_legend
 
 
 def times(table: pd.DataFrame, layout: str, *, windows: pd.DataFrame) -> Figure:
@@ -71,7 +71,7 @@ def condition(table: pd.DataFrame, layout: str) -> Figure:
     layout : "wide" or "narrow"
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.8))
-    for K, look in looks(list(table["K"].unique())).items():
+    for K, look in group_styles(list(table["K"].unique())).items():
         rows = table[table["K"] == K]
         look = {**look, "linestyle": "none", "label": f"$K = {K}$"}
         ax.semilogx(rows["violation"], rows["time"], alpha=0.7, **look)
@@ -97,7 +97,7 @@ def success(table: pd.DataFrame, layout: str, *, expected: pd.DataFrame) -> Figu
     fig, axes = new_figure(
         layout, len(names), columns=3, ratio=(1.15, 0.75), sharey=layout == "wide"
     )
-    style = looks(list(table["K"].unique()))
+    style = group_styles(list(table["K"].unique()))
     for ax, name in zip(axes, names, strict=True):
         curve = expected[expected["success"] == name]
         if len(curve):
@@ -119,7 +119,7 @@ def success(table: pd.DataFrame, layout: str, *, expected: pd.DataFrame) -> Figu
 
 def _rates(ax: Axes, table: pd.DataFrame, x: str, y: str, label: str, *, line: bool = True) -> None:
     """Draw rates with their intervals for each K, side by side where they meet."""
-    style = looks(list(table["K"].unique()))
+    style = group_styles(list(table["K"].unique()))
     for index, (K, look) in enumerate(style.items()):
         rows = table[table["K"] == K]
         beside = 1.035 ** (index - (len(style) - 1) / 2)  # the axis is logarithmic

@@ -12,7 +12,7 @@ from ncbook.figures.style import (
     COLOURS,
     INK,
     MARKERS,
-    looks,
+    group_styles,
     median_band,
     new_figure,
     power_law,
@@ -134,7 +134,7 @@ def terms(table: pd.DataFrame, layout: str, *, panels: Mapping[str, str]) -> Fig
         Columns of the quantities and titles.
     """
     fig, axes = new_figure(layout, len(panels), ratio=(1.1, 0.8), sharey=True)
-    style = looks(table["runs"].unique())
+    style = group_styles(table["runs"].unique())
     for ax, (name, title) in zip(axes, panels.items(), strict=True):
         for kind, rows in table.groupby("runs", sort=False):
             look = {**style[kind], "linestyle": "none", "markersize": 3.5, "alpha": 0.6}
@@ -161,7 +161,7 @@ def shares(table: pd.DataFrame, layout: str, *, limit: float) -> Figure:
         2q/(q-1).
     """
     fig, (ax,) = new_figure(layout, 1, ratio=(0.45, 0.8))
-    style = looks(table["d"].unique())
+    style = group_styles(table["d"].unique())
     for d, rows in table.groupby("d", sort=False):
         for number, (_, line) in enumerate(rows.groupby("seed")):
             label = f"inputs in dimension {d}" if number == 0 else None
@@ -190,7 +190,7 @@ def singular_values(table: pd.DataFrame, layout: str, *, limit: float) -> Figure
         "least": r"$\sigma_{min}$",
         "bound": r"lower bound of $\sigma_{min}$",
     }
-    style = looks(names)
+    style = group_styles(names)
     for ax, (gamma, rows) in zip(axes, panels, strict=True):
         for name, label in names.items():
             ax.plot(rows["beta"], rows[name], label=label, **style[name])

@@ -177,7 +177,7 @@ def new_figure(
     return fig, axes[:panels]
 
 
-def looks(groups: Sequence) -> dict:
+def group_styles(groups: Sequence) -> dict:
     """Give each group a colour, a line style and a marker, so that colour is never the only cue.
 
     Parameters
@@ -225,7 +225,7 @@ def median_band(
         Mark the points of the line (few points) or not (dense ones).
     """
     parts = [(None, table)] if group is None else list(table.groupby(group, sort=False))
-    style = looks([value for value, _ in parts])
+    style = group_styles([value for value, _ in parts])
     for value, part in parts:
         shares = [band[0], 0.5, band[1]]
         quantiles = part.groupby(x)[y].quantile(shares).unstack().reindex(columns=shares)

@@ -18,7 +18,6 @@ tensor(0.2222)
 """
 
 from ncbook.metrics.approximation import rank_error
-from ncbook.metrics.balance import balance, balance_factor
 from ncbook.metrics.collapse import (
     cdnv,
     cdnv_matrix,
@@ -42,17 +41,17 @@ from ncbook.metrics.frames import (
     orthogonal_distance,
     simplex_distance,
 )
+from ncbook.metrics.imbalance import balance_factor, imbalance
+from ncbook.metrics.procrustes import procrustes_distance
 from ncbook.metrics.rays import largest_angle, largest_overlap, min_zhu_vidal
 from ncbook.metrics.statistics import ClassAccumulator, ClassStatistics, class_statistics
 from ncbook.metrics.strong_collapse import StrongCollapse, strong_collapse, subspace_distance
-from ncbook.metrics.turning import turned_distance
 
 __all__ = [
     "ClassAccumulator",
     "ClassStatistics",
     "StrongCollapse",
     "angles",
-    "balance",
     "balance_factor",
     "cdnv",
     "cdnv_matrix",
@@ -61,6 +60,7 @@ __all__ = [
     "directions",
     "equiangularity",
     "equinorm",
+    "imbalance",
     "largest_angle",
     "largest_overlap",
     "max_angle",
@@ -75,9 +75,9 @@ __all__ = [
     "nc4_papyan",
     "off_diagonal",
     "orthogonal_distance",
+    "procrustes_distance",
     "rank_error",
     "simplex_distance",
     "strong_collapse",
     "subspace_distance",
-    "turned_distance",
 ]

@@ -30,6 +30,7 @@ Hutter, On the role of neural collapse in transfer learning, ICLR 2022.
 import torch
 from torch import Tensor
 
+from ncbook.frames import centring
 from ncbook.metrics import _checks
 from ncbook.metrics.frames import (
     cosines,
@@ -75,7 +76,7 @@ def nc1_papyan(
         directions are left out, as in the pseudo-inverse. By default ``max(K, D)`` times the
         machine epsilon, or what the rounding of the class means themselves can reach,
         ``4 eps ||M||_F``, if that is more. (On :math:`\Sigma_B` the cutoff is its square.) At
-        most K - 1 directions are ever kept: centred means have no more.
+        most K - 1 directions are ever used: centred means have no more.
 
     Returns
     -------
@@ -306,8 +307,7 @@ def nc3_min_zhu_vidal(
     k = statistics.num_classes
     u, inverse, vh = _inverse_svd(statistics.means, rtol)
     product = (weights @ vh.mT * inverse.unsqueeze(-2)) @ u.mT
-    target = torch.eye(k).to(product) - 1 / k
-    target = target * (k**0.5 / (k - 1) if printed else 1 / (k - 1) ** 0.5)
+    target = centring(k, product) * (k**0.5 / (k - 1) if printed else 1 / (k - 1) ** 0.5)
     return torch.linalg.matrix_norm(frobenius_unit(product) - target)
 
 
@@ -457,6 +457,6 @@ def _inverse_svd(
     else:
         cutoff = rtol * largest
     index = torch.arange(s.shape[-1], device=s.device)
-    kept = (s > cutoff) & (index < (s.shape[-1] if max_rank is None else max_rank))
-    inverse = torch.where(kept, 1 / s, 0)
+    used = (s > cutoff) & (index < (s.shape[-1] if max_rank is None else max_rank))
+    inverse = torch.where(used, 1 / s, 0)
     return u, torch.where(finite.unsqueeze(-1), inverse, torch.nan), vh

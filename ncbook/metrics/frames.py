@@ -8,6 +8,7 @@ of zeros has no direction: what needs one is NaN.
 import torch
 from torch import Tensor
 
+from ncbook.frames import centring
 from ncbook.metrics import _checks
 
 
@@ -223,7 +224,7 @@ def simplex_distance(gram: Tensor) -> Tensor:
         ``gram`` is not square, or K < 2.
     """
     k = _square("gram", gram).shape[-1]
-    return _distance_from_shape(gram, _centring(gram) / (k - 1) ** 0.5)
+    return _distance_from_shape(gram, centring(k, gram) / (k - 1) ** 0.5)
 
 
 @torch.no_grad()
@@ -256,12 +257,6 @@ def frobenius_unit(matrix: Tensor) -> Tensor:
     """Return the matrices divided by their Frobenius norms; NaN for a matrix of zeros."""
     scaled = matrix / matrix.abs().amax((-2, -1), keepdim=True)
     return scaled / torch.linalg.matrix_norm(scaled, keepdim=True)
-
-
-def _centring(like: Tensor) -> Tensor:
-    """Return I - 11^T/K with the size, dtype and device of a square matrix."""
-    k = like.shape[-1]
-    return torch.eye(k).to(like) - 1 / k
 
 
 def _distance_from_shape(matrix: Tensor, target: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from torch import Tensor
 from ncbook.metrics import _checks
 
 
-def kolmogorov(shares: Tensor) -> Tensor:
-    r"""Return :math:`\sqrt n \sup |F_n - F|` of a sample, Kolmogorov's statistic.
+def ks_statistic(shares: Tensor) -> Tensor:
+    r"""Return :math:`\sqrt n \sup |F_n - F|` of a sample, the statistic of Kolmogorov and Smirnov.
 
     For n independent draws from the law it exceeds 1.36 in 5 per cent of all samples, 1.63 in one
     per cent and 1.95 in one of a thousand, whatever the law and nearly whatever n; under another

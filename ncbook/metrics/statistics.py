@@ -110,7 +110,7 @@ class ClassAccumulator:
     .. math:: r_i = h_i - m_b + \sqrt{n_a / (n_a + n_b)}\,(m_b - m_a).
 
     Since the :math:`h_i - m_b` of a class sum to 0, :math:`\sum_i r_i r_i^T` is exactly what the
-    mini-batch adds to the within-class scatter, shift of the mean included. Rows are kept as a
+    mini-batch adds to the within-class scatter, shift of the mean included. Rows are stored as a
     square root of the scatter and compressed by QR, late: never a product of features, which
     would square the condition number. Memory is bounded, for each run, by ``max(2 D, 1024)`` rows
     or by D rows and the largest mini-batch. A large mini-batch is itself taken in parts that
@@ -334,11 +334,11 @@ class ClassAccumulator:
         return ClassStatistics(self._counts, self._means, self._squares, factor, self._scale)
 
     def _append(self, rows: Tensor) -> None:
-        """Keep rows of the square root; compress those kept before if they become too many."""
+        """Store rows of the square root; compress those stored before if they become too many."""
         if not self.scatter:
             return
-        dim, kept = rows.shape[-1], sum(block.shape[-2] for block in self._blocks)
-        if kept > dim and kept + rows.shape[-2] > max(2 * dim, 1024):
+        dim, stored = rows.shape[-1], sum(block.shape[-2] for block in self._blocks)
+        if stored > dim and stored + rows.shape[-2] > max(2 * dim, 1024):
             self._blocks = [torch.linalg.qr(torch.cat(self._blocks, -2), mode="r").R]
         self._blocks.append(rows)
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ncbook.frames import centring
 from ncbook.metrics import _checks
 
 
@@ -63,8 +64,7 @@ def strong_collapse(H: Tensor, W: Tensor, b: Tensor) -> StrongCollapse:
         The shapes do not fit each other, or C < 2.
     """
     classes, per_class = _sizes(H, W, b)
-    centring = torch.eye(classes).to(W) - 1 / classes
-    left = torch.linalg.matrix_norm(W @ W.mT - per_class**0.5 * centring)
+    left = torch.linalg.matrix_norm(W @ W.mT - per_class**0.5 * centring(classes, W))
     middle = torch.linalg.matrix_norm(H - _lift(W, per_class)) / torch.linalg.matrix_norm(H)
     right = torch.linalg.vector_norm(b - 1 / classes, dim=-1)
     return StrongCollapse(left, middle, right)

@@ -17,7 +17,7 @@ Moments = list[tuple[Tensor, Tensor]]
 _EPS = 1e-5  # added to variances before their root, as torch.nn.BatchNorm1d does
 
 
-class Perceptron:
+class MLP:
     """Layers h <- relu(g * normalised(W h) + s), then logits W h + b, for a batch of runs.
 
     A state is a flat tensor of shape ``(*batch, P)``. It holds, layer by layer, the weight
@@ -126,7 +126,7 @@ class Perceptron:
         """
         hidden, (weight, _) = self.unpack(z)
         inputs = [x.expand(*z.shape[:-1], *x.shape[-2:])]
-        features, logits, kept = self._forward(z, x, None, inputs)
+        features, logits, saved = self._forward(z, x, None, inputs)
         targets = labels.unsqueeze(-1) == torch.arange(self.sizes[-1], device=labels.device)
         delta = logits.softmax(-1).sub_(targets.to(z.dtype)).div_(x.shape[-2])
         parts = [delta.sum(-2), (delta.mT @ features).flatten(-2)]  # from the last to the first
@@ -134,7 +134,7 @@ class Perceptron:
             layer, outputs = hidden[depth], inputs[depth + 1]
             delta = (delta @ weight).mul_(outputs > 0)
             if self.normalise:
-                normalised, scale, *_ = kept[depth]
+                normalised, scale, *_ = saved[depth]
                 gain, shift = (delta * normalised).sum(-2), delta.sum(-2)
                 parts += [gain, shift]
                 # Moving one example moves the mean and the variance of all.
@@ -161,7 +161,7 @@ class Perceptron:
     ) -> tuple[Tensor, Tensor, list[tuple[Tensor, ...]]]:
         """Return features, logits and, of normalised layers, what the gradient needs."""
         hidden, (weight, shift) = self.unpack(z)
-        kept, h = [], x
+        saved, h = [], x
         for depth, layer in enumerate(hidden):
             if self.normalise:
                 h = h @ layer[0].mT
@@ -173,13 +173,13 @@ class Perceptron:
                     variance = moments[depth][1]
                 scale = (variance + _EPS).rsqrt()
                 h = h.mul_(scale)
-                kept.append((h, scale, mean, variance))
+                saved.append((h, scale, mean, variance))
                 h = torch.addcmul(layer[1].unsqueeze(-2), h, layer[2].unsqueeze(-2)).relu_()
             else:
                 h = _affine(h, layer[0], layer[1]).relu_()
             if inputs is not None:
                 inputs.append(h)
-        return h, _affine(h, weight, shift), kept
+        return h, _affine(h, weight, shift), saved
 
 
 def scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

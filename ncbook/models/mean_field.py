@@ -275,11 +275,11 @@ class MeanField:
             ``(*batch, P)``.
         """
         W, A, U = self.unpack(state)
-        blocks, kept = list(self._blocks(U, self.X)), None
+        blocks, saved = list(self._blocks(U, self.X)), None
         H = 0
         for block in blocks:
-            kept = self._sigma(self.X @ U[..., block])
-            H = H + self._truncated(A[..., block]) @ kept.mT / self.N
+            saved = self._sigma(self.X @ U[..., block])
+            H = H + self._truncated(A[..., block]) @ saved.mT / self.N
         gamma = _matrix(self.gamma)
         residual = gamma * (W.mT @ H) - self._Y
         G = gamma / self.n * (W @ residual)
@@ -289,7 +289,7 @@ class MeanField:
         decay = _matrix(self.decay)
         for block in blocks:
             # One block alone is still there from the features.
-            s = kept if len(blocks) == 1 else self._sigma(self.X @ U[..., block])
+            s = saved if len(blocks) == 1 else self._sigma(self.X @ U[..., block])
             a, u = A[..., block], U[..., block]
             out_A[..., block] = G @ s * self._truncated_slope(a) + decay * a
             pull = self._slope(s) * (G.mT @ self._truncated(a))

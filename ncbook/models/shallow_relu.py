@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
+from ncbook.frames import centring
 from ncbook.runtime import Runtime, generator, label_tensor, tensors, whole
 
 EXPONENTIAL, LOGISTIC, CROSS_ENTROPY = LOSSES = ("exponential", "logistic", "cross-entropy")
@@ -114,8 +115,7 @@ class ShallowReLU:
         """
         if self.outputs_size == 1:
             return self.X.new_tensor([[1.0, -1.0]])
-        centred = torch.eye(self.K, dtype=self.X.dtype, device=self.X.device) - 1 / self.K
-        return self.label_scale * centred
+        return self.label_scale * centring(self.K, self.X)
 
     @property
     def label_scale(self) -> float:

@@ -118,7 +118,7 @@ def main() -> int:
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever else writes to standard output must not mix with the events
     job = json.loads(sys.stdin.readline())
-    lifeline.hold(_kill_kernels)
+    lifeline.exit_with_parent(_kill_kernels)
 
     def tell(**event):
         events.write(json.dumps(event) + "\n")

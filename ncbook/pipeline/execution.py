@@ -62,7 +62,7 @@ def execute(book: Book, chosen: list[Chapter], profile: str, workers: Workers) -
             book.owned.adopt(book.fonts)
         _execute(book, missing, wanted, workers, outcome)
     if unchanged := len(chosen) - len(outcome.executed):
-        book.say.say(f"{_chapters(unchanged)} unchanged since last executed: kept.")
+        book.say.say(f"{_chapters(unchanged)} unchanged since last executed: reused.")
     return outcome
 
 
@@ -105,7 +105,7 @@ def _failed(book: Book, failures: list[Failure], skipped: list[Job], asked: int)
     finished = asked - len(failures) - len(skipped)
     said.append(
         f"{_chapters(len(failures))} could not be executed. {_chapters(finished)} executed and "
-        f"kept, {_chapters(len(skipped))} not started. The site is as it was."
+        f"stored, {_chapters(len(skipped))} not started. The site is as it was."
     )
     return "\n\n".join(said)
 

@@ -65,7 +65,8 @@ def of_chapter(chapter: Chapter, claims) -> list[Exercise]:
         words = options.get("gives", "").split()
         try:
             gives = {
-                words[i]: (float(words[i + 1]), float(words[i + 2])) for i in range(0, len(words), 3)
+                words[i]: (float(words[i + 1]), float(words[i + 2]))
+                for i in range(0, len(words), 3)
             }
         except (IndexError, ValueError):
             raise BookError(
@@ -92,7 +93,9 @@ def outcome(exercise: Exercise, folder, claims) -> list[str]:
         value = check.value(claims[id], one) if one is not None else float("nan")
         wanted = "holds" if id in exercise.holds else "fails" if id in exercise.fails else None
         if wanted and verdict.name != wanted:
-            said.append(f"{id} {verdict.name} ({value:.4g}), and the exercise says that it {wanted}")
+            said.append(
+                f"{id} {verdict.name} ({value:.4g}), and the exercise says that it {wanted}"
+            )
         low, high = exercise.gives.get(id, (value, value))
         if not low <= value <= high:
             said.append(f"{id} is {value:.4g}, and the exercise says from {low:g} to {high:g}")
@@ -109,7 +112,9 @@ def run(book: Book, chosen: Sequence[Exercise], workers: Workers) -> dict[str, l
     """
     work = book.owned.take(book.root / WORK / "exercises")
     jobs = {
-        one.label: Job(one.chapter, one.values, work / f"{one.chapter.id.replace('/', '--')}-{one.label}")
+        one.label: Job(
+            one.chapter, one.values, work / f"{one.chapter.id.replace('/', '--')}-{one.label}"
+        )
         for one in chosen
     }
     try:
@@ -117,7 +122,8 @@ def run(book: Book, chosen: Sequence[Exercise], workers: Workers) -> dict[str, l
         if failures:
             raise BookError("\n\n".join(failure.text for failure in failures))
         return {
-            one.label: outcome(one, jobs[one.label].result, book.claims(one.chapter)) for one in chosen
+            one.label: outcome(one, jobs[one.label].result, book.claims(one.chapter))
+            for one in chosen
         }
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -1,7 +1,8 @@
 """How far each claim's value moves when every step and tolerance of the methods is halved.
 
 A claim is about the mathematics, not about the solver. The same chapter runs in the same profile
-with :func:`ncbook.runtime.finer` on; ``results/halving.json`` has both values of each claim.
+with :func:`ncbook.runtime.finer` on; ``results/halving.json`` has both values of each claim, and
+how far what is judged moved.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ncbook.claims import check, record
+from ncbook.claims.measured import Record
 from ncbook.claims.schema import Claim
 from ncbook.files import BookError, write_atomic
 from ncbook.pipeline import machine
@@ -25,21 +27,32 @@ FILE = "results/halving.json"
 MOST = 0.5  # of what is allowed: see share
 
 
-def share(claim: Claim, value: float, halved: float) -> float:
+def moved(claim: Claim, one: Record, halved: Record) -> float:
+    """Return how far what is judged moved: the median, or of the worst the ends that may be it.
+
+    The worst of several values can be another one in each run, on another side.
+    """
+    ends = {"max": ["max"], "min": ["min"], None: ["min", "max"]}[claim.side]
+    ends = ends if claim.statistic == "worst" else ["median"]
+    if one.not_finite or halved.not_finite:
+        return math.inf
+    return max(abs(getattr(halved, end) - getattr(one, end)) for end in ends)
+
+
+def share(claim: Claim, value: float, moved: float) -> float:
     """Return how far a value moved, as a share of what the claim allows it.
 
-    That is the tolerance; of a bound how far the value is from breaking it; of neither nothing.
+    That is the tolerance; of a bound how far the value is from it.
     """
-    moved = abs(halved - value)
     low, high = claim.interval
-    allowed = claim.slack if claim.side is None else min(value - low, high - value)
+    allowed = claim.slack if claim.side is None else min(abs(value - low), abs(high - value))
     if not math.isfinite(moved):
         return math.inf
     return 0.0 if moved == 0 else moved / allowed if allowed > 0 else math.inf
 
 
-def read(root: Path) -> dict[str, tuple[float, float]]:
-    """Return what the file has: claim -> its value as it is, and with all halved.
+def read(root: Path) -> dict[str, tuple[float, float, float]]:
+    """Return what the file has: claim -> its value as it is, with all halved, and how far it moved.
 
     Raises
     ------
@@ -50,9 +63,9 @@ def read(root: Path) -> dict[str, tuple[float, float]]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         return {
-            id: (float(value), float(halved))
+            id: (float(value), float(halved), float(moved))
             for chapter in table.values()
-            for id, (value, halved) in chapter["claims"].items()
+            for id, (value, halved, moved) in chapter["claims"].items()
         }
     except FileNotFoundError:
         return {}
@@ -65,16 +78,24 @@ def read(root: Path) -> dict[str, tuple[float, float]]:
 
 def shares(root: Path, claims: Mapping[str, Claim]) -> dict[str, float]:
     """Return :func:`share` of each claim that the file has, and that is still registered."""
-    return {id: share(claims[id], *pair) for id, pair in read(root).items() if id in claims}
+    return {
+        id: share(claims[id], value, moved)
+        for id, (value, _, moved) in read(root).items()
+        if id in claims
+    }
 
 
-def measured(book: Book, job: Job, folder: Path) -> dict[str, float]:
-    """Return the values of the claims of a chapter that was executed into a folder."""
+def compared(book: Book, job: Job, folder: Path) -> dict[str, tuple[float, float, float]]:
+    """Return of each claim its value in a folder, its value in the job's, and how far it moved."""
     found = {}
     for id, claim in book.claims(job.chapter).items():
-        one = record.read(folder / "claims" / f"{id}.json", claim, job.values["profile"])
-        if one is not None:
-            found[id] = check.value(claim, one) if not one.not_finite else math.nan
+        one, halved = (
+            record.read(place / "claims" / f"{id}.json", claim, job.values["profile"])
+            for place in (folder, job.result)
+        )
+        if one is not None and halved is not None:
+            values = check.value(claim, one), check.value(claim, halved)
+            found[id] = (*values, moved(claim, one, halved))
     return found
 
 
@@ -84,7 +105,7 @@ def halve(book: Book, named: Sequence[str] = (), jobs: int | None = None) -> dic
     Returns
     -------
     dict
-        What the file has for them: chapter -> commit, and claim -> (value, with all halved).
+        What the file has for them: chapter -> commit, and claim -> (value, with all halved, moved).
 
     Raises
     ------
@@ -103,9 +124,7 @@ def halve(book: Book, named: Sequence[str] = (), jobs: int | None = None) -> dic
 
     def done(job: Job, took: float) -> None:
         id = job.chapter.id
-        ordinary = measured(book, job, outcome.results[id].folder)
-        halved = measured(book, job, job.result)
-        pairs = {one: (value, halved.get(one, math.nan)) for one, value in ordinary.items()}
+        pairs = compared(book, job, outcome.results[id].folder)
         found[id] = {"commit": commit, "claims": pairs}
 
     try:

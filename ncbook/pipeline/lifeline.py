@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 
-def hold(last: Callable[[], None] = lambda: None) -> None:
+def exit_with_parent(last: Callable[[], None] = lambda: None) -> None:
     """Watch standard input from now on; when it closes, call `last` and exit."""
 
     def watch() -> None:

@@ -34,7 +34,9 @@ def new(book: Book, id: str, title: str | None = None, citation: str | None = No
     """
     paper, _, name = id.partition("/")
     if not (FOLDER.fullmatch(paper) and NAME.fullmatch(name)):
-        raise UsageError(f"{id!r} names no chapter: expected PAPER/NN-name, such as tirer-bruna/01-bias.")
+        raise UsageError(
+            f"{id!r} names no chapter: expected PAPER/NN-name, such as tirer-bruna/01-bias."
+        )
     source = book.root / "notebooks" / paper / f"{name}.md"
     if source.exists():
         raise UsageError(f"There is a chapter {id} already: {source}.")
@@ -42,7 +44,9 @@ def new(book: Book, id: str, title: str | None = None, citation: str | None = No
     toc, listed = _toc(book.root / "_toc.yml", paper, id)
     short = f"{paper.split('-')[0]}-{name[:2]}"
     words = {"CHAPTER": id, "ID": short, "TITLE": title or name[3:].replace("-", " ").capitalize()}
-    claims = registry.read_text(encoding="utf-8") if registry.is_file() else _head(book, paper, citation)
+    claims = (
+        registry.read_text(encoding="utf-8") if registry.is_file() else _head(book, paper, citation)
+    )
     return [
         write_atomic(source, _filled("chapter.md", words)),
         write_atomic(registry, claims + _filled("claim.toml", words)),
@@ -76,7 +80,9 @@ def _toc(path: Path, paper: str, id: str) -> tuple[Path, str]:
     same = [n for n, line in enumerate(lines) if f"file: book/{paper}/" in line]
     every = [n for n, line in enumerate(lines) if re.search(r"file: book/[a-z0-9-]+/\d\d-", line)]
     if not every:
-        raise UsageError(f"{path} lists no chapter yet; add the line '- file: book/{id}' by hand first.")
+        raise UsageError(
+            f"{path} lists no chapter yet; add the line '- file: book/{id}' by hand first."
+        )
     before = (same or every)[-1]
     indent = re.match(r"\s*", lines[before])[0]
     lines.insert(before + 1, f"{indent}- file: book/{id}")

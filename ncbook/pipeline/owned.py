@@ -136,13 +136,13 @@ class Owned:
             if name.startswith(f"{WORK}/"):
                 shutil.rmtree(self.root / name, ignore_errors=True)
 
-    def clean(self, keep: Iterable[str]) -> None:
-        """Remove all that the build wrote, but for what is in the folders `keep`."""
-        kept = tuple(f"{name}/" for name in keep)
+    def clean(self, spare: Iterable[str]) -> None:
+        """Remove all that the build wrote, but for what is in the folders `spare`."""
+        spared = tuple(f"{name}/" for name in spare)
         for name in sorted(self._folders):
-            if not f"{name}/".startswith(kept):
+            if not f"{name}/".startswith(spared):
                 self.drop(self.root / name)
-        self.remove([self.root / name for name in self._files if not name.startswith(kept)])
+        self.remove([self.root / name for name in self._files if not name.startswith(spared)])
         self._prune(self.root / WORK)
 
     # ------------------------------------------------------------ how it is done

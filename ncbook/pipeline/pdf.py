@@ -96,11 +96,15 @@ def browser() -> Iterator:
     """
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        raise BookError("No Chromium is installed, which prints the pages. On Debian: apt install chromium.")
+        raise BookError(
+            "No Chromium is installed, which prints the pages. On Debian: apt install chromium."
+        )
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
-        raise BookError("playwright, which drives Chromium, is not installed: make book does so.") from error
+        raise BookError(
+            "playwright, which drives Chromium, is not installed: make book does so."
+        ) from error
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
@@ -117,7 +121,9 @@ def served(site: Path) -> Iterator[str]:
         def log_message(self, *arguments):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/"
@@ -155,7 +161,11 @@ def joined(parts: list[Part], base: str, output: Path, chromium) -> list[str]:
             writer.add_page(sheet)
         for mark, place in reader.named_destinations.items():
             number = first + reader.get_destination_page_number(place)
-            places[part.name, unquote(mark.lstrip("/"))] = number, place.get("/Left"), place.get("/Top")
+            places[part.name, unquote(mark.lstrip("/"))] = (
+                number,
+                place.get("/Left"),
+                place.get("/Top"),
+            )
     lost = []
     for number, sheet in enumerate(writer.pages):
         own = max((name for name in starts if starts[name] <= number), key=starts.get)
@@ -205,7 +215,9 @@ def _redirect(writer, note, target, starts, places, lost: list[str]) -> None:
         return NullObject() if x is None or isinstance(x, NullObject) else FloatObject(x)
 
     sheet = writer.pages[number].indirect_reference
-    note[NameObject("/Dest")] = ArrayObject([sheet, NameObject("/XYZ"), value(left), value(top), NullObject()])
+    note[NameObject("/Dest")] = ArrayObject(
+        [sheet, NameObject("/XYZ"), value(left), value(top), NullObject()]
+    )
 
 
 def _number(writer, chromium, folder: Path) -> None:

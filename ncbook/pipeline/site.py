@@ -28,7 +28,7 @@ from ncbook.pipeline.workers import environment
 STAMP = "site.json"
 SITES = "sites"
 STATUS = "book/_generated/status.md"
-KEPT = 2  # sites: the one that stands and, for who still reads it, the one before
+RETAINED = 2  # sites: the one that stands and, for who still reads it, the one before
 TASK = "the site"
 
 
@@ -293,7 +293,7 @@ def publish(book: Book, output: Path, key: str) -> None:
     stamp = {"inputs": key, "site": name, "extent": _extent(sites / name)}
     book.owned.write({book.made / STAMP: json.dumps(stamp) + "\n"})
     earlier = {p.relative_to(sites).parts[0] for p in book.owned.below(sites)} - {name}
-    for old in sorted(earlier)[: max(0, len(earlier) - KEPT + 1)]:
+    for old in sorted(earlier)[: max(0, len(earlier) - RETAINED + 1)]:
         book.owned.drop(sites / old)
 
 
@@ -310,7 +310,7 @@ def _is_ours(link: Path) -> bool:
 
 def main() -> None:
     """Run Jupyter Book here: the worker process of `run_jupyter_book`."""
-    lifeline.hold()
+    lifeline.exit_with_parent()
     root, work = sys.argv[1:]
     from jupyter_book.cli.main import main as jupyter_book
 

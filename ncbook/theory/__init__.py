@@ -1,1 +1,1 @@
-"""What can be known without training: frames, subspaces, closed forms, bounds."""
+"""What can be known without training: subspaces, closed forms, bounds; grouped by model."""

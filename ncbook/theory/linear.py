@@ -40,7 +40,7 @@ def spectrum_table(spectrum: list[tuple[float, int]]) -> Tensor:
     return torch.tensor(sorted(values), dtype=torch.float64)
 
 
-def sine_between(A: Tensor, B: Tensor) -> Tensor:
+def sin_largest_principal_angle(A: Tensor, B: Tensor) -> Tensor:
     """Return the sine of the largest principal angle between two column spaces.
 
     0 when they are the same space, 1 when one holds a direction orthogonal to the other, or when

@@ -15,9 +15,9 @@ from ncbook.data.linearly_separable import (
     overlapping,
     separating_frame,
 )
-from ncbook.data.synthetic import simplex_directions
+from ncbook.frames import simplex_etf
 from ncbook.runtime import Runtime, generator
-from ncbook.theory.linear_margin import class_margins
+from ncbook.theory.mean_field.one_vs_rest import one_vs_rest_margins
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 few = settings(max_examples=60, deadline=None, derandomize=True)
@@ -72,13 +72,13 @@ def test_the_frame_attains_it(K, d):
     expected = largest_tau(K) * signed(K, torch.arange(K))
     assert (U @ P.T - expected).abs().max() < 1e-14
     # An independent solver finds no better vectors for these points.
-    assert (class_margins(P, torch.arange(K), K) - largest_tau(K)).abs().max() < 1e-9
+    assert (one_vs_rest_margins(P, torch.arange(K), K) - largest_tau(K)).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("K", [3, 4, 6])
 def test_a_simplex_has_less(K):
     """Control: points that are as far from each other as can be are not the best."""
-    margins = class_margins(simplex_directions(K, K), torch.arange(K), K)
+    margins = one_vs_rest_margins(simplex_etf(K, K), torch.arange(K), K)
     assert (margins - 1 / (K - 1)).abs().max() < 1e-9
     assert largest_tau(K) > 1 / (K - 1) + 0.05
 
@@ -118,7 +118,7 @@ def test_both_samples_have_the_margin_and_the_norms(request, seed):
         assert (data.X.norm(dim=-1) <= 1 + 1e-12).all()
         heights = (data.X @ U.T) * signed(K, data.y)
         assert (heights >= tau * (1 - 1e-12)).all()
-        assert (M * class_margins(data.X, data.y, K) >= tau * (1 - 1e-9)).all()
+        assert (M * one_vs_rest_margins(data.X, data.y, K) >= tau * (1 - 1e-9)).all()
         # Control: two labels exchanged, and these vectors separate nothing.
         y = data.y.clone()
         y[[0, -1]] = y[[-1, 0]]
@@ -131,7 +131,7 @@ def test_no_vectors_have_more_margin_on_the_law(tau):
     excess = []
     for per_class in (5, 50, 2000):
         data, _ = linearly_separable(RUN, [3], 3, 3, per_class, 1, tau)
-        excess.append(float(class_margins(data.X, data.y, 3).min()) - tau)
+        excess.append(float(one_vs_rest_margins(data.X, data.y, 3).min()) - tau)
     assert excess[0] > excess[1] > excess[2] >= -1e-12
     assert excess[2] < 0.02
 
@@ -139,7 +139,7 @@ def test_no_vectors_have_more_margin_on_the_law(tau):
 def test_a_smaller_margin_is_a_smaller_margin():
     """Control: the knob turns what the independent solver measures."""
     found = [
-        float(class_margins(*_first(linearly_separable(RUN, [0], 3, 5, 300, 1, tau)), 3).min())
+        one_vs_rest_margins(*_first(linearly_separable(RUN, [0], 3, 5, 300, 1, tau)), 3).min()
         for tau in (0.05, 0.2, 0.4)
     ]
     assert found == sorted(found) and found[0] < 0.2 < found[1] < 0.3 < found[2]
@@ -190,7 +190,7 @@ def test_flipped_labels_leave_the_least_error_that_is_said(K, flipped):
         wrong = torch.bincount(((data.y - own) % K)[own != data.y], minlength=K)[1:]
         share = flipped / (K - 1)
         assert (wrong / (3000 * K) - share).abs().max() < binomial(share, 3000 * K)
-        assert class_margins(data.X, data.y, K).max() < 1e-7
+        assert one_vs_rest_margins(data.X, data.y, K).max() < 1e-7
 
 
 def test_without_flips_there_is_no_error():
@@ -202,14 +202,14 @@ def test_without_flips_there_is_no_error():
 @pytest.mark.parametrize(("K", "d", "distance"), [(2, 1, 1.0), (3, 2, 2.5), (3, 8, 2.5), (5, 6, 4)])
 def test_nearest_centres_have_the_bayes_error(K, d, distance):
     training, test = overlapping(RUN, [0], K, d, 6000, 6000, distance)
-    centres = simplex_directions(K, d)
+    centres = simplex_etf(K, d)
     for data in (training, test):
         assert (data.X.norm(dim=-1) <= 1 + 1e-12).all()
         wrong = float(((data.X[0] @ centres.T).argmax(-1) != data.y).double().mean())
         expected = bayes_error(K, distance)
         assert wrong == pytest.approx(expected, abs=binomial(expected, 6000 * K))
         assert wrong != pytest.approx(bayes_error(K, 1.5 * distance), abs=0.02)  # control
-        assert class_margins(data.X, data.y, K).max() < 1e-7
+        assert one_vs_rest_margins(data.X, data.y, K).max() < 1e-7
     # The data themselves: centres at the distance that is said, in units of the noise.
     means = torch.stack([training.X[0, training.y == k].mean(0) for k in range(K)])
     noise = (training.X[0] - means[training.y]).square().mean().sqrt()

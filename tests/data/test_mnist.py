@@ -214,10 +214,10 @@ def test_the_full_set_is_read_from_where_it_is(tmp_path, monkeypatch, packed, pl
         monkeypatch.setenv("NCBOOK_DATA", str(put(tmp_path / "own", packed)))
     data = images.mnist(RUN, digits=(3, 1), source="full")
     labels = SET["train-labels-idx1-ubyte"]
-    kept = np.isin(labels, (3, 1))
-    expected = SET["train-images-idx3-ubyte"][kept].reshape(-1, 30) / 255
+    chosen = np.isin(labels, (3, 1))
+    expected = SET["train-images-idx3-ubyte"][chosen].reshape(-1, 30) / 255
     assert torch.equal(data.train, torch.from_numpy(expected))
-    assert data.train_labels.tolist() == [(3, 1).index(v) for v in labels[kept]]
+    assert data.train_labels.tolist() == [(3, 1).index(v) for v in labels[chosen]]
     assert data.shape == (5, 6)
 
 

@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from ncbook.data.separability import separability
-from ncbook.data.synthetic import Labelled, augment, orthogonally_separable, simplex_directions
+from ncbook.data.cosine_margins import cosine_margins
+from ncbook.data.synthetic import Labelled, augment, orthogonally_separable
+from ncbook.frames import simplex_etf
 from ncbook.runtime import Runtime, generator
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
@@ -30,24 +31,7 @@ def max_margin(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return direction / np.linalg.norm(direction), weights / weights.sum()
 
 
-# --- The simplex --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("K", "D"), [(2, 1), (2, 5), (3, 2), (4, 3), (5, 9), (10, 9)])
-def test_the_simplex_is_unit_and_pairwise_at_minus_one_over_K_minus_one(K, D):
-    axes = simplex_directions(K, D)
-    expected = torch.full((K, K), -1 / (K - 1), dtype=torch.float64).fill_diagonal_(1)
-    assert axes.shape == (K, D) and axes.dtype == torch.float64
-    assert (axes @ axes.T - expected).abs().max() < 1e-14
-    assert axes[0, 0] == 1
-    # Control: orthogonal directions are not that.
-    assert (torch.eye(K, dtype=torch.float64) - expected).abs().max() > 0.1
-
-
-@pytest.mark.parametrize(("K", "D"), [(1, 3), (0, 3), (4, 2), (2, 0)])
-def test_a_simplex_without_room_is_refused(K, D):
-    with pytest.raises(ValueError, match=f"K = {K} classes in D = {D} dimensions"):
-        simplex_directions(K, D)
+# --- The bounds ---------------------------------------------------------------------------------
 
 
 @few
@@ -55,7 +39,7 @@ def test_a_simplex_without_room_is_refused(K, D):
 def test_no_data_exceed_either_bound(K, D, per_class, seed):
     X = torch.randn(K * per_class, D, generator=generator(seed), dtype=torch.float64)
     y = torch.arange(K).repeat_interleave(per_class)
-    measured = separability(X, y)
+    measured = cosine_margins(X, y)
     assert measured.mu_d <= 1 / (K - 1) + ROUND
     # Two points of each class, at any cosines: the bound of the module with their mean.
     unit = X / X.norm(dim=1, keepdim=True)
@@ -67,13 +51,13 @@ def test_no_data_exceed_either_bound(K, D, per_class, seed):
 @pytest.mark.parametrize("K", [2, 3, 4, 5, 8])
 def test_both_bounds_are_attained(K):
     rays = orthogonally_separable(RUN, [0, 1], K, K - 1, 3, mu_d=1 / (K - 1), norms=(0.5, 2))
-    measured = separability(rays.X, rays.y)
+    measured = cosine_margins(rays.X, rays.y)
     assert (measured.mu_d - 1 / (K - 1)).abs().max() < 1e-14
     assert (measured.mu_s - 1).abs().max() < 1e-14
     # Two points a class at the cosine 0.4, in private coordinates.
     bound = 1.4 / (2 * (K - 1))
     pairs = orthogonally_separable(RUN, [0, 1], K, 2 * K - 1, 2, mu_s=0.4, mu_d=bound)
-    measured = separability(pairs.X, pairs.y)
+    measured = cosine_margins(pairs.X, pairs.y)
     assert (measured.mu_d - bound).abs().max() < 1e-14
     assert (measured.mu_s - 0.4).abs().max() < 1e-14
 
@@ -108,7 +92,7 @@ def test_margins_norms_and_support_vectors_are_as_asked(request, seed):
         assume(False)
     K, D, n = request["K"], request["D"], request["per_class"]
     low, high = request["norms"]
-    measured = separability(data.X, data.y)
+    measured = cosine_margins(data.X, data.y)
     assert (data.K, data.D, data.n) == (K, D, K * n)
     assert data.X.shape == (2, K * n, D) and data.X.dtype == torch.float64
     assert data.y.tolist() == [k for k in range(K) for _ in range(n)]
@@ -127,7 +111,7 @@ def test_margins_norms_and_support_vectors_are_as_asked(request, seed):
     # Control: with two points of different classes exchanged, nothing is separable.
     y = data.y.clone()
     y[[0, -1]] = y[[-1, 0]]
-    assert not separability(data.X, y).holds.any()
+    assert not cosine_margins(data.X, y).holds.any()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +130,7 @@ def test_margins_norms_and_support_vectors_are_as_asked(request, seed):
 )
 def test_each_class_has_the_support_vectors_asked_for(K, D, support, norms):
     data = orthogonally_separable(RUN, range(5), K, D, 8, norms=norms, support=support)
-    axes = simplex_directions(K, D).numpy()
+    axes = simplex_etf(K, D).numpy()
     for X in data.X.numpy():
         for k in range(K):
             points = X[data.y.numpy() == k]
@@ -166,7 +150,7 @@ def test_without_a_number_the_axis_is_not_the_max_margin_direction():
     """Control of the test above: the data decide, and mostly otherwise."""
     data = orthogonally_separable(RUN, [0], 3, 6, 8, norms=(1, 2))
     direction, _ = max_margin(data.X[0, :8].numpy())
-    assert direction @ simplex_directions(3, 6)[0].numpy() < 1 - 1e-4
+    assert direction @ simplex_etf(3, 6)[0].numpy() < 1 - 1e-4
 
 
 def test_support_vectors_have_weights_of_their_own():

@@ -18,7 +18,8 @@ from ncbook.dynamics.flow import adaptive_flow, flow
 from ncbook.dynamics.trajectory import log_grid
 from ncbook.models.ufm import UnconstrainedFeatures
 from ncbook.runtime import Runtime, available_devices, generator, start
-from ncbook.theory.unconstrained import first_order, flow_on_S, lift
+from ncbook.theory.ufm.linear_response import linear_response
+from ncbook.theory.ufm.subspace import flow_on_S, lift
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 PAIRS = ["RK23", "RK45", "DOP853"]
@@ -197,7 +198,7 @@ def test_below_the_stable_step_a_small_distance_from_S_keeps_its_digits():
     model = UnconstrainedFeatures(3, 3, 15)
     z = model.small_start(vector(1e-6), range(5), RUN)
     H, W, _ = model.unpack(z[0] / 1e-6)
-    expected = 1e-6 * first_order(H, W).right
+    expected = 1e-6 * linear_response(H, W).right
     errors = {}
     for cap in (0.2, math.inf):
         run = adaptive_flow(model.field, z, [40.0], None, "RK45", 1e-3, 1e-18, max_step=cap)

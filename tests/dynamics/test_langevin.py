@@ -61,7 +61,7 @@ def test_states_are_kept_where_asked_for():
     model = network()
     start = model.start([0, 1], RUN)
     kwargs = {"step": 0.1, "temperature": 0.1, "seeds": [0, 1]}
-    path = langevin(model, start, steps=5, record=[0, 2, 5], keep=True, **kwargs)
+    path = langevin(model, start, steps=5, record=[0, 2, 5], save_states=True, **kwargs)
     assert path.states.shape == (2, 3, model.size)
     assert torch.equal(path.states[:, 0], start) and torch.equal(path.states[:, 2], path.final)
     assert torch.equal(path.states[:, 1], langevin(model, start, steps=2, **kwargs).final)
@@ -90,10 +90,10 @@ def test_a_seeds_noise_depends_on_nothing_else():
 def test_the_start_is_not_changed():
     model = network()
     start = model.start([0], RUN)
-    kept = start.clone()
+    copy = start.clone()
     langevin(model, start, step=0.1, steps=5, temperature=0.1, seeds=[0])
     langevin(model, start.expand(1, -1), step=0.1, steps=5)
-    assert torch.equal(start, kept)
+    assert torch.equal(start, copy)
 
 
 def test_the_stationary_variance_and_its_bias():

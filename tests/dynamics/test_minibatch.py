@@ -94,14 +94,14 @@ def test_pixels_that_are_never_non_zero_only_decay():
     model = network()
     idle = [1, 4]
     _, _, before = model.unpack(start(model))
-    course = train(model, RATES, unseen=torch.ones(3, D, dtype=torch.float64))
+    course = train(model, RATES, test_inputs=torch.ones(3, D, dtype=torch.float64))
     U = model.unpack(course.final)[2]
-    kept = (1 - RATES * 1e-2).prod()
-    torch.testing.assert_close(U[:, idle], kept * before[:, idle], rtol=1e-13, atol=0)
-    assert (U[:, 0] - kept * before[:, 0]).abs().max() > 1e-3  # control: the others learn
+    factor = (1 - RATES * 1e-2).prod()
+    torch.testing.assert_close(U[:, idle], factor * before[:, idle], rtol=1e-13, atol=0)
+    assert (U[:, 0] - factor * before[:, 0]).abs().max() > 1e-3  # control: the others learn
     # They count where a test example is not zero, and in the gradient's norm.
     expected = model.features(course.final, torch.ones(3, D, dtype=torch.float64))
-    torch.testing.assert_close(course.unseen[:, -1], expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(course.test_features[:, -1], expected, rtol=1e-12, atol=1e-14)
 
 
 def test_measures_are_the_models_own(monkeypatch):
@@ -111,7 +111,7 @@ def test_measures_are_the_models_own(monkeypatch):
     test = torch.rand(5, D, generator=generator(3), dtype=torch.float64)
     for trained in ("particles", "both"):
         model = network(gamma=1.7, decay_W=3e-2)
-        course = train(model, RATES, trained=trained, unseen=test, record=[0, 3, 8])
+        course = train(model, RATES, trained=trained, test_inputs=test, record=[0, 3, 8])
         assert isinstance(course, FeatureTrajectory) and course.status.tolist() == [FINISHED] * 2
         times = [0, 0.37, float(RATES.sum())]
         torch.testing.assert_close(course.times, torch.tensor(times, dtype=torch.float64))
@@ -124,13 +124,13 @@ def test_measures_are_the_models_own(monkeypatch):
                 (course.observables["loss"][:, at], model.data_loss(z)),
                 (course.observables["gradient"][:, at], mean.sqrt()),
                 (course.features[:, at], model.features(z)),
-                (course.unseen[:, at], model.features(z, test)),
+                (course.test_features[:, at], model.features(z, test)),
                 (course.second_moment[:, at], model.second_moment(z)),
                 (course.W[:, at], model.unpack(z)[0]),
             ):
                 torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
         assert (course.features[:, 0] - course.features[:, 2]).abs().max() > 1e-3  # control
-        assert course.unseen.shape == (2, 3, P, 5)
+        assert course.test_features.shape == (2, 3, P, 5)
     table = course.table("t", seed=[0, 1])
     assert list(table.columns) == ["seed", "t", "loss", "gradient"] and len(table) == 6
 
@@ -299,7 +299,7 @@ def test_the_papers_rates():
         ({"temperature": -1.0}, "a temperature of at least 0"),
         ({"noise_every": 0}, "noise every"),
         ({"trained": "W"}, "expected one of particles, both"),
-        ({"unseen": torch.zeros(2, 5)}, r"test examples, \(m, 6\)"),
+        ({"test_inputs": torch.zeros(2, 5)}, r"test examples, \(m, 6\)"),
         ({"record": [3, 1]}, "must increase"),
         ({"record": [0, 9]}, r"within 0\.\.8"),
         ({"rates": torch.zeros(3)}, "one positive rate"),

@@ -8,11 +8,11 @@ import torch
 
 from ncbook.dynamics.training import first_zero, train
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Trajectory
-from ncbook.models.deep import Perceptron, scores
+from ncbook.models.deep import MLP, scores
 from ncbook.runtime import Runtime, generator
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
-MODEL = Perceptron((5, 8, 3))
+MODEL = MLP((5, 8, 3))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def course(examples, seeds=(0, 1, 2), **changes):
 def test_full_batch_steps_are_those_of_torch_optim(examples):
     x, labels = examples
     ours = course(examples, batch=None, drops=(0.5,))
-    plain = Perceptron(MODEL.sizes, normalise=False)
+    plain = MLP(MODEL.sizes, normalise=False)
     ours_plain = train(
         plain.loss_gradient, plain.start([7], RUN), x, labels,
         epochs=9, rate=0.05, decay=1e-3, drops=(0.5,),
@@ -95,7 +95,7 @@ def test_the_order_is_not_drawn_from_the_starts_numbers(examples):
 
 
 def test_a_batch_is_a_loop_over_seeds_and_repeats_itself(examples):
-    together = course(examples, keep=True)
+    together = course(examples, save_states=True)
     again = course(examples)
     assert torch.equal(together.final, again.final)
     for run, seed in enumerate((0, 1, 2)):
@@ -139,7 +139,7 @@ def test_runs_of_one_seed_share_their_mini_batches(examples):
 def test_records_observables_and_states_at_chosen_epochs(examples):
     x, labels = examples
     observe = MODEL.progress(x, labels)
-    whole = course(examples, observe=observe, record=[0, 1, 4, 9], keep=True)
+    whole = course(examples, observe=observe, record=[0, 1, 4, 9], save_states=True)
     assert isinstance(whole, Trajectory)
     assert whole.times.tolist() == [0, 1, 4, 9]
     assert whole.states.shape == (3, 4, MODEL.size)
@@ -155,7 +155,7 @@ def test_records_observables_and_states_at_chosen_epochs(examples):
     bare = course(examples)
     assert torch.equal(bare.final, whole.final) and bare.states is None
     # The run goes on behind the last recorded epoch.
-    early = course(examples, record=[0, 4], keep=True)
+    early = course(examples, record=[0, 4], save_states=True)
     assert torch.equal(early.final, whole.final)
     assert torch.equal(early.states[:, 1], whole.states[:, 2])
     more = replace(whole, observables={"one": torch.ones(3, 4)})

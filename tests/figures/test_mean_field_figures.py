@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ncbook.figures import mean_field
-from ncbook.figures.style import INK, LAYOUTS, looks, run_rows, svg
+from ncbook.figures.style import INK, LAYOUTS, group_styles, run_rows, svg
 
 
 def grid(function, **axes) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def test_parts_draws_lines_of_the_limit_and_marks_of_particles(layout):
     assert line(ax, "bb") == pytest.approx(np.array([[0.01, 0.02], [0.1, 0.2]]))
     marks = [one for one in ax.lines if one.get_linestyle() == "None"]
     assert marks[1].get_xydata() == pytest.approx(np.array([[0.01, 1.02], [0.1, 1.2]]))
-    assert marks[1].get_color() == looks(["a", "bb"])["bb"]["color"]
+    assert marks[1].get_color() == group_styles(["a", "bb"])["bb"]["color"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -114,12 +114,12 @@ def test_particles_shows_classes_samples_and_the_law(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_unseen_draws_measured_lines_and_predicted_marks(layout):
+def test_null_space_variance_draws_measured_lines_and_predicted_marks(layout):
     table = grid(
         {"variance": lambda T, t: 1 + T * t, "predicted": lambda T, t: 2 + T * t},
         temperature=[0.0, 0.1], t=[0.0, 1.0, 2.0, 3.0],
     )  # fmt: skip
-    fig = drawn(mean_field.unseen, table, layout=layout)
+    fig = drawn(mean_field.null_space_variance, table, layout=layout)
     (ax,) = fig.axes
     assert line(ax, r"$1/\beta=0.1$")[-1] == pytest.approx([3, 1.3])
     marks = [one for one in ax.lines if one.get_linestyle() == "None"]
@@ -219,4 +219,4 @@ def test_balance_sets_runs_limit_and_particles_apart(layout):
     assert line(left, "noisy").tolist() == [[0, 1], [1, 0.5]]
     assert line(right, "stationary law").tolist() == [[10, 0.3], [100, 0.1]]
     assert line(right, "particles").tolist() == [[10, 0.4]]
-    assert {one.get_color() for one in right.lines} == {INK, looks(range(5))[4]["color"]}
+    assert {one.get_color() for one in right.lines} == {INK, group_styles(range(5))[4]["color"]}

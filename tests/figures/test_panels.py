@@ -24,7 +24,9 @@ def drawn(picture, layout="wide"):
 
 def curves(ax):
     """The lines that are not references, as arrays."""
-    return [line.get_xydata() for line in ax.lines if line.get_color() != INK and len(line.get_xdata())]
+    return [
+        line.get_xydata() for line in ax.lines if line.get_color() != INK and len(line.get_xdata())
+    ]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -49,7 +51,9 @@ def test_groups_differ_by_more_than_their_colour(data):
 
 
 def test_the_legend_names_each_group_and_each_reference_once(data):
-    picture = Panels(data, {"a": "", "b": ""}, x="t", hue="eps", legend="size").median().level(1.0, "one")
+    picture = (
+        Panels(data, {"a": "", "b": ""}, x="t", hue="eps", legend="size").median().level(1.0, "one")
+    )
     with settings():
         fig = picture.draw("wide")
     (legend,) = fig.legends
@@ -60,7 +64,9 @@ def test_the_legend_names_each_group_and_each_reference_once(data):
 def test_a_slope_passes_through_the_median_at_the_least_x(data):
     end = data.isel(t=-1, drop=True)
     axes = {"xscale": "log", "yscale": "log"}
-    one, other = drawn(Panels(end, {"a": "", "b": ""}, x="eps", **axes).points().slope({"a": 1, "b": 2}))
+    one, other = drawn(
+        Panels(end, {"a": "", "b": ""}, x="eps", **axes).points().slope({"a": 1, "b": 2})
+    )
     for ax, power in ((one, 1), (other, 2)):
         (line,) = [line for line in ax.lines if line.get_color() == INK]
         x, y = line.get_data()

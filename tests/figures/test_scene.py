@@ -37,7 +37,9 @@ def test_turning_keeps_lengths(seed=0):
 
 
 def test_the_plane_is_seen_as_it_is():
-    assert projected([[1, 0.5]], (40, 40), 2)[0] == pytest.approx((MIDDLE + HALF, MIDDLE - HALF / 2, 0))
+    assert projected([[1, 0.5]], (40, 40), 2)[0] == pytest.approx(
+        (MIDDLE + HALF, MIDDLE - HALF / 2, 0)
+    )
 
 
 def test_the_still_has_each_mark_once_the_nearest_last():
@@ -59,7 +61,10 @@ def test_frames_move_what_has_them_and_the_rest_stays():
     scene = Scene(frames=[0, 10], frame_name="epoch", dimensions=2, begin=1)
     scene.points([[[1, 0]], [[0, 1]]], "moves").points([[0.5, 0.5]], "stays")
     table = scene.table
-    assert table[table["name"] == "moves"][["frame", "x", "y"]].values.tolist() == [[0, 1, 0], [10, 0, 1]]
+    assert table[table["name"] == "moves"][["frame", "x", "y"]].values.tolist() == [
+        [0, 1, 0],
+        [10, 0, 1],
+    ]
     assert len(table[table["name"] == "stays"]) == 1
     data = json.loads(as_json(scene))
     assert data["frames"] == ["0", "10"]

@@ -72,14 +72,14 @@ def test_bright_yellow_would_not_be_seen():
 
 
 def test_looks_differ_without_colour():
-    every = style.looks(range(7)).values()
+    every = style.group_styles(range(7)).values()
     for one, other in combinations(every, 2):
         assert one["linestyle"] != other["linestyle"] and one["marker"] != other["marker"]
         assert one["color"] != other["color"]
 
 
 def test_looks_keep_the_order_and_go_round():
-    many = style.looks([*range(9), 0])
+    many = style.group_styles([*range(9), 0])
     assert list(many) == list(range(9))
     assert many[0] == many[7]
 
@@ -277,8 +277,8 @@ def test_what_is_not_finite_is_not_drawn(table, shown, caplog, tmp_path, bad):
     given = []
     style.show(lambda t, layout: given.append(t) or panels(t, layout), table, name="a", alt=ALT)
     pd.testing.assert_frame_equal(given[0], finite)
-    kept = pd.read_csv(tmp_path / "tables" / "04-figure-1" / "a.csv")
-    pd.testing.assert_frame_equal(kept, table, check_exact=True)
+    saved = pd.read_csv(tmp_path / "tables" / "04-figure-1" / "a.csv")
+    pd.testing.assert_frame_equal(saved, table, check_exact=True)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -296,8 +296,8 @@ def test_a_panel_of_zeros_on_a_logarithmic_axis_is_drawn(table, shown, caplog):
 
 def test_table_is_kept_whole(table, shown, tmp_path):
     style.show(draw, table, name="figure-1", alt=ALT)
-    kept = pd.read_csv(tmp_path / "tables" / "04-figure-1" / "figure-1.csv")
-    pd.testing.assert_frame_equal(kept, table, check_exact=True)
+    saved = pd.read_csv(tmp_path / "tables" / "04-figure-1" / "figure-1.csv")
+    pd.testing.assert_frame_equal(saved, table, check_exact=True)
 
 
 def test_table_outside_the_pipeline_is_kept_apart(table, shown, tmp_path, monkeypatch):

@@ -385,7 +385,7 @@ def test_rank_cutoff():
         np.testing.assert_allclose(metrics.nc1_papyan(s), expected, rtol=1e-6)
     # Told to keep everything, the rounding blows up: the cutoff matters.
     assert metrics.nc1_papyan(s, rtol=0.0) > 1e3 * expected
-    # Not so for means that span all they can: at most K - 1 directions are kept.
+    # Not so for means that span all they can: at most K - 1 directions are used.
     s = case((5, 5, 5, 5), 6)[-1]
     torch.testing.assert_close(metrics.nc1_papyan(s, rtol=0.0), metrics.nc1_papyan(s))
     # A small direction that is real counts, until rtol says otherwise.

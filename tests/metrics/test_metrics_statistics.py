@@ -205,7 +205,7 @@ def test_float32_batches_are_summed_in_float64():
 
 
 @pytest.mark.parametrize(
-    "given_dtype, kept",
+    "given_dtype, expected",
     [
         (torch.float64, torch.float64),
         (torch.float32, torch.float32),
@@ -213,10 +213,10 @@ def test_float32_batches_are_summed_in_float64():
         (torch.bfloat16, torch.float32),
     ],
 )
-def test_dtype_is_kept_and_half_precision_widened(given_dtype, kept):
+def test_dtype_stays_and_half_precision_is_widened(given_dtype, expected):
     h, y = ref.tensors(*ref.features(5, (4, 4), 3), dtype=given_dtype)
     s = class_statistics(h, y)
-    assert s.means.dtype == s.squares.dtype == s.factor.dtype == kept
+    assert s.means.dtype == s.squares.dtype == s.factor.dtype == expected
     assert s.counts.dtype == torch.int64
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ncbook.models.deep import Perceptron, scores
+from ncbook.models.deep import MLP, scores
 from ncbook.runtime import Runtime, generator
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
@@ -18,13 +18,13 @@ def examples() -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(SIZES[-1], (23,), generator=draw)
 
 
-def states(model: Perceptron, runs: int = 3) -> torch.Tensor:
+def states(model: MLP, runs: int = 3) -> torch.Tensor:
     """Starts, moved so that no shift is 0 and no gain is 1."""
     z = model.start(range(runs), RUN)
     return z + 0.3 * torch.randn(z.shape, generator=generator(9), dtype=torch.float64)
 
 
-def as_modules(model: Perceptron, z: torch.Tensor) -> nn.Sequential:
+def as_modules(model: MLP, z: torch.Tensor) -> nn.Sequential:
     """One run as plain torch.nn modules in training mode; z has shape (P,)."""
     hidden, (weight, shift) = model.unpack(z)
     modules = []
@@ -45,7 +45,7 @@ def as_modules(model: Perceptron, z: torch.Tensor) -> nn.Sequential:
     return nn.Sequential(*modules, last)
 
 
-def module_gradient(model: Perceptron, network: nn.Sequential) -> torch.Tensor:
+def module_gradient(model: MLP, network: nn.Sequential) -> torch.Tensor:
     """The gradients of the modules as one flat tensor in the model's layout."""
     parts = []
     for module in network:
@@ -61,7 +61,7 @@ def module_gradient(model: Perceptron, network: nn.Sequential) -> torch.Tensor:
 @pytest.mark.parametrize("normalise", [True, False])
 def test_outputs_and_gradient_are_those_of_torch_nn(normalise, examples):
     x, labels = examples
-    model = Perceptron(SIZES, normalise)
+    model = MLP(SIZES, normalise)
     z = states(model)
     features, logits = model.forward(z, x)
     gradient = model.loss_gradient(z, x, labels)
@@ -81,7 +81,7 @@ def test_outputs_and_gradient_are_those_of_torch_nn(normalise, examples):
 @pytest.mark.parametrize("normalise", [True, False])
 def test_gradient_is_the_slope_of_the_loss(normalise, examples):
     x, labels = examples
-    model = Perceptron(SIZES, normalise)
+    model = MLP(SIZES, normalise)
     z = states(model)
     direction = torch.randn(z.shape, generator=generator(1), dtype=torch.float64)
     step = 1e-6
@@ -106,7 +106,7 @@ def test_gradient_is_the_slope_of_the_loss(normalise, examples):
 @pytest.mark.parametrize("normalise", [True, False])
 def test_a_batch_is_a_loop_over_its_runs(normalise, examples):
     x, labels = examples
-    model = Perceptron(SIZES, normalise)
+    model = MLP(SIZES, normalise)
     z = states(model, 4)
     own = torch.stack([x.roll(run, 0) for run in range(4)])
     targets = torch.stack([labels.roll(run) for run in range(4)])
@@ -124,7 +124,7 @@ def test_a_batch_is_a_loop_over_its_runs(normalise, examples):
 
 def test_further_batch_dimensions_and_no_batch_dimension(examples):
     x, labels = examples
-    model = Perceptron(SIZES)
+    model = MLP(SIZES)
     z = states(model, 6)
     flat, grid = model.forward(z, x), model.forward(z.view(2, 3, -1), x)
     torch.testing.assert_close(grid[0], flat[0].view(2, 3, 23, 5))
@@ -138,7 +138,7 @@ def test_further_batch_dimensions_and_no_batch_dimension(examples):
 
 def test_moments_carry_the_training_normalisation_over(examples):
     x, _ = examples
-    model = Perceptron(SIZES)
+    model = MLP(SIZES)
     z = states(model)
     moments = model.moments(z, x)
     torch.testing.assert_close(model.forward(z, x, moments)[1], model.forward(z, x)[1])
@@ -146,12 +146,12 @@ def test_moments_carry_the_training_normalisation_over(examples):
     whole, part = model.forward(z, x, moments)[1], model.forward(z, x[:3], moments)[1]
     torch.testing.assert_close(whole[:, :3], part)
     assert not torch.allclose(model.forward(z, x[:3])[1], part)
-    assert Perceptron(SIZES, False).moments(states(Perceptron(SIZES, False)), x) == []
+    assert MLP(SIZES, False).moments(states(MLP(SIZES, False)), x) == []
 
 
 @pytest.mark.parametrize("normalise", [True, False])
 def test_starts(normalise):
-    model = Perceptron((50, 80, 60, 10), normalise)
+    model = MLP((50, 80, 60, 10), normalise)
     z = model.start([4, 5], RUN)
     hidden, (weight, shift) = model.unpack(z)
     for layer in (*hidden, (weight, shift)):
@@ -176,7 +176,7 @@ def test_scores_on_hand_made_logits():
 
 def test_progress_observes_states(examples):
     x, labels = examples
-    model = Perceptron(SIZES)
+    model = MLP(SIZES)
     observed = model.progress(x, labels)(states(model))
     assert set(observed) == {"loss", "error"}
     assert observed["loss"].shape == observed["error"].shape == (3,)
@@ -185,10 +185,10 @@ def test_progress_observes_states(examples):
 @pytest.mark.parametrize("sizes", [(3, 2), ()])
 def test_too_few_layers_are_refused(sizes):
     with pytest.raises(ValueError, match="expected the number of inputs"):
-        Perceptron(sizes)
+        MLP(sizes)
 
 
 @pytest.mark.parametrize("size", [0, 2.0, True, "2"])
 def test_sizes_that_are_no_counts_are_refused(size):
     with pytest.raises(ValueError, match=f"^a size is {size!r}: expected an integer of at least 1"):
-        Perceptron((3, size, 2))
+        MLP((3, size, 2))

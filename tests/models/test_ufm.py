@@ -106,11 +106,11 @@ def test_a_state_is_not_changed_by_looking_at_it():
     z = states(model, 5)
     before = z.clone()
     first = model.field(z)
-    kept = first.clone()
+    copy = first.clone()
     model.risk(z)
     model.field(2 * z)
     assert torch.equal(z, before)
-    assert torch.equal(first, kept), "a field must not be a buffer that the next call fills"
+    assert torch.equal(first, copy), "a field must not be a buffer that the next call fills"
 
 
 def test_a_state_that_is_not_finite_does_not_touch_its_neighbours():

@@ -72,7 +72,7 @@ def test_the_least_and_the_greatest_value_are_accepted():
 
 
 @pytest.mark.parametrize(
-    ("bound", "value", "kept"),
+    ("bound", "value", "holds"),
     [
         ("1 <= seeds <= 5 and seeds % 2 == 1", 5, True),
         ("1 <= seeds <= 5 and seeds % 2 == 1", 4, False),
@@ -95,9 +95,9 @@ def test_the_least_and_the_greatest_value_are_accepted():
         ("sizes[0] != sizes[1] != sizes[2] != sizes[0]", [1, 2, 1], False),
     ],
 )
-def test_a_bound_holds_or_does_not(bound, value, kept):
+def test_a_bound_holds_or_does_not(bound, value, holds):
     name = "sizes" if isinstance(value, list) else "seeds"
-    assert (bounds.broken(bound, name, VALUES | {name: value}) is None) == kept
+    assert (bounds.broken(bound, name, VALUES | {name: value}) is None) == holds
 
 
 def test_a_list_is_refused_as_a_whole_or_by_its_items():

@@ -92,12 +92,18 @@ def test_without_a_whole_run_the_text_keeps_its_places(chapter, executed):
 
 
 def test_a_number_that_no_cell_gave_is_named_with_what_there_is(chapter, executed):
-    with pytest.raises(BookError, match=r"paper/01-one asks for \{\{least:.1e\}\}.*: .*seeds, slope"):
+    with pytest.raises(
+        BookError, match=r"paper/01-one asks for \{\{least:.1e\}\}.*: .*seeds, slope"
+    ):
         made(chapter, executed, {"slope": 1.0})
 
 
 def test_the_figure_in_jupyter_has_the_words_of_the_page(chapter, executed):
-    (cell,) = [cell for cell in made(chapter, executed).cells if "figure(" in cell.source and cell.get("outputs")]
+    (cell,) = [
+        cell
+        for cell in made(chapter, executed).cells
+        if "figure(" in cell.source and cell.get("outputs")
+    ]
     (output,) = cell.outputs
     words = "A curve that falls with slope −2.0."
     assert f'alt="{words}"' in output.data["text/html"]
@@ -112,7 +118,9 @@ def test_code_is_folded_under_what_it_is_unless_it_is_tagged_open(chapter, execu
     assert ["hide-input" in cell.metadata.tags for cell in code] == [True, True, False, True, True]
     # Open and closed it says the same.
     assert all(
-        cell.metadata.mystnb.code_prompt_hide == label for cell, label in zip(code, labels, strict=True) if label
+        cell.metadata.mystnb.code_prompt_hide == label
+        for cell, label in zip(code, labels, strict=True)
+        if label
     )
 
 

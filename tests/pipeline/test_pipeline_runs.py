@@ -128,7 +128,7 @@ def test_a_chapter_that_raises_stops_the_build(built):
     assert "ZeroDivisionError: division by zero" in said
     assert "more frames ..." in said
     assert "\x1b" not in said
-    assert "1 chapter could not be executed. 1 chapter executed and kept, 0 chapters not" in said
+    assert "1 chapter could not be executed. 1 chapter executed and stored, 0 chapters not" in said
     assert built.site == site
     assert snapshot(site) == pages
     built.chapter("01-one", "print(1)")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from ncbook.store import LATEST, META, NOTEBOOK, DamagedError, Store
+from ncbook.store import META, NOTEBOOK, RETAINED, DamagedError, Store
 
 KEY = "ab" * 32
 
@@ -97,13 +97,13 @@ def test_what_a_kill_left_is_removed(store, tmp_path):
 
 
 def test_only_the_latest_results_of_a_chapter_are_kept(store, tmp_path):
-    for number in range(LATEST + 3):
+    for number in range(RETAINED + 3):
         result = put(store, tmp_path, key=f"{number:064x}")
         os.utime(result.folder, (number, number))
     put(store, tmp_path, key="f" * 64, chapter="p/02-two")
     store.tidy()
     there = {p.name for p in store.folder.iterdir()}
-    assert there == {f"{n:064x}" for n in range(3, LATEST + 3)} | {"f" * 64}
+    assert there == {f"{n:064x}" for n in range(3, RETAINED + 3)} | {"f" * 64}
 
 
 def test_the_seconds_are_of_the_last_execution(store, tmp_path):

@@ -1,0 +1,1 @@
+"""The mean-field network and its limit of infinitely many particles (Part II)."""

@@ -1,0 +1,1 @@
+"""The shallow ReLU network on orthogonally separable data (Part III)."""

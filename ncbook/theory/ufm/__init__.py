@@ -1,0 +1,1 @@
+"""The unconstrained features model without integrating it (Part I)."""

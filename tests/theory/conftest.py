@@ -1,0 +1,1 @@
+"""Its presence lets the tests in the folders below import ``theory_cases``."""
