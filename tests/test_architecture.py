@@ -32,7 +32,8 @@ ROOMS = {
     "metrics": ("frames", "torch"),  # never theory: a shared error would confirm itself
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "typeset": ("", ""),
-    "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn plotly IPython"),  # never torch
+    # never torch
+    "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn plotly IPython"),
     "store": ("files", ""),
     "pipeline": (
         "files codegraph claims store typeset",

@@ -1,4 +1,4 @@
-"""The words of the chapters: numbers that a run made are printed from it, and a page is not too long."""
+"""The words of the chapters: numbers that a run made are printed from it; code is short."""
 
 import json
 import re
@@ -72,7 +72,8 @@ def test_no_number_of_a_run_is_typed(chapter):
 
 def test_what_counts_as_a_typed_number():
     source = (
-        "---\na: 1.25\n---\nIt falls by 1.25 in 37 steps, not 2, 0.5 or 100; {{a:.2f}}, $x^{12}$, `3.75`.\n"
+        "---\na: 1.25\n---\nIt falls by 1.25 in 37 steps, not 2, 0.5 or 100; {{a:.2f}}, $x^{12}$,\n"
+        "`3.75`.\n"
         ":::{fig} a\n:alt: A line at 6.28.\n:::\n```{code-cell}\nx = 9.81\n```\n"
     )
     assert typed(source) == {"1.25", "37", "6.28"}

@@ -61,7 +61,8 @@ def summarise(
     """Return the record of measured values: a number, iterable, array or tensor of any shape.
 
     Arrays and tensors are recognised by what they are turned into lists with, so that neither
-    numpy, xarray nor torch is imported here. Parameters and provenance are what JSON can hold; the control is
+    numpy, xarray nor torch is imported here. Parameters and provenance are what JSON can hold;
+    the control is
     such values of the wrong alternative, if any.
 
     Raises

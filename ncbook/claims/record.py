@@ -145,7 +145,7 @@ class Chapter:
             raise ClaimsError(f"there is a control of {', '.join(controls)}, and no value.")
 
     def number(self, name: str, value: Any) -> None:
-        """Give the text a number of this run, which it prints with ``{{name}}`` or ``{{name:.2f}}``.
+        """Give the text a number of this run, which it prints where it says ``{{name:.2f}}``.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Chapter:
         """
         if not re.fullmatch("[a-z][a-z0-9-]*", name):
             raise ClaimsError(
-                f"{name!r} cannot name a number of the text; use lower-case letters, digits, dashes."
+                f"{name!r} cannot name a number of the text; use small letters, digits and dashes."
             )
         try:
             self._numbers[name] = value if isinstance(value, str) else float(value)

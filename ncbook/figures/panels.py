@@ -185,7 +185,7 @@ class Panels:
                 part = rows if one is None else rows[rows[self.hue] == one]
                 low, high = (part.groupby(self.x)[y].quantile(q) for q in band)
                 ax.fill_between(low.index.to_numpy(), low.to_numpy(), high.to_numpy(),
-                                color=COLOURS[k % len(COLOURS)], alpha=0.22, linewidth=0)  # fmt: skip
+                                color=COLOURS[k % len(COLOURS)], alpha=0.22, lw=0)  # fmt: skip
 
         return self._add(layer)
 
@@ -222,7 +222,8 @@ class Panels:
         def layer(ax: Axes, panel: Any) -> None:
             rows, y = self._rows(panel, table)
             sns.scatterplot(rows.dropna(subset=[self.x, y]), x=self.x, y=y, s=size, alpha=alpha,
-                            linewidth=0, ax=ax, **self._looks(label, True, lines=False) | look)  # fmt: skip
+                            linewidth=0, ax=ax,
+                            **self._looks(label, True, lines=False) | look)  # fmt: skip
 
         return self._add(layer)
 

@@ -26,8 +26,8 @@ DIGITS = 4  # of a coordinate, from -1 to 1
 class Layer:
     """Marks or strokes of one look, in one panel.
 
-    ``places`` has shape ``(frames, n, d)``, with one frame where nothing moves; of strokes each is a
-    sequence of places, parted by NaN.
+    ``places`` has shape ``(frames, n, d)``, with one frame where nothing moves; strokes are parted
+    by places that are NaN.
     """
 
     kind: str  # points, strokes, words
@@ -73,8 +73,8 @@ class Scene:
     ) -> None:
         if not panels or dimensions not in (2, 3):
             raise ValueError(
-                f"A scene of {len(panels)} panels in {dimensions} dimensions; expected at least one "
-                "panel, and 2 or 3 dimensions."
+                f"A scene of {len(panels)} panels in {dimensions} dimensions; expected at least "
+                "one panel, and 2 or 3 dimensions."
             )
         self.panels, self.frames, self.frame_name = list(panels), list(frames), frame_name
         self.dimensions, self.view, self.begin = dimensions, view, begin
@@ -192,7 +192,8 @@ class Scene:
                 if layer["name"]:
                     seen.setdefault(layer["name"], layer["colour"])
         lines = [
-            f'<text x="8" y="{SIZE - 8 - 15 * k}" font-size="12" fill="{colour}">{html.escape(name)}</text>'
+            f'<text x="8" y="{SIZE - 8 - 15 * k}" font-size="12" fill="{colour}">'
+            f"{html.escape(name)}</text>"
             for k, (name, colour) in enumerate(reversed(seen.items()))
         ]
         return "".join(lines)
@@ -237,7 +238,8 @@ def shapes(panel: dict, view: Sequence[float], frame: int, dimensions: int) -> l
             drawn += [
                 (
                     z,
-                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{layer["size"]:g}" fill="{layer["colour"]}" {look}/>',
+                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{layer["size"]:g}" '
+                    f'fill="{layer["colour"]}" {look}/>',
                 )
                 for x, y, z in at
                 if not math.isnan(x)

@@ -75,15 +75,17 @@ def figure(name: str, picture: Drawn) -> None:
         )
     chapter, out = files.chapter_name(), files.output_dir()
     data = as_json(picture) if isinstance(picture, Scene) else None
-    for layout in LAYOUTS:
-        drawing = picture.still(name) if data else _drawing(picture, name, layout)
+    drawings = {
+        layout: picture.still(name) if data else _drawing(picture, name, layout)
+        for layout in LAYOUTS
+    }
+    for layout, drawing in drawings.items():
         files.write_atomic(out / "figures" / chapter / f"{name}-{layout}.svg", drawing + "\n")
-        shown = shown if layout != LAYOUTS[0] else drawing
     if data:
         files.write_atomic(out / "figures" / chapter / f"{name}.json", data + "\n")
     table = picture.table.to_csv(index=False, lineterminator="\n")
     files.write_atomic(out / "tables" / chapter / f"{name}.csv", table)
-    image = base64.b64encode(on_paper(shown).encode()).decode()
+    image = base64.b64encode(on_paper(drawings["wide"]).encode()).decode()
     page = f'<img alt="Figure {name}" src="data:image/svg+xml;base64,{image}">'
     if data:
         script = (files.root() / "book" / "_static" / "scene.js").read_text(encoding="utf-8")

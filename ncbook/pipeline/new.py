@@ -67,15 +67,15 @@ def _head(book: Book, paper: str, citation: str | None) -> str:
     keys = re.findall(r"@\w+\{\s*([^,\s]+)\s*,", known)
     if citation not in keys:
         raise UsageError(
-            f"The paper {paper} is new: name it with --citation, a key of book/references.bib, which "
-            f"has {', '.join(keys)}. Add it there first."
+            f"The paper {paper} is new: name it with --citation, a key of book/references.bib, "
+            f"which has {', '.join(keys)}. Add it there first."
         )
     title = paper.replace("-", ", ").title()
     return HEAD.format(paper=title, citation=citation, part="Part IV")
 
 
 def _toc(path: Path, paper: str, id: str) -> tuple[Path, str]:
-    """Return the table of contents with the chapter behind the last one of its paper, or at the end of the parts."""
+    """Return the table of contents with the chapter behind the last of its paper, or of all."""
     lines = path.read_text(encoding="utf-8").split("\n")
     same = [n for n, line in enumerate(lines) if f"file: book/{paper}/" in line]
     every = [n for n, line in enumerate(lines) if re.search(r"file: book/[a-z0-9-]+/\d\d-", line)]

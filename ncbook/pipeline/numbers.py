@@ -68,8 +68,8 @@ def fill(text: str, numbers: dict[str, float | str], where: str) -> str:
         if name not in numbers:
             given = ", ".join(sorted(numbers)) or "none"
             raise BookError(
-                f"The text of {where} asks for {match[0]}, and its run gave no {name!r}. Give it in "
-                f"a cell, chapter.number({name!r}, ...), or take one that there is: {given}."
+                f"The text of {where} asks for {match[0]}, and its run gave no {name!r}. Give it "
+                f"in a cell, chapter.number({name!r}, ...), or take one that there is: {given}."
             )
         try:
             return written(numbers[name], form)

@@ -36,14 +36,14 @@ NAME_ALL = """() => {
   page.append(box);
 }"""
 NUMBERS = """<style>@page{{size:A4;margin:0}}body{{margin:0}}
-p{{height:297mm;margin:0;box-sizing:border-box;padding-top:284mm;text-align:center;font:9pt sans-serif;
-break-after:page;overflow:hidden}}</style>{}"""
+p{{height:297mm;margin:0;box-sizing:border-box;padding-top:284mm;text-align:center;
+font:9pt sans-serif;break-after:page;overflow:hidden}}</style>{}"""
 
 
 # The headings below the page's title: level, words, id.
 HEADINGS = """() => [...document.querySelectorAll("article.bd-article :is(h2, h3)")]
   .filter((one) => one.closest("section[id]") && one.getClientRects().length)
-  .map((one) => [Number(one.tagName[1]), one.firstChild ? one.innerText.replace("#", "").trim() : "",
+  .map((one) => [Number(one.tagName[1]), one.innerText.replace("#", "").trim(),
                  one.closest("section[id]").id])"""
 
 
@@ -187,7 +187,7 @@ def joined(parts: list[Part], base: str, output: Path, chromium) -> list[str]:
 
 
 def _target(note, own: str, base: str) -> tuple[str, str] | None:
-    """Return the page and the place on it that a link leads to; None for one that leaves the book."""
+    """Return the page and the place on it that a link leads to; None where it leaves the book."""
     if isinstance(note.get("/Dest"), str):
         return own, unquote(str(note["/Dest"]).lstrip("/"))
     address = str(note.get("/A", {}).get("/URI", ""))

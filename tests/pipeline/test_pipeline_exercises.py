@@ -33,7 +33,8 @@ def parsed(body, tmp_path):
 def test_an_exercise_says_with_what_it_runs_and_what_happens(tmp_path):
     body = (
         ":::{exercise} Fewer\n:label: ex-fewer\n:run: seeds=1 rates=[0.3]\n:fails: a.one\n"
-        ":gives: a.two 0.5 2\n\nWhat happens?\n:::\n\n:::{exercise} Think\n:label: ex-think\n\nWhy?\n:::\n"
+        ":gives: a.two 0.5 2\n\nWhat happens?\n:::\n\n"
+        ":::{exercise} Think\n:label: ex-think\n\nWhy?\n:::\n"
     )
     (one,) = parsed(body, tmp_path)
     assert one.label == "ex-fewer"

@@ -67,7 +67,8 @@ def executed(chapter, tmp_path):
     """The notebook of a run, whose fourth cell drew the figure."""
     notebook = pages.prepared(chapter)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    html = f'<figure class="ncb-jupyter" data-name="curve"><img alt="Figure curve" src="data:{IMAGE}"></figure>'
+    image = f'<img alt="Figure curve" src="data:{IMAGE}">'
+    html = f'<figure class="ncb-jupyter" data-name="curve">{image}</figure>'
     data = {"text/html": html, "text/plain": "Figure curve"}
     mark = {"ncbook": {"figure": "curve"}}
     code[3].outputs = [nbformat.v4.new_output("display_data", data, metadata=mark)]
