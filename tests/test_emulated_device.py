@@ -7,9 +7,9 @@ import torch
 from emulated_device import KINDS, emulated
 
 from ncbook import runtime
+from ncbook.dynamics.ensemble import STRIDE
 from ncbook.dynamics.flow import adaptive_flow
 from ncbook.dynamics.rescaled import rescaled_flow
-from ncbook.dynamics.roll import STRIDE
 from ncbook.models.shallow_relu import ShallowReLU
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+from ncbook.dynamics import ensemble
 from ncbook.dynamics import flow as module
-from ncbook.dynamics import roll
 from ncbook.dynamics.descent import descent
 from ncbook.dynamics.flow import adaptive_flow, flow
 from ncbook.dynamics.trajectory import log_grid
@@ -313,12 +313,12 @@ def test_observed_states_are_dropped(integrate):
 def test_few_states_wait_for_the_last_run(monkeypatch):
     waiting = []
 
-    class Counting(roll.Waiting):
-        def put(self, *arguments):
-            super().put(*arguments)
+    class Counting(ensemble.AsyncRecorder):
+        def record(self, *arguments):
+            super().record(*arguments)
             waiting.append(len(self.states))
 
-    monkeypatch.setattr(roll, "Waiting", Counting)
+    monkeypatch.setattr(ensemble, "AsyncRecorder", Counting)
     model = UnconstrainedFeatures(3, 3, 15)
     z = model.small_start(vector(1.0, 1e-2, 1e-4), range(3), RUN)
     adaptive_flow(model.field, z, log_grid(40.0, 60, 1e-2), risk_of(model))
@@ -329,12 +329,12 @@ def test_few_states_wait_for_the_last_run(monkeypatch):
 def test_a_run_that_leaves_early_makes_no_states_wait(monkeypatch):
     held = []
 
-    class Counting(roll.Waiting):
-        def put(self, *arguments):
-            super().put(*arguments)
+    class Counting(ensemble.AsyncRecorder):
+        def record(self, *arguments):
+            super().record(*arguments)
             held.append(len(self.states))
 
-    monkeypatch.setattr(roll, "Waiting", Counting)
+    monkeypatch.setattr(ensemble, "AsyncRecorder", Counting)
     z = torch.tensor([[1e-9], [1.0], [1.0]], dtype=torch.float64)
     times = np.linspace(0, 4, 101).tolist()
     run = adaptive_flow(decay, z, times, lambda z: {"z": z[:, 0]}, tolerance=1e-8)
@@ -441,17 +441,19 @@ def test_single_precision_finishes_at_what_it_can_hold(method):
 
 
 @pytest.mark.parametrize("observed", [True, False])
-def test_a_device_that_is_asked_seldom_gives_the_same(monkeypatch, observed):
+def test_a_device_that_is_asked_seldom_gives_the_same(observed):
     """Runs that have ended stand still until the next look; each step counts as it did."""
     model = UnconstrainedFeatures(3, 3, 5)
     z = model.small_start(vector(1.0, 1e-2), range(3), RUN)
     z[0, 1] = torch.nan
-    arguments = (model.field, z, [0.0, 0.5, 0.51, 3.0], risk_of(model) if observed else None)
-    often = adaptive_flow(*arguments, tolerance=0.3, max_steps=30)
-    monkeypatch.setattr(roll.Roll, "stride", 16, raising=False)
-    monkeypatch.setattr(roll.Roll, "__setattr__", lambda self, name, value: None
-                        if name == "stride" else object.__setattr__(self, name, value))  # fmt: skip
-    seldom = adaptive_flow(*arguments, tolerance=0.3, max_steps=30)
+    often, seldom = (
+        adaptive_flow(
+            UnconstrainedFeatures(3, 3, 5, z.device).field, z, [0.0, 0.5, 0.51, 3.0],
+            risk_of(UnconstrainedFeatures(3, 3, 5, z.device)) if observed else None,
+            tolerance=0.3, max_steps=30,
+        )
+        for z in (z, there)
+    )  # fmt: skip
     assert (often.status == seldom.status).all() and len(set(often.status.flatten())) >= 3
     assert torch.equal(often.final.nan_to_num(), seldom.final.nan_to_num())
     for name in ("steps", "rejected"):
