@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from emulated_device import emulated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
@@ -446,20 +447,22 @@ def test_a_device_that_is_asked_seldom_gives_the_same(observed):
     model = UnconstrainedFeatures(3, 3, 5)
     z = model.small_start(vector(1.0, 1e-2), range(3), RUN)
     z[0, 1] = torch.nan
-    often, seldom = (
-        adaptive_flow(
-            UnconstrainedFeatures(3, 3, 5, z.device).field, z, [0.0, 0.5, 0.51, 3.0],
-            risk_of(UnconstrainedFeatures(3, 3, 5, z.device)) if observed else None,
-            tolerance=0.3, max_steps=30,
-        )
-        for z in (z, there)
-    )  # fmt: skip
+
+    def run(place: str):
+        here = UnconstrainedFeatures(3, 3, 5, place)
+        observe = risk_of(here) if observed else None
+        record = [0.0, 0.5, 0.51, 3.0]
+        return adaptive_flow(here.field, z.to(place), record, observe, tolerance=0.3, max_steps=30)
+
+    often = run("cpu")
+    with emulated("cuda"):
+        seldom = run("cuda")
     assert (often.status == seldom.status).all() and len(set(often.status.flatten())) >= 3
-    assert torch.equal(often.final.nan_to_num(), seldom.final.nan_to_num())
+    assert torch.equal(often.final.nan_to_num(), seldom.final.cpu().nan_to_num())
     for name in ("steps", "rejected"):
         assert (often.statistics[name] == seldom.statistics[name]).all()
     for name, values in often.observables.items():
-        assert torch.equal(values.nan_to_num(-1), seldom.observables[name].nan_to_num(-1))
+        assert torch.equal(values.nan_to_num(-1), seldom.observables[name].cpu().nan_to_num(-1))
 
 
 def test_a_fixed_step_reports_what_it_cannot_follow():
