@@ -118,6 +118,23 @@ def log_steps(steps: int, points: int) -> list[int]:
     return sorted({0, *np.rint(np.geomspace(1, steps, points)).astype(int).tolist()})
 
 
+def first_index(mask: Tensor) -> Tensor:
+    """Return the index of the first true entry along the last dimension, ``(..., T)`` to ``(...)``.
+
+    It is T, the number of a place that there is not, where none is true.
+    """
+    # A last entry, so that there is one to find, and torch takes an empty row.
+    last = mask.new_ones((*mask.shape[:-1], 1))
+    return torch.cat([mask, last], dim=-1).int().argmax(-1)
+
+
+def first_time(times: Tensor, mask: Tensor) -> Tensor:
+    """Return the time, of ``(T,)``, of the first true entry of ``(..., T)``, or infinity."""
+    times = times if times.is_floating_point() else times.float()
+    endless = torch.cat([times, times.new_full((1,), torch.inf)])
+    return endless[first_index(mask)]
+
+
 def statistics(state: Tensor, began: float, **counts) -> dict:
     """Return what a trajectory says of its batch: the counts, the seconds since, and where."""
     return {
