@@ -46,8 +46,8 @@ from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.runtime import UnresolvedWarning, finer
 
 FIRST_STEP = 1e-3  # of rescaled time, in which every start moves at rates of order one
-SAVE_RTOL = 64  # how near to its level or time a state is saved, in eps, relative to that
-STAGNATION = 1 / 16  # the pace of a standstill, in sqrt(eps): parts of its norm that a neuron moves
+SAVE_RTOL = 64  # in eps, and relative: how near to its level or time a state is saved
+STAGNATION = 1 / 16  # in sqrt(eps): the part of its norm that a neuron moves at a standstill
 STIFF = 40.0  # the R from which separated runs take the stabilised method
 RUNGE_KUTTA = partial(Embedded, "RK45")  # for steps that the accuracy limits
 
@@ -109,9 +109,9 @@ def rescaled_flow(
             f"{float(at_start.max())}; R only increases, so choose levels from there on."
         )
     flow = _Flow(model, start, save_at, "R", observe, rtol, max_steps)
-    stiff = flow.advance(flow.runs.runs, RUNGE_KUTTA, STIFF)
+    stiff = flow.advance(flow.ensemble.runs, RUNGE_KUTTA, STIFF)
     rows = torch.from_numpy(stiff).to(start.device)
-    smooth = model.for_runs(start.shape[:-1], rows).separated(flow.runs.final[rows, :-1])
+    smooth = model.for_runs(start.shape[:-1], rows).separated(flow.ensemble.final[rows, :-1])
     smooth = smooth.cpu().numpy()
     flow.advance(stiff[smooth], Chebyshev)
     flow.advance(stiff[~smooth], RUNGE_KUTTA)
@@ -150,7 +150,7 @@ def timed_flow(
         The times do not increase from 0 on, or a number that must be positive is not.
     """
     flow = _Flow(model, start, checked_times(times), "t", observe, rtol, max_steps)
-    flow.advance(flow.runs.runs, RUNGE_KUTTA)
+    flow.advance(flow.ensemble.runs, RUNGE_KUTTA)
     return flow.trajectory()
 
 
@@ -242,8 +242,8 @@ class _Flow:
         self.tiny, self.evaluations = torch.finfo(start.dtype).tiny, 0
         z = torch.cat([start, start.new_zeros(*start.shape[:-1], 1)], dim=-1)
         observe = self._observer(observe)
-        self.runs = Ensemble(z, len(save_at), observe, ("events", "slides"))
-        self.h = self.runs.final.new_full((len(self.runs.final),), FIRST_STEP)
+        self.ensemble = Ensemble(z, len(save_at), observe, ("events", "slides"))
+        self.h = self.ensemble.final.new_full((len(self.ensemble.final),), FIRST_STEP)
         grid = self.grid = z.new_tensor(save_at)
         # R is right to rounding of the outputs, which are of its size; t = q exp(R) to that of R.
         size = grid.abs().clamp_min(1) if clock == "R" else grid * grid.log().clamp_min(1)
@@ -283,7 +283,7 @@ class _Flow:
         return field
 
     def clocked(self, z: Tensor, here: Here) -> tuple[Tensor, Tensor]:
-        """Return R or t, whichever the marks are of, and its rate in rescaled time."""
+        """Return R or t, whichever the runs are saved at, and its rate in rescaled time."""
         if self.clock == "R":
             return here.R, here.slope.square().sum(-1)
         return z[:, -1] * here.R.exp(), here.R.exp()
@@ -299,18 +299,18 @@ class _Flow:
         A run with wrong modes is stuck: it stands still until the host changes them. So is one
         that needs more stages than are allowed.
         """
-        z, rows = self.runs.take_up(runs), torch.from_numpy(runs).to(self.h.device)
+        z, rows = self.ensemble.take_up(runs), torch.from_numpy(runs).to(self.h.device)
         kinks = Kinks(self.model.for_runs(self.shape[:-1], rows), z[:, :-1], self.rtol)
         stepper, state = method(z), self.begin(kinks, z, self.h[rows])
-        while len(self.runs.runs):
+        while len(self.ensemble.runs):
             stuck = state.wrong.flatten(1).any(-1)
             failed = torch.zeros_like(stuck)
-            if self.runs.needs(stuck):
+            if self.ensemble.needs(stuck):
                 state, failed = self.settle(kinks, state)
                 stuck = torch.zeros_like(stuck)
             state = self.judge(state, stuck, failed, stop)
-            now, asks = self.runs.runs, {"stuck": stuck | state.waits, **stepper.asks}
-            stay = self.runs.look(state.at.z, partial(self.resting, kinks), **asks)
+            now, asks = self.ensemble.runs, {"stuck": stuck | state.waits, **stepper.asks}
+            stay = self.ensemble.look(state.at.z, partial(self.resting, kinks), **asks)
             if stay is not None:
                 self.h[torch.from_numpy(now).to(stay.device)] = state.h
                 if not len(stay):
@@ -318,10 +318,10 @@ class _Flow:
                 state, stuck = _mapped(lambda x, stay=stay: x[stay], state), stuck[stay]
                 kinks = kinks.select(stay)
                 stepper.select(stay)
-            stepper.hear(self.runs.told or {})
-            going = (self.runs.code == GOING) & ~stuck
+            stepper.hear(self.ensemble.told or {})
+            going = (self.ensemble.code == GOING) & ~stuck
             state = self.step(kinks, stepper, state, going)
-        return np.array(self.runs.handed_on, dtype=int)
+        return np.array(self.ensemble.handed_on, dtype=int)
 
     def begin(self, kinks: Kinks, z: Tensor, h: Tensor) -> _State:
         """Return what is known of runs before their first step."""
@@ -339,7 +339,7 @@ class _Flow:
             The runs, moved onto the kinks where they slide; and those for which no modes are
             right, boolean ``(R,)``.
         """
-        at, wrong, count = state.at, state.wrong, self.runs.count
+        at, wrong, count = state.at, state.wrong, self.ensemble.count
         concerned = wrong.flatten(1).any(-1)[:, None, None]
         for pivots in range(PIVOTS):
             if not bool(wrong.any()):
@@ -353,20 +353,21 @@ class _Flow:
 
     def judge(self, state: _State, stuck: Tensor, failed: Tensor, stop: float) -> _State:
         """Save the states of runs that have come so far, and end those that go no further."""
-        runs, at, end = self.runs, state.at, len(self.grid)
+        ensemble, at, end = self.ensemble, state.at, len(self.grid)
         clock, ticks = self.clocked(at.z, at.here)
         # No step ends beyond the next; but an event there moves the state in its window.
         passed = (clock[:, None] >= self.floor).sum(-1)
-        runs.save(torch.where(stuck, runs.index, runs.index.maximum(passed)), at.z)
+        upto = torch.where(stuck, ensemble.index, ensemble.index.maximum(passed))
+        ensemble.save(upto, at.z)
         size = self.sizes(at.z)
         pace = (self.pairs(at.slope).abs().amax(-2) / size.clamp_min(self.tiny)).amax(-1)
         # The least step is one that changes nothing, q included.
         change = torch.maximum(pace, at.slope[:, -1].abs() / at.z[:, -1].abs().clamp_min(self.tiny))
         short = torch.minimum(state.h, state.cap) * change < self.eps
-        ended = runs.index >= end
+        ended = ensemble.index >= end
         lost = ~(at.slope.isfinite().all(-1) & at.R.isfinite())
         still = pace <= self.eps**0.5 * STAGNATION
-        runs.end(
+        ensemble.end(
             among=~stuck,
             # An event, or a level or time, that no step comes to.
             unresolved=failed | (short & ~(ended | lost | still) & (state.cap < state.h)),
@@ -374,14 +375,14 @@ class _Flow:
             diverged=lost,
             converged=still,
             step_underflow=short,
-            out_of_steps=runs.count["steps"] >= self.max_steps,
+            out_of_steps=ensemble.count["steps"] >= self.max_steps,
             handed_on=~(stop > at.R),
         )
         return state._replace(size=size, clock=clock, ticks=ticks)
 
     def step(self, kinks: Kinks, stepper, state: _State, going: Tensor) -> _State:
         """Try a step of the runs that are ``going``."""
-        at, h, runs = state.at, state.h, self.runs
+        at, h, count = state.at, state.h, self.ensemble.count
         ahead = kinks.ahead(at.past, (state.before, state.length), h, state.size)
         step = torch.minimum(h, torch.minimum(state.cap, ahead))
         if perhaps(~going):
@@ -408,8 +409,8 @@ class _Flow:
         if perhaps(~accepted):
             kept = at, state.before, state.length
             known = _mapped(partial(_where, accepted), known, kept)
-        runs.count["steps"] = runs.count["steps"] + going
-        runs.count["rejected"] = runs.count["rejected"] + (going & ~accepted)
+        count["steps"] = count["steps"] + going
+        count["rejected"] = count["rejected"] + (going & ~accepted)
         return _State(known[0], h, cap, *known[1:], wrong, waits, *state[-3:])
 
     def error(self, error: Tensor, z: Tensor, new: Tensor, size: Tensor) -> Tensor:
@@ -422,7 +423,7 @@ class _Flow:
 
     def part(self, part: Tensor, state: _State, new: _Point, step: Tensor) -> Tensor:
         """Return the part of a step after which the next event, level or time is, ``(R,)``."""
-        index = self.runs.index.clamp_max(len(self.grid) - 1)
+        index = self.ensemble.index.clamp_max(len(self.grid) - 1)
         target, (clock, ticks) = self.grid[index], self.clocked(new.z, new.here)
         beyond = clock > target + self.near[index]
         if not perhaps(beyond):
@@ -433,15 +434,16 @@ class _Flow:
 
     def trajectory(self) -> Trajectory:
         """Return the recorded batch."""
-        unresolved = int((self.runs.status == UNRESOLVED).sum())
+        unresolved = int((self.ensemble.status == UNRESOLVED).sum())
         if unresolved:
             warnings.warn(
-                f"{unresolved} of {len(self.runs.status)} runs are unresolved: at a kink, or where "
-                "they are saved, no step led on. Perturb their starts, or ask for a smaller rtol.",
+                f"{unresolved} of {len(self.ensemble.status)} runs are unresolved: at a kink, or "
+                "where they are saved, no step led on. Perturb their starts, or ask for a smaller "
+                "rtol.",
                 UnresolvedWarning,
                 stacklevel=3,
             )
-        run = self.runs.trajectory(self.save_at, evaluations=self.evaluations)
+        run = self.ensemble.trajectory(self.save_at, evaluations=self.evaluations)
         return replace(run, final=run.final[..., :-1].reshape(self.shape))
 
 

@@ -37,7 +37,7 @@ class Trajectory:
         (the field's norm fell to the tolerance that was asked for), ``"out of steps"``,
         ``"diverged"`` (the state or the field ceased to be finite), ``"step underflow"`` (the
         tolerance would have a step too short to move the state or the time) or ``"unresolved"``
-        (at a kink, or before a mark, no step led on).
+        (at a kink, or where the run is to be saved, no step led on).
     statistics : dict
         Steps, evaluations of the field, seconds, device and dtype of the whole batch.
     states : Tensor or None
