@@ -153,6 +153,31 @@ def test_a_wrong_weight_loses_the_order(monkeypatch):
     assert math.log2(error(solve, n) / error(solve, 2 * n)) < 2.5
 
 
+def test_a_run_that_needs_more_stages_waits_until_they_are_allowed():
+    """On a device, whose stages the host does not ask for; the step is that of the CPU."""
+
+    def stiff(z):
+        return -1e4 * z, None
+
+    def steps(kind: str):
+        z = starts(kind, torch.float64)
+        method, h = methods.Chebyshev(z), torch.tensor([[1e-5], [1.0]]).double().to(kind)
+        if kind != "cpu":
+            method.allow(5)
+        first = method.step(stiff, z, stiff(z)[0], h)[0].cpu()
+        taken = method.taken.tolist()
+        method.hear({"stages": method.asks["stages"].cpu().numpy()})
+        again = method.step(stiff, z, stiff(z)[0], h)[0].cpu()
+        return first, taken, again, method.taken.tolist()
+
+    expected, at_once, *_ = steps("cpu")
+    with emulated("cuda"):
+        first, taken, again, then = steps("cuda")
+    assert at_once == then == [True, True] and taken == [True, False]
+    assert torch.equal(first[0], expected[0])
+    torch.testing.assert_close(again[1], expected[1], rtol=1e-6, atol=1e-9)
+
+
 # --- Methods that choose their steps ------------------------------------------------------------
 
 
