@@ -244,11 +244,14 @@ class _Flow:
         observe = self._observer(observe)
         self.ensemble = Ensemble(z, len(save_at), observe, ("events", "slides"))
         self.h = self.ensemble.final.new_full((len(self.ensemble.final),), FIRST_STEP)
-        grid = self.grid = z.new_tensor(save_at)
+        grid = z.new_tensor(save_at)
         # R is right to rounding of the outputs, which are of its size; t = q exp(R) to that of R.
         size = grid.abs().clamp_min(1) if clock == "R" else grid * grid.log().clamp_min(1)
-        self.near = SAVE_RTOL * eps * size
-        self.floor = grid - self.near
+        near = SAVE_RTOL * eps * size
+        self.floor = grid - near
+        # And no more after the last.
+        self.target = torch.cat([grid, grid.new_tensor([torch.inf])])
+        self.beyond = torch.cat([grid + near, grid.new_tensor([torch.inf])])
 
     def _observer(self, observe: Observe | None) -> Observe:
         def look(z: Tensor) -> dict[str, Tensor]:
@@ -353,7 +356,7 @@ class _Flow:
 
     def judge(self, state: _State, stuck: Tensor, failed: Tensor, stop: float) -> _State:
         """Save the states of runs that have come so far, and end those that go no further."""
-        ensemble, at, end = self.ensemble, state.at, len(self.grid)
+        ensemble, at = self.ensemble, state.at
         clock, ticks = self.clocked(at.z, at.here)
         # No step ends beyond the next; but an event there moves the state in its window.
         passed = (clock[:, None] >= self.floor).sum(-1)
@@ -364,7 +367,7 @@ class _Flow:
         # The least step is one that changes nothing, q included.
         change = torch.maximum(pace, at.slope[:, -1].abs() / at.z[:, -1].abs().clamp_min(self.tiny))
         short = torch.minimum(state.h, state.cap) * change < self.eps
-        ended = ensemble.index >= end
+        ended = ensemble.index >= len(self.floor)
         lost = ~(at.slope.isfinite().all(-1) & at.R.isfinite())
         still = pace <= self.eps**0.5 * STAGNATION
         ensemble.end(
@@ -388,7 +391,8 @@ class _Flow:
         if perhaps(~going):
             step = torch.where(going, step, 0)
         new, slope, end, (error,) = stepper.step(self.field(kinks), at.z, at.slope, step[:, None])
-        waits, going = going & ~(going & stepper.taken), going & stepper.taken
+        taken = going & stepper.taken
+        waits, going = going & ~taken, taken
         new = _Point(new, slope, *end, *kinks.past(new[:, :-1], end))
         size = torch.maximum(state.size, self.sizes(new.z))
         error = self.error(error, at.z, new.z, size)
@@ -423,9 +427,8 @@ class _Flow:
 
     def part(self, part: Tensor, state: _State, new: _Point, step: Tensor) -> Tensor:
         """Return the part of a step after which the next event, level or time is, ``(R,)``."""
-        index = self.ensemble.index.clamp_max(len(self.grid) - 1)
-        target, (clock, ticks) = self.grid[index], self.clocked(new.z, new.here)
-        beyond = clock > target + self.near[index]
+        index, (clock, ticks) = self.ensemble.index, self.clocked(new.z, new.here)
+        target, beyond = self.target[index], clock > self.beyond[index]
         if not perhaps(beyond):
             return part
         ends = target - state.clock, target - clock, -state.ticks * step, -ticks * step
