@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from ncbook.data import images, mnist_files
-from ncbook.dynamics.training import train
+from ncbook.dynamics.training import sgd_momentum
 from ncbook.metrics import class_statistics, nc1_min_zhu_vidal, rank_error
 from ncbook.models.deep import scores
 from ncbook.models.shallow_relu import ShallowReLU
@@ -75,7 +75,7 @@ def ours(problem: Problem, digits: images.Images, start: Tensor, shared: bool = 
     W, V = model.unpack(start)
     small = replace(digits, train=digits.train[:, varies])
     part = problem.model(small)
-    final = train(
+    final = sgd_momentum(
         part.loss_gradient,
         part.pack(W[:, varies], V),
         small.train,

@@ -7,9 +7,9 @@ import torch
 from emulated_device import KINDS, emulated
 
 from ncbook import runtime
+from ncbook.dynamics.ensemble import STRIDE
 from ncbook.dynamics.flow import adaptive_flow
 from ncbook.dynamics.rescaled import rescaled_flow
-from ncbook.dynamics.roll import STRIDE
 from ncbook.models.shallow_relu import ShallowReLU
 
 
@@ -271,8 +271,6 @@ def test_computing_ahead_is_not(cuda, work):
 
 # --- How often the drivers wait -----------------------------------------------------------------
 
-RUN = runtime.Runtime(torch.device("cuda", 0), torch.float64, 1)
-PER_STEP = 12  # of rescaled_flow
 MARKS = [0.5 * i for i in range(21)]
 
 
@@ -299,13 +297,51 @@ def test_the_adaptive_flow_waits_once_in_16_steps(cuda, observe, own):
     assert cuda.syncs - before - own <= steps / STRIDE + 1, cuda.waits
 
 
-def test_the_flow_in_rescaled_time_waits_no_more_than_it_did(cuda):
-    """An upper bound of what it is: this driver still decides each step on the host."""
-    X = torch.tensor([[2.0, 1.0], [1.0, 2.0], [-1.0, -2.0], [-2.0, -1.0]]).double().to("cuda")
-    model = ShallowReLU(X, [0, 0, 1, 1], K=2, width=4, loss="cross-entropy")
-    start = model.balanced_start(torch.tensor([1e-2]).double(), [0, 1], RUN)[0]
-    before = cuda.syncs
-    run = rescaled_flow(model, start, [1.0, 10.0], rtol=1e-4)
-    steps = int(run.statistics["steps"].max())
-    assert run.status.tolist() == ["finished"] * 2 and steps > 20
-    assert (cuda.syncs - before) / steps <= PER_STEP, cuda.waits
+def rescaled_pair(X, labels, width: int, loss: str, start: str, levels, rtol: float):
+    """The flow in rescaled time here and on the device, and how often the host waited there."""
+    here = ShallowReLU(X, labels, 2, width, loss)
+    state = getattr(here, start)(torch.tensor([1e-2]).double(), range(3), runtime.start("cpu"))[0]
+    with emulated("cuda") as device:
+        there = ShallowReLU(X.to("cuda"), labels, 2, width, loss)
+        moved, before = state.to("cuda"), device.syncs
+        run = rescaled_flow(there, moved, levels, rtol=rtol)
+        waits = device.syncs - before
+        seen = {name: values.cpu() for name, values in run.observables.items()}
+        return rescaled_flow(here, state, levels, rtol=rtol), run, run.final.cpu(), seen, waits
+
+
+def same(reference, run, final, seen) -> bool:
+    """Whether a run is that of the CPU to rounding, step by step."""
+    torch.testing.assert_close(final, reference.final, rtol=1e-10, atol=1e-10)
+    for name, values in reference.observables.items():
+        torch.testing.assert_close(seen[name], values, rtol=1e-10, atol=1e-10)
+    counted = ("steps", "rejected", "events", "slides")
+    return (run.status == reference.status).all() and all(
+        (run.statistics[name] == reference.statistics[name]).all() for name in counted
+    )
+
+
+@pytest.mark.parametrize(("end", "constant"), [(35.0, 10), (400.0, 20)])
+def test_without_events_the_flow_in_rescaled_time_waits_once_in_16_steps(end, constant):
+    """By Runge-Kutta alone, or by Chebyshev from R = 40 on; and it is the flow of the CPU."""
+    X = torch.tensor([[2.0, 1.0], [1.0, 2.0], [-1.0, -2.0], [-2.0, -1.0]]).double()
+    options = (X, [0, 0, 1, 1], 4, "cross-entropy", "semi_local_start", [1.0, 10.0, end], 1e-6)
+    *found, waits = rescaled_pair(*options)
+    assert same(*found)
+    steps = int(found[0].statistics["steps"].max())
+    assert found[0].statistics["events"].max() == 0 and steps > 80
+    assert waits <= steps / STRIDE + constant
+
+
+def test_with_events_the_flow_in_rescaled_time_waits_a_handful_of_times_an_event():
+    """A dozen or fewer for each change of a run's modes; the looks are as often as it pays."""
+    angle = torch.deg2rad(torch.linspace(20, 60, 8).double())
+    angle = torch.cat([angle, -angle])
+    X = torch.stack([angle.cos(), angle.sin()], -1)
+    labels = [0] * 8 + [1] * 8
+    *found, waits = rescaled_pair(X, labels, 6, "logistic", "semi_local_start", [5.0, 20.0], 1e-6)
+    assert same(*found)
+    counts = found[0].statistics
+    assert counts["events"].min() > 20 and counts["slides"].min() > 0
+    # It was 12 a step when each was decided by the host.
+    assert waits <= 2.5 * counts["steps"].max()

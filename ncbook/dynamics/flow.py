@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ncbook.dynamics.ensemble import GOING, Ensemble
 from ncbook.dynamics.iterate import iterate
 from ncbook.dynamics.methods import FIXED, PAIRS, Embedded, fixed_step, next_step
-from ncbook.dynamics.roll import GOING, Roll
 from ncbook.dynamics.trajectory import Observe, Trajectory, checked_times
 from ncbook.runtime import finer
 
@@ -152,29 +152,29 @@ def adaptive_flow(
             "positive numbers."
         )
     record, rtol, atol = checked_times(record), max(finer(rtol), 16 * eps), finer(atol)
-    roll = Roll(start, len(record), observe)
-    z = roll.final.clone()
+    ensemble = Ensemble(start, len(record), observe)
+    z = ensemble.final.clone()
     pair, evaluations = Embedded(method, z), 1
     grid = torch.tensor([*record, math.inf], dtype=torch.float64).to(z)
     t, h = z.new_zeros(len(z)), z.new_full((len(z),), first_step)
-    slope, hit = field(z), grid[roll.index] <= t
-    while len(roll.runs):
-        roll.mark(hit, z)
+    slope, hit = field(z), grid[ensemble.index] <= t
+    while len(ensemble.runs):
+        ensemble.save(ensemble.index + hit, z)
         norm = slope.norm(dim=-1)
-        roll.end(
+        ensemble.end(
             diverged=~norm.isfinite(),
             **({} if tolerance is None else {"converged": norm <= tolerance}),
-            finished=roll.index >= len(record),
+            finished=ensemble.index >= len(record),
             step_underflow=t + h == t,
-            out_of_steps=roll.count["steps"] >= max_steps,
+            out_of_steps=ensemble.count["steps"] >= max_steps,
         )
-        rows = roll.look(z)
+        rows = ensemble.look(z)
         if rows is not None:
             if not len(rows):
                 break
             z, t, h, slope = (x[rows] for x in (z, t, h, slope))
-        going = roll.code == GOING
-        target = grid[roll.index]
+        going = ensemble.code == GOING
+        target = grid[ensemble.index]
         h = h.clamp_max(max_step)
         last = h >= target - t
         step = torch.where(last, target - t, h)
@@ -193,9 +193,9 @@ def adaptive_flow(
         t = torch.where(hit, target, torch.where(accepted, t + step, t))
         z = torch.where(accepted[:, None], new, z)
         slope = torch.where(accepted[:, None], slope_new, slope)
-        roll.count["steps"] += going
-        roll.count["rejected"] += going & ~accepted
-    return roll.trajectory(record, evaluations=evaluations)
+        ensemble.count["steps"] += going
+        ensemble.count["rejected"] += going & ~accepted
+    return ensemble.trajectory(record, evaluations=evaluations)
 
 
 def _norm(errors: Sequence[Tensor], scale: Tensor) -> Tensor:

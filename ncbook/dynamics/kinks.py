@@ -45,6 +45,89 @@ class Here(NamedTuple):
     pull: Tensor  # (R, n, h): <-dL/df_i / L, v_j>
 
 
+class Few:
+    """Places of ``(R, n, h)`` by their indices, ``(p,)`` each."""
+
+    def __init__(self, run: Tensor, line: Tensor | None, neuron: Tensor) -> None:
+        self.run, self.line, self.neuron = run, line, neuron
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def each(self, x: Tensor) -> Tensor:
+        """Return what ``(R, n, h)`` has there."""
+        return x[self.run, self.line, self.neuron]
+
+    def of_neurons(self, x: Tensor) -> Tensor:
+        """Return what ``(R, h)`` has there."""
+        return x[self.run, self.neuron]
+
+    def of_runs(self, x: Tensor) -> Tensor:
+        """Return what ``(R,)`` has there."""
+        return x[self.run]
+
+    def columns(self, x: Tensor) -> Tensor:
+        """Return the columns of ``(R, n, h)``, n numbers a place."""
+        return x[self.run, :, self.neuron]
+
+    def least(self, most: Tensor, values: Tensor) -> Tensor:
+        """Return the least of each run, or ``most``, ``(R,)``."""
+        return most.scatter_reduce(0, self.run, values, "amin")
+
+    def mask(self, values: Tensor, like: Tensor) -> Tensor:
+        """Return a mask of ``(R, n, h)`` with these values there."""
+        mask = torch.zeros_like(like)
+        mask[self.run, self.line, self.neuron] = values
+        return mask
+
+
+class All:
+    """All places of ``(R, n, h)``, of which those count that a mask lets through.
+
+    It has the methods of Few, whose results broadcast to ``(R, n, h)``.
+    """
+
+    def __init__(self, which: Tensor) -> None:
+        self.which = which
+
+    def __len__(self) -> int:
+        return 1  # not known, and taken to be some
+
+    def each(self, x: Tensor) -> Tensor:
+        """Return it itself."""
+        return x
+
+    def of_neurons(self, x: Tensor) -> Tensor:
+        """Return ``(R, h)`` by place."""
+        return x.unsqueeze(-2)
+
+    def of_runs(self, x: Tensor) -> Tensor:
+        """Return ``(R,)`` by place."""
+        return x[:, None, None]
+
+    def columns(self, x: Tensor) -> Tensor:
+        """Return the columns of ``(R, n, h)``, as the last dimension."""
+        return x.mT.unsqueeze(-3)
+
+    def least(self, most: Tensor, values: Tensor) -> Tensor:
+        """Return the least of each run that counts, or ``most``, ``(R,)``."""
+        values = torch.where(self.which, values, torch.inf)
+        return most.minimum(values.amin((-2, -1)))
+
+    def mask(self, values: Tensor, like: Tensor) -> Tensor:
+        """Return a mask of ``(R, n, h)`` with the values that count."""
+        return values & self.which
+
+
+def places(which: Tensor) -> Few | All:
+    """Return where a mask of ``(R, n, h)`` is true.
+
+    On the CPU that is few places. How many they are, a device would have to tell the host, which
+    costs more than to compute them all.
+    """
+    return Few(*which.nonzero(as_tuple=True)) if which.is_cpu else All(which)
+
+
 class Kinks:
     """The modes of a batch of R runs with h neurons on n samples.
 
@@ -96,15 +179,17 @@ class Kinks:
                 setattr(chosen, name, getattr(self, name)[rows])
         for name in ("side", "watch", "active"):
             setattr(chosen, name, getattr(self, name)[rows])
-        place = rows.new_full((len(self.side),), -1).index_copy(
-            0, rows, torch.arange(len(rows), device=rows.device)
-        )[self.run]
-        chosen._keep(place >= 0)
-        chosen.run = place[place >= 0]
+        if len(self.run):
+            place = rows.new_full((len(self.side),), -1).index_copy(
+                0, rows, torch.arange(len(rows), device=rows.device)
+            )[self.run]
+            chosen.run = place
+            chosen._keep(place >= 0)
         return chosen
 
-    def _keep(self, these: Tensor) -> None:
+    def _keep(self, which: Tensor) -> None:
         """Forget the other sliding neurons."""
+        these = which.nonzero().squeeze(-1)  # the host waits for it once
         for name in ("run", "neuron", "lines", "basis", "inverse"):
             setattr(self, name, getattr(self, name)[these])
 
@@ -117,10 +202,11 @@ class Kinks:
 
     def _slide(self, run: Tensor, neuron: Tensor) -> None:
         """Renew what is known of the slides of these neurons, ``(p,)`` each."""
-        self._keep(~torch.isin(self._names(self.run, self.neuron), self._names(run, neuron)))
+        if len(self.run):
+            self._keep(~torch.isin(self._names(self.run, self.neuron), self._names(run, neuron)))
         first = self.first.expand(len(self.side), -1, -1)[run, :, 0]
         slide = first & ~self.watch[run, :, neuron]
-        some = slide.any(-1)
+        some = slide.any(-1).nonzero().squeeze(-1)
         run, neuron, slide = run[some], neuron[some], slide[some]
         if not len(run):
             return
@@ -192,15 +278,13 @@ class Kinks:
         """
         time = torch.full_like(h, torch.inf)
         near = torch.addcmul(past[0], h[:, None, None], past[1]) <= 0
-        run, line, neuron = near.nonzero(as_tuple=True)
-        if len(run):
-            g, rate = (x[run, line, neuron] for x in past)
-            bend = (rate - before[0][run, line, neuron]) / before[1][run]
-            g = g + self.window / 2 * size[run, neuron]
+        if len(at := places(near)):
+            g, rate = map(at.each, past)
+            bend = (rate - at.each(before[0])) / at.of_runs(before[1])
+            g = g + self.window / 2 * at.of_neurons(size)
             # NaN where the parabola does not come to zero.
             found = 2 * g / ((rate.square() - 2 * bend * g).sqrt() - rate)
-            found = torch.where(found > 0, found, torch.inf)
-            time = time.scatter_reduce(0, run, found, "amin")
+            time = at.least(time, torch.where(found > 0, found, torch.inf))
         return time
 
     def _slack(self, here: Here) -> tuple[Tensor, Tensor]:
@@ -224,10 +308,14 @@ class Kinks:
         together = self.together.expand(len(self.side), -1, -1)[run]
         return (together @ weighted.unsqueeze(-1)).squeeze(-1)
 
-    def _noise(self, here: Here, run: Tensor, neuron: Tensor) -> Tensor:
-        """Return the rounding of the fields of these neurons, ``(p,)``."""
-        norms = self.norms.squeeze(-1).expand(len(self.side), -1)[run]
-        return 64 * self.eps * (here.pull[run, :, neuron].abs() * norms).sum(-1)
+    def _noise(self, here: Here, at: Few | All) -> Tensor:
+        """Return the rounding of the fields of the neurons there."""
+        norms = at.columns(self.norms.expand(len(self.side), -1, self.side.shape[-1]))
+        return 64 * self.eps * (at.columns(here.pull).abs() * norms).sum(-1)
+
+    def _noise_of_slides(self, here: Here) -> Tensor:
+        """Return the same of the neurons that slide, ``(m, 1, 1)``."""
+        return self._noise(here, Few(self.run, None, self.neuron))[:, None, None]
 
     def _leaving(self, past: Tensor, rate: Tensor, size: Tensor, noise: Tensor) -> Tensor:
         """Return whether a neuron is at a kink to rounding, or past it, and goes on."""
@@ -252,35 +340,35 @@ class Kinks:
             there is none beyond it; and the wrong modes, ``(R, n, h)``: events in their windows.
         """
         (here, g0, d0), (there, g1, d1) = one, end
-        part, wrong = torch.full_like(h, torch.inf), torch.zeros_like(self.watch)
+        part, wrong = torch.full_like(h, torch.inf), None
         # A cubic is nowhere below its control points.
         third = h[:, None, None] / 3
         low = torch.addcmul(g0, third, d0).minimum(torch.addcmul(g1, third, d1, value=-1))
         near = low.minimum(g1) <= 8 * self.eps * size.unsqueeze(-2)
-        run, line, neuron = near.nonzero(as_tuple=True)
-        if len(run):
-            at = run, line, neuron
-            own = size[run, neuron]
-            ends = g0[at], g1[at], h[run] * d0[at], h[run] * d1[at]
+        if len(at := places(near)):
+            own, length = at.of_neurons(size), at.of_runs(h)
+            ends = at.each(g0), at.each(g1), length * at.each(d0), length * at.each(d1)
             # On the way, too: a neuron may have come and gone.
             lowest = _lowest(*ends)
             crossed = _cubic(lowest, *ends).minimum(ends[1]) < -self.window * own
-            noise = self._noise(there, run, neuron)
-            wrong[at] = self._leaving(g1[at], d1[at], own, noise) & ~crossed
+            leaving = self._leaving(ends[1], at.each(d1), own, self._noise(there, at))
+            wrong = at.mask(leaving & ~crossed, self.watch)
             target = self.window / 2 * own
             found = _first_root(ends[0] + target, ends[1] + target, *ends[2:], lowest)
-            found = torch.where(crossed, found, torch.inf)
-            part = part.scatter_reduce(0, run, found, "amin")
+            part = at.least(part, torch.where(crossed, found, torch.inf))
         if len(self.run):
             s0, jump = self._slack(here)
             s1, jump_there = self._slack(there)
-            noise = self._noise(there, self.run, self.neuron)[:, None, None]
+            noise = self._noise_of_slides(there)
             # Where v_j passes 0 the jump does, too, and at the end of the step it has no size.
             window = torch.maximum(SHARE_WINDOW * jump.maximum(jump_there), 4 * noise)
             over = s1 < -window
             inside = torch.where(over, (s0 + window / 2) / (s0 - s1), torch.inf)
             part = part.scatter_reduce(0, self.run, inside.flatten(1).amin(-1), "amin")
-            self._mark(wrong, (s1 < -noise) & ~over)
+            ends = self._ends((s1 < -noise) & ~over)
+            wrong = ends if wrong is None else wrong | ends
+        if wrong is None:
+            wrong = torch.zeros_like(self.watch)
         return part.clamp_min(0.01), wrong
 
     def wrong(self, here: Here, past: tuple[Tensor, Tensor], size: Tensor) -> Tensor:
@@ -295,19 +383,21 @@ class Kinks:
         """
         g, rate = past
         wrong = torch.zeros_like(self.watch)
-        run, line, neuron = (g <= 8 * self.eps * size.unsqueeze(-2)).nonzero(as_tuple=True)
-        if len(run):
-            at, noise = (run, line, neuron), self._noise(here, run, neuron)
-            wrong[at] = self._leaving(g[at], rate[at], size[run, neuron], noise)
+        if len(at := places(g <= 8 * self.eps * size.unsqueeze(-2))):
+            noise = self._noise(here, at)
+            leaving = self._leaving(at.each(g), at.each(rate), at.of_neurons(size), noise)
+            wrong = at.mask(leaving, wrong)
         if len(self.run):
-            noise = self._noise(here, self.run, self.neuron)[:, None, None]
-            self._mark(wrong, self._slack(here)[0] < -noise)
+            wrong = wrong | self._ends(self._slack(here)[0] < -self._noise_of_slides(here))
         return wrong
 
-    def _mark(self, wrong: Tensor, ends: Tensor) -> None:
-        """Enter the slides that end, ``(m, s, 2)``, among the wrong modes."""
-        which, place = ends.any(-1).nonzero(as_tuple=True)
-        wrong[self.run[which], self.lines[which, place], self.neuron[which]] = True
+    def _ends(self, ends: Tensor) -> Tensor:
+        """Return the modes of the slides that end, ``(m, s, 2)``, as a mask of ``(R, n, h)``."""
+        R, n, h = self.side.shape
+        mask = self.watch.new_zeros(R, n + 1, h)
+        # What is no line, -1, is the last.
+        mask[self.run[:, None], self.lines, self.neuron[:, None]] = ends.any(-1)
+        return mask[:, :n]
 
     def pivot(
         self, theta: Tensor, here: Here, wrong: Tensor, first: bool
@@ -358,8 +448,10 @@ class Kinks:
         self.active = self._active()
         self._slide(run, neuron)
         changes = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
-        begun = changes.index_add(0, run[begins], torch.ones_like(run[begins]))
-        begins = torch.isin(self._names(self.run, self.neuron), self._names(run, neuron)[begins])
+        begun = changes.index_add(0, run, begins.long())
+        # No neuron's name is -1.
+        names = torch.where(begins, self._names(run, neuron), -1)
+        begins = torch.isin(self._names(self.run, self.neuron), names).nonzero().squeeze(-1)
         at, basis = (self.run[begins], slice(None), self.neuron[begins]), self.basis[begins]
         W, w = W.clone(), W[at].unsqueeze(-1)
         W[at] = (w - basis @ (basis.mT @ w)).squeeze(-1)

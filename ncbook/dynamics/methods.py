@@ -69,6 +69,7 @@ class Embedded:
         errors = [solver.E5, solver.E3] if hasattr(solver, "E5") else [solver.E]
         self.A, *self.errors = (torch.as_tensor(x).to(like) for x in (A, *errors))
         self.stages, self.order = stages, solver.error_estimator_order + 1
+        self.taken, self.asks = True, {}  # by every run: a step
 
     def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor) -> tuple:
         """Return the new state, its slope and what goes with it, and the estimated errors.
@@ -86,6 +87,9 @@ class Embedded:
     def select(self, stay: Tensor) -> None:
         """Drop what is known of the runs that leave."""
 
+    def hear(self, told: dict) -> None:
+        """Take the answer to what it asks for: nothing."""
+
 
 class Chebyshev:
     """The stabilised method RKC of second order, for steps that stability would limit.
@@ -93,6 +97,14 @@ class Chebyshev:
     With m stages it is stable on [-0.65 m^2, 0], where an ordinary method of m stages comes to
     about -0.5 m. The fastest rate of each run is followed by one step of a power iteration a step,
     and decides that run's stages.
+
+    Attributes
+    ----------
+    taken : Tensor
+        Which runs took the last step, boolean ``(R,)``.
+    asks : dict of Tensor
+        The ``stages`` that it needs of each run, ``(R,)``: a device that computes ahead is to tell
+        them now and then, and ``hear`` takes the answer.
 
     Source: Sommeijer, Shampine and Verwer, RKC: an explicit solver for parabolic PDEs, J. Comput.
     Appl. Math. 88, 1998.
@@ -102,40 +114,67 @@ class Chebyshev:
 
     def __init__(self, like: Tensor) -> None:
         self.direction: Tensor | None = None
+        self.bound, self.asks = 0, {}
+        self.table = like.new_zeros(0, 0, 5)
 
     def select(self, stay: Tensor) -> None:
         """Drop what is known of the runs that leave."""
         if self.direction is not None:
             self.direction = self.direction[stay]
 
-    def fastest(self, field: Field, z: Tensor, slope: Tensor) -> Tensor:
-        """Return an estimate of each run's fastest rate, shape ``(R, 1)``."""
-        rounds = 1
-        if self.direction is None:
-            rounds, self.direction = 20, slope.clone()
+    def hear(self, told: dict) -> None:
+        """Allow the stages that were needed, and a few more, in which they may grow."""
+        if "stages" in told:
+            most = int(told.pop("stages").max())
+            self.allow(most + most // 8 + 1)
+
+    def allow(self, stages: int) -> None:
+        """Let steps have up to so many stages."""
+        self.bound = min(stages, MOST_STAGES)
+        if self.bound < len(self.table):
+            return
+        # By stages, then by stage: the four weights of each, and with the first that of step 1.
+        table = np.zeros((self.bound + 1, self.bound - 1, 5))
+        for stages in range(2, self.bound + 1):
+            table[stages, 0, 4], table[stages, : stages - 1, :4] = chebyshev_weights(stages)
+        self.table = torch.from_numpy(table).to(self.table)
+
+    def fastest(self, field: Field, z: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """Return an estimate of each run's fastest rate, ``(R, 1)``, and the next direction."""
+        rounds, direction = 1, self.direction
+        if direction is None:
+            rounds, direction = 20, slope
         info = torch.finfo(z.dtype)
         size = info.eps**0.5 * z.norm(dim=-1, keepdim=True).clamp_min(info.tiny**0.5)
         for _ in range(rounds):
             # A field that does not change has the rate 0, and is asked again from its own value.
-            length = self.direction.norm(dim=-1, keepdim=True)
-            direction = torch.where(length > 0, self.direction, slope)
+            length = direction.norm(dim=-1, keepdim=True)
+            direction = torch.where(length > 0, direction, slope)
             direction = direction / direction.norm(dim=-1, keepdim=True).clamp_min(info.tiny)
-            self.direction = (field(z + size * direction)[0] - slope) / size
-        return 1.1 * self.direction.norm(dim=-1, keepdim=True)
+            direction = (field(z + size * direction)[0] - slope) / size
+        return 1.1 * direction.norm(dim=-1, keepdim=True), direction
 
     def step(self, field: Field, z: Tensor, slope: Tensor, h: Tensor) -> tuple:
-        """Return the new state, its slope and what goes with it, and the estimated error."""
-        rate = (h * self.fastest(field, z, slope)).nan_to_num(0.0, 0.0)
+        """Return the new state, its slope and what goes with it, and the estimated error.
+
+        On a device, which the host does not ask for the stages that the runs need, those that need
+        more than are allowed have taken no step; see ``taken``.
+        """
+        fastest, direction = self.fastest(field, z, slope)
+        rate = (h * fastest).nan_to_num(0.0, 0.0)
         stages = (1 + (1 + 1.54 * rate).sqrt().ceil()).clamp(2, MOST_STAGES).long()
-        table = [chebyshev_weights(m) for m in stages.flatten().tolist()]
-        rows = torch.zeros(len(z), max(len(weights[1]) for weights in table), 4).double()
-        for own, weights in zip(rows, table, strict=True):
-            own[: len(weights[1])] = torch.tensor(weights[1], dtype=torch.float64)
-        first = z.new_tensor([[weights[0]] for weights in table])
+        if z.is_cpu or not self.bound:
+            self.allow(int(stages.max()))
+        self.taken, self.asks = (stages <= self.bound).squeeze(-1), {"stages": stages.squeeze(-1)}
+        if self.direction is not None:
+            # A run that takes none is asked again the same, and its next step is as if at once.
+            direction = torch.where(stages <= self.bound, direction, self.direction)
+        self.direction, stages = direction, stages.clamp_max(self.bound)
+        weights = self.table[stages.squeeze(-1), : self.bound - 1]
         # Displacements from z, so that a neuron that stands still keeps its last bit.
-        before, here = torch.zeros_like(z), first * h * slope
-        for stage, weights in enumerate(rows.to(z).unbind(1), 2):
-            mu, nu, mu_field, of_start = weights.unsqueeze(-1).unbind(1)
+        before, here = torch.zeros_like(z), weights[:, 0, 4:] * h * slope
+        for stage, row in enumerate(weights[..., :4].unbind(1), 2):
+            mu, nu, mu_field, of_start = row.unsqueeze(-1).unbind(1)
             push = mu_field * field(z + here)[0] + of_start * slope
             after = mu * here + nu * before + h * push
             on = stage <= stages
@@ -146,22 +185,16 @@ class Chebyshev:
 
 
 @cache
-def chebyshev_weights(stages: int) -> tuple[float, list[tuple[float, float, float, float]]]:
+def chebyshev_weights(stages: int) -> tuple[float, list[list[float]]]:
     """Return the first step's weight, and each further stage's four, of RKC with damping 2/13."""
     w0 = 1 + (2 / 13) / stages**2
-    values = [np.eye(stages + 1)[j] for j in range(stages + 1)]
-    T, dT, ddT = (
-        np.array([chebyshev.chebval(w0, chebyshev.chebder(c, order)) for c in values])
-        for order in range(3)
-    )
+    each = np.eye(stages + 1)  # the polynomials, as columns
+    T, dT, ddT = (chebyshev.chebval(w0, chebyshev.chebder(each, order)) for order in range(3))
     w1 = dT[-1] / ddT[-1]
     b = np.empty(stages + 1)
     b[2:] = ddT[2:] / dT[2:] ** 2
     b[0], b[1] = b[2], 1 / w0
     a = 1 - b * T
-    rows = []
-    for j in range(2, stages + 1):
-        mu_field = 2 * b[j] * w1 / b[j - 1]
-        row = (2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], mu_field, -a[j - 1] * mu_field)
-        rows.append(tuple(map(float, row)))
-    return float(b[1] * w1), rows
+    mu_field = 2 * b[2:] * w1 / b[1:-1]
+    rows = 2 * b[2:] * w0 / b[1:-1], -b[2:] / b[:-2], mu_field, -a[1:-1] * mu_field
+    return float(b[1] * w1), np.stack(rows, -1).tolist()

@@ -27,37 +27,27 @@ PDEs, J. Comput. Appl. Math. 88, 1998.
 """
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ncbook.dynamics.ensemble import GOING, Ensemble, perhaps
 from ncbook.dynamics.kinks import PIVOTS, Here, Kinks, root
 from ncbook.dynamics.methods import Chebyshev, Embedded, Field, next_step
-from ncbook.dynamics.roll import Waiting
-from ncbook.dynamics.trajectory import (
-    CONVERGED,
-    DIVERGED,
-    FINISHED,
-    OUT_OF_STEPS,
-    UNDERFLOW,
-    UNRESOLVED,
-    Observe,
-    Recorder,
-    Trajectory,
-    checked_times,
-    statistics,
-)
+from ncbook.dynamics.trajectory import UNRESOLVED, Observe, Trajectory, checked_times
 from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.runtime import UnresolvedWarning, finer
 
 FIRST_STEP = 1e-3  # of rescaled time, in which every start moves at rates of order one
-LANDING = 64  # how near to its mark a state is recorded, in eps, relative to the mark
+SAVE_RTOL = 64  # in eps, and relative: how near to its level or time a state is saved
+STAGNATION = 1 / 16  # in sqrt(eps): the part of its norm that a neuron moves at a standstill
 STIFF = 40.0  # the R from which separated runs take the stabilised method
 RUNGE_KUTTA = partial(Embedded, "RK45")  # for steps that the accuracy limits
 
@@ -107,22 +97,24 @@ def rescaled_flow(
         The levels do not increase, or the first lies below R at a start; rtol is not from 16 eps
         to 1; or max_steps is not positive.
     """
-    marks = [float(level) for level in levels]
-    rising = all(a < b for a, b in pairwise(marks))
-    if not marks or not rising or not all(map(math.isfinite, marks)):
-        raise ValueError(f"The levels of R must be finite and increase; got {marks[:8]}.")
+    save_at = [float(level) for level in levels]
+    rising = all(a < b for a, b in pairwise(save_at))
+    if not save_at or not rising or not all(map(math.isfinite, save_at)):
+        raise ValueError(f"The levels of R must be finite and increase; got {save_at[:8]}.")
     at_start = -model.log_loss(start)
-    near = LANDING * torch.finfo(start.dtype).eps * max(1.0, abs(marks[0]))
-    if bool((at_start > marks[0] + near).any()):
+    near = SAVE_RTOL * torch.finfo(start.dtype).eps * max(1.0, abs(save_at[0]))
+    if bool((at_start > save_at[0] + near).any()):
         raise ValueError(
-            f"The first level is R = {marks[0]}, and a run starts at R = {float(at_start.max())}; "
-            "R only increases, so choose levels from there on."
+            f"The first level is R = {save_at[0]}, and a run starts at R = "
+            f"{float(at_start.max())}; R only increases, so choose levels from there on."
         )
-    flow = _Flow(model, start, marks, "R", observe, rtol, max_steps)
-    handed_on = flow.advance(torch.arange(len(flow.z), device=start.device), RUNGE_KUTTA, STIFF)
-    smooth = model.for_runs(start.shape[:-1], handed_on).separated(flow.z[handed_on, :-1])
-    flow.advance(handed_on[smooth], Chebyshev)
-    flow.advance(handed_on[~smooth], RUNGE_KUTTA)
+    flow = _Flow(model, start, save_at, "R", observe, rtol, max_steps)
+    stiff = flow.advance(flow.ensemble.runs, RUNGE_KUTTA, STIFF)
+    rows = torch.from_numpy(stiff).to(start.device)
+    smooth = model.for_runs(start.shape[:-1], rows).separated(flow.ensemble.final[rows, :-1])
+    smooth = smooth.cpu().numpy()
+    flow.advance(stiff[smooth], Chebyshev)
+    flow.advance(stiff[~smooth], RUNGE_KUTTA)
     return flow.trajectory()
 
 
@@ -158,7 +150,7 @@ def timed_flow(
         The times do not increase from 0 on, or a number that must be positive is not.
     """
     flow = _Flow(model, start, checked_times(times), "t", observe, rtol, max_steps)
-    flow.advance(torch.arange(len(flow.z), device=start.device), RUNGE_KUTTA)
+    flow.advance(flow.ensemble.runs, RUNGE_KUTTA)
     return flow.trajectory()
 
 
@@ -199,10 +191,45 @@ def rescaled_states(
 # --- The integration ----------------------------------------------------------------------------
 
 
+class _Point(NamedTuple):
+    """The states of R runs, and what is known there."""
+
+    z: Tensor  # (R, P + 1): theta and q
+    slope: Tensor  # its rate in rescaled time
+    grad: Tensor  # as in Here
+    R: Tensor
+    pull: Tensor
+    near: Tensor  # as Kinks.past returns it
+    rate: Tensor
+
+    @property
+    def here(self) -> Here:
+        return Here(self.grad, self.R, self.pull)
+
+    @property
+    def past(self) -> tuple[Tensor, Tensor]:
+        return self.near, self.rate
+
+
+class _State(NamedTuple):
+    """What is known of R runs under way, ``(R,)`` each if nothing else is said."""
+
+    at: _Point
+    h: Tensor  # the next step
+    cap: Tensor  # where the next event, or level or time to save at, is expected
+    before: Tensor  # (R, n, h): the rate of Kinks.past at the start of the last step
+    length: Tensor  # of that
+    wrong: Tensor  # (R, n, h): the modes that are
+    waits: Tensor  # for more stages than are allowed
+    size: Tensor  # (R, h): norms of the neuron pairs
+    clock: Tensor  # R or t, whichever it is saved at
+    ticks: Tensor  # its rate in rescaled time
+
+
 class _Flow:
     """A batch of runs under way; a run's state is (theta, q)."""
 
-    def __init__(self, model, start, marks, clock, observe, rtol, max_steps) -> None:
+    def __init__(self, model, start, save_at, clock, observe, rtol, max_steps) -> None:
         eps = torch.finfo(start.dtype).eps
         rtol = max(1e-7, 64 * eps) if rtol is None else rtol
         if not (16 * eps <= rtol < 1 and max_steps >= 1):
@@ -210,20 +237,21 @@ class _Flow:
                 f"rtol = {rtol}, max_steps = {max_steps}: expected a positive number of steps, and "
                 f"a tolerance from {16 * eps:.1g}, what {start.dtype} can hold, to 1."
             )
-        self.began = time.perf_counter()
-        self.model, self.start, self.marks, self.clock = model, start, marks, clock
+        self.model, self.shape, self.save_at, self.clock = model, start.shape, save_at, clock
         self.rtol, self.max_steps, self.eps = max(finer(rtol), 16 * eps), max_steps, eps
-        z = start.reshape(-1, start.shape[-1])
-        self.z = torch.cat([z, z.new_zeros(len(z), 1)], dim=-1)
-        self.h = z.new_full((len(z),), FIRST_STEP)
-        self.index = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        self.status = np.full(len(z), FINISHED, dtype=object)
-        names = ("steps", "rejected", "events", "slides")
-        self.counts = {name: torch.zeros_like(self.index) for name in names}
-        self.evaluations = 0
-        shape = torch.Size([*start.shape[:-1], start.shape[-1] + 1])
-        recorder = Recorder(self._observer(observe), len(marks))
-        self.waiting = Waiting(recorder, self.z, shape)
+        self.tiny, self.evaluations = torch.finfo(start.dtype).tiny, 0
+        z = torch.cat([start, start.new_zeros(*start.shape[:-1], 1)], dim=-1)
+        observe = self._observer(observe)
+        self.ensemble = Ensemble(z, len(save_at), observe, ("events", "slides"))
+        self.h = self.ensemble.final.new_full((len(self.ensemble.final),), FIRST_STEP)
+        grid = z.new_tensor(save_at)
+        # R is right to rounding of the outputs, which are of its size; t = q exp(R) to that of R.
+        size = grid.abs().clamp_min(1) if clock == "R" else grid * grid.log().clamp_min(1)
+        near = SAVE_RTOL * eps * size
+        self.floor = grid - near
+        # And no more after the last.
+        self.target = torch.cat([grid, grid.new_tensor([torch.inf])])
+        self.beyond = torch.cat([grid + near, grid.new_tensor([torch.inf])])
 
     def _observer(self, observe: Observe | None) -> Observe:
         def look(z: Tensor) -> dict[str, Tensor]:
@@ -258,152 +286,176 @@ class _Flow:
         return field
 
     def clocked(self, z: Tensor, here: Here) -> tuple[Tensor, Tensor]:
-        """Return R or t, whichever the marks are of, and its rate in rescaled time."""
+        """Return R or t, whichever the runs are saved at, and its rate in rescaled time."""
         if self.clock == "R":
             return here.R, here.slope.square().sum(-1)
         return z[:, -1] * here.R.exp(), here.R.exp()
 
-    def settle(self, kinks: Kinks, z: Tensor, slope: Tensor, here: Here, past, wrong, runs):
+    def at(self, kinks: Kinks, z: Tensor) -> _Point:
+        """Return states and what is known there."""
+        slope, here = self.field(kinks)(z)
+        return _Point(z, slope, *here, *kinks.past(z[:, :-1], here))
+
+    def advance(self, runs: np.ndarray, method: Callable, stop: float = math.inf) -> np.ndarray:
+        """Integrate ``runs`` to the end, or hand on, in turn, those that came to R = ``stop``.
+
+        A run with wrong modes is stuck: it stands still until the host changes them. So is one
+        that needs more stages than are allowed.
+        """
+        z, rows = self.ensemble.take_up(runs), torch.from_numpy(runs).to(self.h.device)
+        kinks = Kinks(self.model.for_runs(self.shape[:-1], rows), z[:, :-1], self.rtol)
+        stepper, state = method(z), self.begin(kinks, z, self.h[rows])
+        while len(self.ensemble.runs):
+            stuck = state.wrong.flatten(1).any(-1)
+            failed = torch.zeros_like(stuck)
+            if self.ensemble.needs(stuck):
+                state, failed = self.settle(kinks, state)
+                stuck = torch.zeros_like(stuck)
+            state = self.judge(state, stuck, failed, stop)
+            now, asks = self.ensemble.runs, {"stuck": stuck | state.waits, **stepper.asks}
+            stay = self.ensemble.look(state.at.z, partial(self.resting, kinks), **asks)
+            if stay is not None:
+                self.h[torch.from_numpy(now).to(stay.device)] = state.h
+                if not len(stay):
+                    break
+                state, stuck = _mapped(lambda x, stay=stay: x[stay], state), stuck[stay]
+                kinks = kinks.select(stay)
+                stepper.select(stay)
+            stepper.hear(self.ensemble.told or {})
+            going = (self.ensemble.code == GOING) & ~stuck
+            state = self.step(kinks, stepper, state, going)
+        return np.array(self.ensemble.handed_on, dtype=int)
+
+    def begin(self, kinks: Kinks, z: Tensor, h: Tensor) -> _State:
+        """Return what is known of runs before their first step."""
+        at, far, no = self.at(kinks, z), torch.full_like(h, torch.inf), torch.zeros_like(h)
+        size = self.sizes(z)
+        wrong = kinks.wrong(at.here, at.past, size)
+        return _State(at, h, far, at.rate, torch.ones_like(h), wrong, no.bool(), size, no, no)
+
+    def settle(self, kinks: Kinks, state: _State) -> tuple[_State, Tensor]:
         """Change modes until none is wrong, in the runs that have wrong ones.
 
         Returns
         -------
         tuple
-            The states, moved onto the kinks where they slide; the field there, what goes with it
-            and what ``past`` says; and the runs for which no modes are right, boolean ``(R,)``.
+            The runs, moved onto the kinks where they slide; and those for which no modes are
+            right, boolean ``(R,)``.
         """
+        at, wrong, count = state.at, state.wrong, self.ensemble.count
         concerned = wrong.flatten(1).any(-1)[:, None, None]
-        for count in range(PIVOTS):
+        for pivots in range(PIVOTS):
             if not bool(wrong.any()):
                 break
-            theta, events, slides = kinks.pivot(z[:, :-1], here, wrong, count == 0)
-            z = torch.cat([theta, z[:, -1:]], dim=-1)
-            slope, here = self.field(kinks)(z)
-            past = kinks.past(theta, here)
-            wrong = kinks.wrong(here, past, self.sizes(z)) & concerned
-            self.counts["events"][runs] += events
-            self.counts["slides"][runs] += slides
-        return z, slope, here, past, wrong.flatten(1).any(-1)
+            theta, events, slides = kinks.pivot(at.z[:, :-1], at.here, wrong, pivots == 0)
+            at = self.at(kinks, torch.cat([theta, at.z[:, -1:]], dim=-1))
+            wrong = kinks.wrong(at.here, at.past, self.sizes(at.z)) & concerned
+            count["events"], count["slides"] = count["events"] + events, count["slides"] + slides
+        none = torch.zeros_like(wrong)
+        return state._replace(at=at, wrong=none), wrong.flatten(1).any(-1)
 
-    def advance(self, runs: Tensor, method: Callable, stop: float = math.inf) -> Tensor:
-        """Integrate ``runs`` to the last mark, or hand on those that came to R = ``stop``."""
-        grid, tiny = self.z.new_tensor(self.marks), torch.finfo(self.z.dtype).tiny
-        # R is right to rounding of the outputs, which are of its size; t = q exp(R) to that of R.
-        size = grid.abs().clamp_min(1) if self.clock == "R" else grid * grid.log().clamp_min(1)
-        near = LANDING * self.eps * size
-        floor = torch.cat([grid - near, grid.new_tensor([torch.inf])])
-        z, h, index = self.z[runs], self.h[runs], self.index[runs]
-        kinks = Kinks(self.model.for_runs(self.start.shape[:-1], runs), z[:, :-1], self.rtol)
-        cap = torch.full_like(h, torch.inf)  # where the next mark or event is expected
-        stepper, handed_on, (slope, here) = method(z), [], self.field(kinks)(z)
-        past = kinks.past(z[:, :-1], here)
-        before, length = past[1], torch.ones_like(h)  # the rate that was, and how long ago
-        wrong = kinks.wrong(here, past, self.sizes(z))
-        while len(runs):
-            z, slope, here, past, failed = self.settle(kinks, z, slope, here, past, wrong, runs)
-            value, rate = self.clocked(z, here)
-            # No step ends beyond a mark; but an event at the mark moves the state in its window.
-            while bool((hit := value >= floor[index]).any()):
-                at = index[hit].cpu().numpy(), runs[hit].cpu().numpy()
-                self.waiting.put(*at, self.resting(kinks, z)[hit])
-                index = index + hit
-            size = self.sizes(z)
-            pace = (self.pairs(slope).abs().amax(-2) / size.clamp_min(tiny)).amax(-1)
-            ended = index >= len(grid)
-            lost = ~(slope.isfinite().all(-1) & here.R.isfinite()) & ~ended
-            still = (pace <= self.eps**0.5 / 16) & ~(ended | lost)
-            # The least step is one that changes nothing, q included.
-            change = torch.maximum(pace, slope[:, -1].abs() / z[:, -1].abs().clamp_min(tiny))
-            short = (torch.minimum(h, cap) * change < self.eps) & ~(ended | lost | still)
-            spent = (self.counts["steps"][runs] >= self.max_steps) & ~ended
-            over = ~(stop > here.R)
-            leave = ended | lost | still | short | failed | spent
-            if bool((leave | over).any()):
-                for reason, name in (
-                    (spent, OUT_OF_STEPS),
-                    (still, CONVERGED),
-                    (lost, DIVERGED),
-                    (short, UNDERFLOW),
-                    # An event or a mark that no step comes to.
-                    (failed | (short & (cap < h)), UNRESOLVED),
-                ):
-                    self.status[runs[reason].cpu().numpy()] = name
-                who, resting = leave | over, self.resting(kinks, z)
-                self.z[runs[who]], self.h[runs[who]] = resting[who], h[who]
-                self.index[runs[who]] = index[who]
-                handed_on.append(runs[over & ~leave])
-                if bool(leave.any()):
-                    at = runs[leave].cpu().numpy(), index[leave].cpu().numpy()
-                    self.waiting.leave(*at, resting[leave], still[leave])
-                stay = (~who).nonzero().squeeze(-1)
-                runs, z, h, index, cap, slope, value, rate, size, before, length = (
-                    x[stay]
-                    for x in (runs, z, h, index, cap, slope, value, rate, size, before, length)
-                )
-                past = tuple(x[stay] for x in past)
-                here = Here(*(x[stay] for x in here))
-                kinks = kinks.select(stay)
-                stepper.select(stay)
-                if not len(runs):
-                    break
-            cap = torch.minimum(cap, kinks.ahead(past, (before, length), h, size))
-            step = torch.minimum(h, cap)
-            new, slope_new, end, (error,) = stepper.step(self.field(kinks), z, slope, step[:, None])
-            size = torch.maximum(size, self.sizes(new))
-            q = torch.maximum(z[:, -1].abs(), new[:, -1].abs())
-            # Not zero, so that a neuron that stays at zero has no error.
-            squares = (self.pairs(error) / (self.rtol * size).clamp_min(tiny)[:, None]).square()
-            of_q = (error[:, -1] / (self.rtol * q).clamp_min(tiny)).square()
-            error = ((squares.sum((-2, -1)) + of_q) / z.shape[-1]).sqrt()
-            fine = error <= 1  # NaN compares false
-            proposed = next_step(step, error, stepper.order)
-            # A step beyond the next mark or event is taken again, as long as expected.
-            past_new = kinks.past(new[:, :-1], end)
-            part, wrong = kinks.crossing((here, *past), (end, *past_new), step, size)
-            mark, (value_new, rate_new) = grid[index], self.clocked(new, end)
-            ends = mark - value, mark - value_new, -rate * step, -rate_new * step
-            beyond = value_new > mark + near[index]
-            if bool(beyond.any()):
-                at_mark = root((ends[0] / (ends[0] - ends[1])).clamp(0.01, 1), *ends)
-                part = torch.where(beyond, torch.minimum(part, at_mark), part)
-            accepted = fine & part.isinf()
-            wrong &= accepted[:, None, None]
-            cut = step < h  # says nothing against a longer one
-            h = torch.where(cut & fine, torch.maximum(h, proposed), proposed)
-            cap = torch.where(fine & part.isfinite(), part * step, torch.inf)
-            states = (new, slope_new, *end, *past_new, past[1], step)
-            if not bool(accepted.all()):
-                old = (z, slope, *here, *past, before, length)
-                states = [_where(accepted, *pair) for pair in zip(states, old, strict=True)]
-            z, slope, *known, before, length = states
-            here, past = Here(*known[:3]), tuple(known[3:])
-            self.counts["steps"][runs] += 1
-            self.counts["rejected"][runs] += ~accepted
-        return torch.cat(handed_on) if handed_on else runs
+    def judge(self, state: _State, stuck: Tensor, failed: Tensor, stop: float) -> _State:
+        """Save the states of runs that have come so far, and end those that go no further."""
+        ensemble, at = self.ensemble, state.at
+        clock, ticks = self.clocked(at.z, at.here)
+        # No step ends beyond the next; but an event there moves the state in its window.
+        passed = (clock[:, None] >= self.floor).sum(-1)
+        upto = torch.where(stuck, ensemble.index, ensemble.index.maximum(passed))
+        ensemble.save(upto, at.z)
+        size = self.sizes(at.z)
+        pace = (self.pairs(at.slope).abs().amax(-2) / size.clamp_min(self.tiny)).amax(-1)
+        # The least step is one that changes nothing, q included.
+        change = torch.maximum(pace, at.slope[:, -1].abs() / at.z[:, -1].abs().clamp_min(self.tiny))
+        short = torch.minimum(state.h, state.cap) * change < self.eps
+        ended = ensemble.index >= len(self.floor)
+        lost = ~(at.slope.isfinite().all(-1) & at.R.isfinite())
+        still = pace <= self.eps**0.5 * STAGNATION
+        ensemble.end(
+            among=~stuck,
+            # An event, or a level or time, that no step comes to.
+            unresolved=failed | (short & ~(ended | lost | still) & (state.cap < state.h)),
+            finished=ended,
+            diverged=lost,
+            converged=still,
+            step_underflow=short,
+            out_of_steps=ensemble.count["steps"] >= self.max_steps,
+            handed_on=~(stop > at.R),
+        )
+        return state._replace(size=size, clock=clock, ticks=ticks)
+
+    def step(self, kinks: Kinks, stepper, state: _State, going: Tensor) -> _State:
+        """Try a step of the runs that are ``going``."""
+        at, h, count = state.at, state.h, self.ensemble.count
+        ahead = kinks.ahead(at.past, (state.before, state.length), h, state.size)
+        step = torch.minimum(h, torch.minimum(state.cap, ahead))
+        if perhaps(~going):
+            step = torch.where(going, step, 0)
+        new, slope, end, (error,) = stepper.step(self.field(kinks), at.z, at.slope, step[:, None])
+        taken = going & stepper.taken
+        waits, going = going & ~taken, taken
+        new = _Point(new, slope, *end, *kinks.past(new[:, :-1], end))
+        size = torch.maximum(state.size, self.sizes(new.z))
+        error = self.error(error, at.z, new.z, size)
+        fine = error <= 1  # NaN compares false
+        proposed = next_step(step, error, stepper.order)
+        # A step beyond the next event, level or time is taken again, as long as expected.
+        part, wrong = kinks.crossing((at.here, *at.past), (new.here, *new.past), step, size)
+        part = self.part(part, state, new, step)
+        accepted = fine & part.isinf() & going
+        wrong &= accepted[:, None, None]
+        cut = step < h  # says nothing against a longer one
+        h = torch.where(cut & fine, torch.maximum(h, proposed), proposed)
+        cap = torch.where(fine & part.isfinite(), part * step, torch.inf)
+        if perhaps(~going):
+            h, cap = torch.where(going, h, state.h), torch.where(going, cap, state.cap)
+            wrong |= state.wrong  # of those that are stuck
+        known = new, at.rate, step
+        if perhaps(~accepted):
+            kept = at, state.before, state.length
+            known = _mapped(partial(_where, accepted), known, kept)
+        count["steps"] = count["steps"] + going
+        count["rejected"] = count["rejected"] + (going & ~accepted)
+        return _State(known[0], h, cap, *known[1:], wrong, waits, *state[-3:])
+
+    def error(self, error: Tensor, z: Tensor, new: Tensor, size: Tensor) -> Tensor:
+        """Return the root mean square of the errors of a step, in what is allowed, ``(R,)``."""
+        q = torch.maximum(z[:, -1].abs(), new[:, -1].abs())
+        # Not zero, so that a neuron that stays at zero has no error.
+        squares = (self.pairs(error) / (self.rtol * size).clamp_min(self.tiny)[:, None]).square()
+        of_q = (error[:, -1] / (self.rtol * q).clamp_min(self.tiny)).square()
+        return ((squares.sum((-2, -1)) + of_q) / z.shape[-1]).sqrt()
+
+    def part(self, part: Tensor, state: _State, new: _Point, step: Tensor) -> Tensor:
+        """Return the part of a step after which the next event, level or time is, ``(R,)``."""
+        index, (clock, ticks) = self.ensemble.index, self.clocked(new.z, new.here)
+        target, beyond = self.target[index], clock > self.beyond[index]
+        if not perhaps(beyond):
+            return part
+        ends = target - state.clock, target - clock, -state.ticks * step, -ticks * step
+        found = root((ends[0] / (ends[0] - ends[1])).clamp(0.01, 1), *ends)
+        return torch.where(beyond, torch.minimum(part, found), part)
 
     def trajectory(self) -> Trajectory:
         """Return the recorded batch."""
-        batch = tuple(self.start.shape[:-1])
-        unresolved = int((self.status == UNRESOLVED).sum())
+        unresolved = int((self.ensemble.status == UNRESOLVED).sum())
         if unresolved:
             warnings.warn(
-                f"{unresolved} of {len(self.status)} runs are unresolved: at a kink, or before a "
-                "mark, no step led on. Perturb their starts, or ask for a smaller rtol.",
+                f"{unresolved} of {len(self.ensemble.status)} runs are unresolved: at a kink, or "
+                "where they are saved, no step led on. Perturb their starts, or ask for a smaller "
+                "rtol.",
                 UnresolvedWarning,
                 stacklevel=3,
             )
-        return Trajectory(
-            times=torch.tensor(self.marks, dtype=torch.float64).to(self.z),
-            observables=self.waiting.recorder.values,
-            final=self.z[:, :-1].reshape(self.start.shape),
-            status=self.status.reshape(batch),
-            statistics=statistics(
-                self.z,
-                self.began,
-                **{name: n.cpu().numpy().reshape(batch) for name, n in self.counts.items()},
-                evaluations=self.evaluations,
-            ),
-        )
+        run = self.ensemble.trajectory(self.save_at, evaluations=self.evaluations)
+        return replace(run, final=run.final[..., :-1].reshape(self.shape))
+
+
+def _mapped(function: Callable, *trees):
+    """Return nested tuples with a function done to their tensors."""
+    if isinstance(trees[0], Tensor):
+        return function(*trees)
+    parts = [_mapped(function, *parts) for parts in zip(*trees, strict=True)]
+    return tuple(parts) if type(trees[0]) is tuple else type(trees[0])(*parts)
 
 
 def _where(runs: Tensor, yes: Tensor, no: Tensor) -> Tensor:

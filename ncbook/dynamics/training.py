@@ -14,7 +14,7 @@ from ncbook.runtime import generator, whole
 _ORDER = 2**31
 
 
-def train(
+def sgd_momentum(
     gradient: Callable[[Tensor, Tensor, Tensor], Tensor],
     start: Tensor,
     x: Tensor,
@@ -103,18 +103,6 @@ def train(
 
     times = torch.tensor(record, device=z.device)
     return iterate(z, advance, record, epochs, times, observe, save_states)
-
-
-def first_zero(values: Tensor) -> Tensor:
-    """Return the index of the first entry that is 0, along the last dimension.
-
-    Of training errors it is the beginning of the terminal phase of training (Papyan, Han and
-    Donoho 2020), as far as the recorded epochs show it. A row without 0 has none: its last index
-    is returned, so that nothing of it comes after.
-    """
-    zero = values == 0
-    last = values.shape[-1] - 1
-    return torch.where(zero.any(-1), zero.int().argmax(-1), last)
 
 
 def example_orders(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -40,7 +40,7 @@ class Trajectory:
         (the field's norm fell to the tolerance that was asked for), ``"out of steps"``,
         ``"diverged"`` (the state or the field ceased to be finite), ``"step underflow"`` (the
         tolerance would have a step too short to move the state or the time) or ``"unresolved"``
-        (at a kink, or before a mark, no step led on).
+        (at a kink, or where the run is to be saved, no step led on).
     statistics : dict
         Steps, evaluations of the field, seconds, device and dtype of the whole batch.
     states : Tensor or None
@@ -137,6 +137,23 @@ def log_steps(steps: int, points: int) -> list[int]:
             f"got steps = {steps}, points = {points}."
         )
     return sorted({0, *np.rint(np.geomspace(1, steps, points)).astype(int).tolist()})
+
+
+def first_index(mask: Tensor) -> Tensor:
+    """Return the index of the first true entry along the last dimension, ``(..., T)`` to ``(...)``.
+
+    It is T, the number of a place that there is not, where none is true.
+    """
+    # A last entry, so that there is one to find, and torch takes an empty row.
+    last = mask.new_ones((*mask.shape[:-1], 1))
+    return torch.cat([mask, last], dim=-1).int().argmax(-1)
+
+
+def first_time(times: Tensor, mask: Tensor) -> Tensor:
+    """Return the time, of ``(T,)``, of the first true entry of ``(..., T)``, or infinity."""
+    times = times if times.is_floating_point() else times.float()
+    endless = torch.cat([times, times.new_full((1,), torch.inf)])
+    return endless[first_index(mask)]
 
 
 def statistics(state: Tensor, began: float, **counts) -> dict:

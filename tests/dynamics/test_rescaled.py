@@ -465,7 +465,7 @@ def test_records_are_at_their_levels():
 
 def test_a_landing_at_the_edge_of_what_counts_is_one(monkeypatch):
     """Where a few units in the last place count, whether one does is rounding."""
-    monkeypatch.setattr(module, "LANDING", 1.5)
+    monkeypatch.setattr(module, "SAVE_RTOL", 1.5)
     model, theta = two_points(0.1)
     levels = np.linspace(0.1, 60, 200).tolist()
     run = rescaled_flow(model, theta, levels, rtol=1e-3)

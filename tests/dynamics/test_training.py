@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncbook.dynamics.training import first_zero, train
+from ncbook.dynamics.training import sgd_momentum
 from ncbook.dynamics.trajectory import DIVERGED, FINISHED, Trajectory
 from ncbook.models.deep import MLP, scores
 from ncbook.runtime import Runtime, generator
@@ -25,14 +25,16 @@ def examples() -> tuple[torch.Tensor, torch.Tensor]:
 
 def course(examples, seeds=(0, 1, 2), **changes):
     settings = {"epochs": 9, "rate": 0.05, "batch": 8, "seeds": seeds, "decay": 1e-3}
-    return train(MODEL.loss_gradient, MODEL.start(seeds, RUN), *examples, **settings | changes)
+    return sgd_momentum(
+        MODEL.loss_gradient, MODEL.start(seeds, RUN), *examples, **settings | changes
+    )
 
 
 def test_full_batch_steps_are_those_of_torch_optim(examples):
     x, labels = examples
     ours = course(examples, batch=None, drops=(0.5,))
     plain = MLP(MODEL.sizes, normalise=False)
-    ours_plain = train(
+    ours_plain = sgd_momentum(
         plain.loss_gradient, plain.start([7], RUN), x, labels,
         epochs=9, rate=0.05, decay=1e-3, drops=(0.5,),
     )  # fmt: skip
@@ -50,7 +52,7 @@ def test_full_batch_steps_are_those_of_torch_optim(examples):
     torch.testing.assert_close(ours_plain.final[0], z.detach(), rtol=1e-12, atol=1e-13)
     assert ours.statistics["steps"] == 9
     # Control: another weight decay is not taken for this one.
-    other = train(
+    other = sgd_momentum(
         plain.loss_gradient, plain.start([7], RUN), x, labels,
         epochs=9, rate=0.05, decay=0.0, drops=(0.5,),
     )  # fmt: skip
@@ -66,7 +68,7 @@ def test_an_epoch_shows_every_example_once(examples):
         seen.append((part, targets))
         return torch.zeros_like(z)
 
-    train(gradient, torch.zeros(2, 4), x, labels, epochs=2, rate=1.0, batch=8, seeds=[0, 1])
+    sgd_momentum(gradient, torch.zeros(2, 4), x, labels, epochs=2, rate=1.0, batch=8, seeds=[0, 1])
     assert [part.shape[1] for part, _ in seen] == [8, 8, 8, 6] * 2
     orders = []
     for epoch in (seen[:4], seen[4:]):
@@ -87,7 +89,7 @@ def test_the_order_is_not_drawn_from_the_starts_numbers(examples):
         seen.append(part)
         return torch.zeros_like(z)
 
-    train(gradient, torch.zeros(2, 4), x, labels, epochs=1, rate=1.0, batch=30, seeds=[5, 6])
+    sgd_momentum(gradient, torch.zeros(2, 4), x, labels, epochs=1, rate=1.0, batch=30, seeds=[5, 6])
     for run, seed in enumerate((5, 6)):
         order = (seen[0][run].unsqueeze(1) == x).all(-1).int().argmax(1)
         assert sorted(order.tolist()) == list(range(30))
@@ -107,7 +109,7 @@ def test_a_batch_is_a_loop_over_seeds_and_repeats_itself(examples):
 def test_a_rate_a_run(examples):
     start, seeds = MODEL.start((0, 1, 2), RUN), (0, 1, 2)
     rates = torch.tensor([0.01, 0.05, 0.1], dtype=torch.float64)
-    together = train(
+    together = sgd_momentum(
         MODEL.loss_gradient, start, *examples, epochs=4, rate=rates, batch=8, seeds=seeds
     )
     for run, rate in enumerate(rates.tolist()):
@@ -125,12 +127,12 @@ def test_runs_of_one_seed_share_their_mini_batches(examples):
         shapes.add((part.dim(), targets.dim()))
         return MODEL.loss_gradient(z, part, targets)
 
-    shared = train(gradient, start, *examples, seeds=(7, 7, 7), **settings)
+    shared = sgd_momentum(gradient, start, *examples, seeds=(7, 7, 7), **settings)
     assert shapes == {(2, 1)}
     for run in range(3):
-        alone = train(gradient, start[[run]], *examples, seeds=(7,), **settings)
+        alone = sgd_momentum(gradient, start[[run]], *examples, seeds=(7,), **settings)
         torch.testing.assert_close(shared.final[run], alone.final[0], rtol=1e-9, atol=1e-11)
-    other = train(gradient, start, *examples, seeds=(7, 8, 7), **settings)
+    other = sgd_momentum(gradient, start, *examples, seeds=(7, 8, 7), **settings)
     assert shapes == {(2, 1), (3, 2)}
     torch.testing.assert_close(shared.final[::2], other.final[::2], rtol=1e-9, atol=1e-11)
     assert (shared.final[1] - other.final[1]).abs().max() > 1e-4  # control: its order matters
@@ -166,7 +168,7 @@ def test_divergence_is_reported_and_stays_alone(examples):
     start = MODEL.start((0, 1, 2), RUN)
     good = course(examples, seeds=(0, 2), rate=0.05)
     start[1] = torch.inf
-    mixed = train(
+    mixed = sgd_momentum(
         MODEL.loss_gradient, start, *examples, epochs=9, rate=0.05, batch=8, seeds=(0, 1, 2),
         decay=1e-3, observe=MODEL.progress(*examples),
     )  # fmt: skip
@@ -181,7 +183,7 @@ def test_a_learning_rate_that_is_too_large_diverges():
         return 100.0 * z
 
     def end(rate):
-        return train(
+        return sgd_momentum(
             field, torch.ones(1, 2, dtype=torch.float64), torch.zeros(4, 1), torch.zeros(4),
             epochs=5000, rate=rate, momentum=0.0, decay=0.0, drops=(), record=[0, 2500, 5000],
         )  # fmt: skip
@@ -191,12 +193,6 @@ def test_a_learning_rate_that_is_too_large_diverges():
     assert large.status.tolist() == [DIVERGED]
     assert large.statistics["steps"] == 2500  # ended early: nothing was left to train
     assert large.times.tolist() == [0, 2500, 5000]
-
-
-def test_first_zero():
-    values = torch.tensor([[0.3, 0.0, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0], [0.2, 0.1, 0.1, 0.0]])
-    assert first_zero(values).tolist() == [1, 0, 3]
-    assert first_zero(values[:, :3]).tolist() == [1, 0, 2]  # the third has none: its last index
 
 
 @pytest.mark.parametrize(
@@ -218,7 +214,7 @@ def test_first_zero():
 def test_arguments_out_of_range_are_refused(examples, changes, message):
     settings = {"epochs": 9, "rate": 0.05, "batch": 8, "seeds": (0, 1, 2)} | changes
     with pytest.raises(ValueError, match=message):
-        train(MODEL.loss_gradient, MODEL.start((0, 1, 2), RUN), *examples, **settings)
+        sgd_momentum(MODEL.loss_gradient, MODEL.start((0, 1, 2), RUN), *examples, **settings)
 
 
 def test_statistics(examples):

@@ -1,6 +1,7 @@
 """What a run returns: its table, its grids of times, its recorder."""
 
 import gc
+import math
 import weakref
 
 import numpy as np
@@ -11,6 +12,8 @@ from ncbook.dynamics.trajectory import (
     FINISHED,
     Recorder,
     Trajectory,
+    first_index,
+    first_time,
     log_grid,
     log_steps,
 )
@@ -171,3 +174,17 @@ def test_an_observable_leaves_no_graph_behind():
     recorder = Recorder(lambda z: {"a": z @ weight}, 2)
     recorder.record(0, torch.ones(3, 2))
     assert not recorder.values["a"].requires_grad
+
+
+# --- The first time of something ----------------------------------------------------------------
+
+
+def test_never_is_no_index_and_no_time():
+    mask = torch.tensor([[False, True, True], [True, False, False], [False, False, False]])
+    assert first_index(mask).tolist() == [1, 0, 3]
+    times = torch.tensor([0.0, 0.5, 2.0])
+    assert first_time(times, mask).tolist() == [0.5, 0.0, math.inf]
+    assert first_time(torch.arange(3), mask).tolist() == [1.0, 0.0, math.inf]
+    with pytest.raises(IndexError):
+        times[first_index(mask)]
+    assert first_index(mask[:, :0]).tolist() == [0, 0, 0]
