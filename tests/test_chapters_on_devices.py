@@ -114,12 +114,20 @@ def light(name: str):
     A run of the chapter goes through all its places, records and observables, in fewer steps.
     """
     from ncbook.dynamics import descent, flow, langevin, rescaled
+    from ncbook import figures
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
     def show(draw, table, *, name, alt, **options):
         with style.settings():
             draw(table, "wide", **options)
+
+    def figure(name, picture):
+        if hasattr(picture, "still"):
+            picture.still(name)
+        else:
+            with style.settings():
+                picture.draw("wide")
 
     steps = LONG.get(name, STEPS)
     coarse = {"rtol": lambda asked: max(RTOL, asked or 0)}
@@ -139,6 +147,7 @@ def light(name: str):
         mock.patch.object(mean_field_limit, "_RESOLVED", math.inf),
         mock.patch.object(record.kept, "read", lambda *args: None),  # it may be of older claims
         mock.patch.object(style, "show", show),
+        mock.patch.object(figures, "figure", figure),
         mock.patch.object(style, "show_interactive", lambda *args, **options: None),
         mock.patch.object(record.Chapter, "show", lambda chapter: None),
     ):
