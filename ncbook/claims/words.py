@@ -14,8 +14,19 @@ from ncbook.claims.schema import MARKUP, Claim
 
 VERDICTS = ("holds", "fails", "known discrepancy", "scope unclear", "not measured", "planned")
 SYMBOLS = dict(zip(VERDICTS, "✓✗△▽○◇", strict=True))
+_PLURALS = {"holds": "hold", "fails": "fail", "known discrepancy": "known discrepancies"}
 # Below this power of ten, float64 results of one experiment differ from machine to machine.
 FLOOR = -14
+
+
+def counted(name: str, count: int) -> str:
+    """Return a number of claims with their verdict: ``1 known discrepancy``, ``2 fail``."""
+    return f"{count} {called(name, count)}"
+
+
+def called(name: str, count: int) -> str:
+    """Return what so many claims of one verdict do or are: ``holds``, ``hold``."""
+    return name if count == 1 else _PLURALS.get(name, name)
 
 
 def digits(number: float) -> str:
