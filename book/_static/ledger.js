@@ -19,6 +19,16 @@
     return line.textContent.trim();
   };
 
+  // A line that opens a chapter is no link too: the link goes to the head of what it opens.
+  for (const chapter of chapters) {
+    const link = chapter.querySelector("summary a");
+    if (!link) continue;
+    const line = document.createElement("p");
+    link.replaceWith(link.textContent);
+    line.append("Read the chapter: ", link);
+    chapter.querySelector("summary").after(line);
+  }
+
   // The claims in the book's order, and where each belongs.
   const claims = chapters.flatMap((chapter) => {
     const title = titleOf(chapter);

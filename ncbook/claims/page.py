@@ -133,6 +133,7 @@ def _environment():
     made.globals |= {"of_run": of_run, "tally": tally}
     made.filters |= {
         "number": lambda text: Markup(words.number_html(text)),
+        "unlinked": lambda text: Markup(words.sentence_html(text)),
         "sentence": lambda text, *page: Markup(
             words.sentence_html(text, lambda target: address(target, *page))
         ),

@@ -129,7 +129,12 @@ def plain(text: str) -> str:
     return MARKUP.sub(lambda part: part["words"] or part[0], text)
 
 
-def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
+def linked(text: str) -> bool:
+    """Whether a sentence of claims.toml has a link."""
+    return any(part["words"] for part in MARKUP.finditer(text))
+
+
+def sentence_html(text: str, resolve: Callable[[str], str] | None = None) -> str:
     r"""Return a sentence of claims.toml as HTML; its $mathematics$ is left to MathJax.
 
     It is put between ``\(`` and ``\)``, which MathJax knows in Jupyter and in a Sphinx page; the
@@ -138,8 +143,9 @@ def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
     Parameters
     ----------
     text : str
-    resolve : function
-        Turns the target of a link into an address as seen from the page.
+    resolve : function, optional
+        Turns the target of a link into an address as seen from the page. Without it there is no
+        link, only its words: what opens a claim cannot hold a link too.
     """
     parts, end = [], 0
     for part in MARKUP.finditer(text):
@@ -148,7 +154,9 @@ def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
             parts.append(rf"\({html.escape(part['maths'])}\)")
         else:
             words = sentence_html(part["words"], resolve)
-            parts.append(f'<a href="{html.escape(resolve(part["target"]))}">{words}</a>')
+            if resolve:
+                words = f'<a href="{html.escape(resolve(part["target"]))}">{words}</a>'
+            parts.append(words)
         end = part.end()
     return "".join(parts) + html.escape(text[end:])
 

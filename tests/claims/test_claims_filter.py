@@ -130,6 +130,15 @@ def test_a_chapter_and_a_claim_open_by_the_keyboard(tab):
     assert page.locator("tbody details[open]").count() == 1
 
 
+def test_the_line_that_opens_a_chapter_is_no_link(tab):
+    page = tab()
+    assert page.locator("summary a").count() == 0
+    link = page.locator(".ledger-chapter").first.get_by_role("link", name="Title of " + FIRST)
+    assert not link.is_visible()
+    page.locator(CHAPTER).first.click()
+    assert link.is_visible()
+
+
 def test_why_a_claim_does_not_hold_is_not_folded(tab):
     page = tab()
     page.locator(CHAPTER).nth(1).click(position={"x": 5, "y": 12})

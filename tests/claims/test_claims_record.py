@@ -299,6 +299,20 @@ def test_the_row_says_what_the_control_gives(tmp_path, monkeypatch, shown):
     ]
 
 
+def test_what_opens_a_claim_holds_no_link(tmp_path, monkeypatch, shown):
+    one = entry(sentence="It is [two](#two).", control={"what": "As [before](#before)"})
+    monkeypatch.setenv("NCBOOK_ROOT", str(book(tmp_path / "linked", a_paper=[one])))
+    monkeypatch.setenv("NCBOOK_OUT", str(tmp_path / "out"))
+    chapter = Chapter(CHAPTER)
+    chapter.measure("a.number", 2.0, control=1.0)
+    page = shown(chapter)["text/html"]
+    [summary] = re.findall("<summary>.*?</summary>", page, flags=re.S)
+    assert "It is two." in summary and "As before: <span" in summary
+    assert "<a " not in summary
+    # The links stand in what it opens.
+    assert Rows(page).links == ["#two", "#before"]
+
+
 def test_a_planned_claim_must_not_be_measured(chapter, place):
     with pytest.raises(ClaimsError, match="registered as planned, and a-paper/01-first measures"):
         chapter.measure("a.later", 2.0)

@@ -182,6 +182,10 @@ def test_sentences():
         'If \\(a&lt;b\\) &amp; \\(f[1](x)\\), <a href="to/#why">see \\(y\\) &quot;here&quot;</a> '
         'or <a href="to/x/01-y#z">there</a>.'
     )
+    assert words.sentence_html(text) == (
+        'If \\(a&lt;b\\) &amp; \\(f[1](x)\\), see \\(y\\) &quot;here&quot; or there.'
+    )
+    assert words.linked(text) and not words.linked("No $f[1](x)$.")
     assert words.plain(text) == 'If $a<b$ & $f[1](x)$, see $y$ "here" or there.'
 
 
