@@ -147,7 +147,7 @@
     }
     form.after(table);
     for (const claim of claims) {
-      const used = Number.isFinite(claim.used) ? `${(100 * claim.used).toPrecision(3)} %` : "";
+      const used = Number.isFinite(claim.used) ? `${(100 * claim.used).toPrecision(3).replace("e+", "e")} %` : "";
       const link = claim.row.querySelector('details a[aria-label^="In its chapter"]');
       let chapter = claim.title;
       if (link) {
