@@ -191,10 +191,13 @@
   // ---- a link to what is folded opens it, and a link to a claim the claim
   function openTarget() {
     const open = () => {
-      const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+      const name = decodeURIComponent(location.hash.slice(1));
+      const target = name && document.getElementById(name);
       if (!target) return;
       const own = target.matches('tr[id^="claim-"]') ? target.querySelector("details") : null;
-      for (let one = own || target; one; one = one.parentElement) if (one.matches("details")) one.open = true;
+      for (let one = own || target; one; one = one.parentElement) {
+        if (one.matches("details")) one.open = true;
+      }
       target.scrollIntoView();
     };
     window.addEventListener("hashchange", open);

@@ -108,7 +108,8 @@
     used: "Tolerance used",
     chapter: "Chapter",
   };
-  let sort = ""; // a column, with a minus before it from the greatest down; the book's order if empty
+  // A column, with a minus before it from the greatest down; nothing for the book's order.
+  let sort = "";
   let table = null;
 
   const cell = (name, content) => {
@@ -147,7 +148,8 @@
     }
     form.after(table);
     for (const claim of claims) {
-      const used = Number.isFinite(claim.used) ? `${(100 * claim.used).toPrecision(3).replace("e+", "e")} %` : "";
+      const share = (100 * claim.used).toPrecision(3).replace("e+", "e");
+      const used = Number.isFinite(claim.used) ? `${share} %` : "";
       const link = claim.row.querySelector('details a[aria-label^="In its chapter"]');
       let chapter = claim.title;
       if (link) {
@@ -155,7 +157,10 @@
         chapter.href = link.href;
         chapter.textContent = claim.title;
       }
-      claim.cells = { id: cell("id", claim.id), end: [cell("used", used), cell("chapter", chapter)] };
+      claim.cells = {
+        id: cell("id", claim.id),
+        end: [cell("used", used), cell("chapter", chapter)],
+      };
     }
   };
 
