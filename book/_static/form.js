@@ -188,6 +188,22 @@
     });
   }
 
+  // ---- a link to what is folded opens it, and a link to a claim the claim
+  function openTarget() {
+    const open = () => {
+      const name = decodeURIComponent(location.hash.slice(1));
+      const target = name && document.getElementById(name);
+      if (!target) return;
+      const own = target.matches('tr[id^="claim-"]') ? target.querySelector("details") : null;
+      for (let one = own || target; one; one = one.parentElement) {
+        if (one.matches("details")) one.open = true;
+      }
+      target.scrollIntoView();
+    };
+    window.addEventListener("hashchange", open);
+    open();
+  }
+
   // ---- paper: everything open
   function paper() {
     let closed = [];
@@ -206,6 +222,7 @@
     openCode();
     enlarge();
     previews();
+    openTarget();
     paper();
   }
 

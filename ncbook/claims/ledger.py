@@ -14,15 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ncbook.claims import _form, check, graph, kept, page, record, schema
+from ncbook.claims import _form, check, graph, kept, page, record, schema, wording
 from ncbook.claims.check import Row
 from ncbook.claims.kept import Kept
 from ncbook.claims.measured import Record, Summary
 from ncbook.claims.schema import ORIGINS, PROFILES, Claim, ClaimsError
 
 FORMAT = 4  # of the JSON file; to be raised when a field changes its meaning
-
-_PLURALS = {"holds": "hold", "fails": "fail", "known discrepancy": "known discrepancies"}
 
 
 def collect(
@@ -115,7 +113,7 @@ def summary_line(rows: Sequence[Row]) -> str:
     if not rows:
         return "No claims."
     found = summary(rows).items()
-    counts = ", ".join(f"{count} {_called(name, count)}" for name, count in found if count)
+    counts = ", ".join(wording.counted(name, count) for name, count in found if count)
     return f"{len(rows)} {'claim' if len(rows) == 1 else 'claims'}: {counts}."
 
 
@@ -226,7 +224,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return page.render(
         "ledger.md",
         rows=rows,
-        counts=[(name, count, _called(name, count)) for name, count in summary(rows).items()],
+        counts=[(name, n, wording.called(name, n)) for name, n in summary(rows).items()],
         origins=_origins,
         style=page.style(),
         summary=summary_line,
@@ -245,10 +243,6 @@ def carries(rows: Sequence[Row]) -> dict[str, list[Row]]:
         for id in row.claim.uses:
             found.setdefault(id, []).append(row)
     return found
-
-
-def _called(name: str, count: int) -> str:
-    return name if count == 1 else _PLURALS.get(name, name)
 
 
 def _origins(rows: Sequence[Row]) -> str:

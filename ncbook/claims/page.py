@@ -1,8 +1,8 @@
 """How the claims of a chapter are shown, the same in Jupyter, in the book and in the ledger.
 
-A claim is a row of a table: its sentence, then side by side what is expected, what was measured
-and the verdict. On a narrow page they stand one below another. The roles are written out because
-browsers drop those of a table that is laid out as a grid.
+A claim is a row of a table: its verdict, its sentence with what the control gives, what was
+measured and what is expected. All else is folded into the sentence, in a ``details`` that needs no
+script. The roles are written out because browsers drop those of a table that is laid out as a grid.
 """
 
 import functools
@@ -48,8 +48,37 @@ def table(
     from its page, not from the chapter. ``grounds`` has for a claim those of which it rests on
     that do not hold, ``carries`` those that rest on it.
     """
+    # What all measured claims share is said once.
+    runs = [of_run(row).items() for row in rows if row.record] if in_ledger else []
+    run = dict(one for one in runs[0] if all(one in other for other in runs)) if runs else {}
     about = {"caption": caption, "in_ledger": in_ledger, "grounds": grounds, "carries": carries}
-    return render("claims.html", rows=rows, **about)
+    return render("claims.html", rows=rows, run=run, **about)
+
+
+def of_run(row: Row) -> dict[str, str]:
+    """Return the facts of the run in which a claim was measured, by their names."""
+    found = {"Profile": row.profile, **row.record.provenance} if row.record else {}
+    found |= {"Code": row.key[:12]} if row.key else {}
+    return {name.capitalize(): str(value) for name, value in found.items()}
+
+
+def tally(rows: Sequence[Row], what: str = "") -> str:
+    """Return how many claims hold, then the other verdicts: ``3 of 5 claims hold · ◇ 2 planned``.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    what : str
+        What they are called, between the numbers and the verb: "claims", or nothing.
+    """
+    names = [row.verdict.name for row in rows]
+    called = f"{what} " if what else ""
+    others = [
+        f" · {wording.SYMBOLS[name]} {wording.counted(name, names.count(name))}"
+        for name in wording.VERDICTS[1:]
+        if name in names
+    ]
+    return f"{names.count('holds')} of {len(rows)} {called}hold" + "".join(others)
 
 
 def text(row: Row) -> str:
@@ -101,8 +130,10 @@ def _environment():
         lstrip_blocks=True,
     )
     made.globals |= {"check": check, "schema": schema, "wording": wording}
+    made.globals |= {"of_run": of_run, "tally": tally}
     made.filters |= {
         "number": lambda text: Markup(wording.number_html(text)),
+        "unlinked": lambda text: Markup(wording.sentence_html(text)),
         "sentence": lambda text, *page: Markup(
             wording.sentence_html(text, lambda target: address(target, *page))
         ),

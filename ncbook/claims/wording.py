@@ -14,8 +14,19 @@ from ncbook.claims.schema import MARKUP, Claim
 
 VERDICTS = ("holds", "fails", "known discrepancy", "scope unclear", "not measured", "planned")
 SYMBOLS = dict(zip(VERDICTS, "✓✗△▽○◇", strict=True))
+_PLURALS = {"holds": "hold", "fails": "fail", "known discrepancy": "known discrepancies"}
 # Below this power of ten, float64 results of one experiment differ from machine to machine.
 FLOOR = -14
+
+
+def counted(name: str, count: int) -> str:
+    """Return a number of claims with their verdict: ``1 known discrepancy``, ``2 fail``."""
+    return f"{count} {called(name, count)}"
+
+
+def called(name: str, count: int) -> str:
+    """Return what so many claims of one verdict do or are: ``holds``, ``hold``."""
+    return name if count == 1 else _PLURALS.get(name, name)
 
 
 def digits(number: float) -> str:
@@ -118,7 +129,12 @@ def plain(text: str) -> str:
     return MARKUP.sub(lambda part: part["words"] or part[0], text)
 
 
-def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
+def linked(text: str) -> bool:
+    """Whether a sentence of claims.toml has a link."""
+    return any(part["words"] for part in MARKUP.finditer(text))
+
+
+def sentence_html(text: str, resolve: Callable[[str], str] | None = None) -> str:
     r"""Return a sentence of claims.toml as HTML; its $mathematics$ is left to MathJax.
 
     It is put between ``\(`` and ``\)``, which MathJax knows in Jupyter and in a Sphinx page; the
@@ -127,8 +143,9 @@ def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
     Parameters
     ----------
     text : str
-    resolve : function
-        Turns the target of a link into an address as seen from the page.
+    resolve : function, optional
+        Turns the target of a link into an address as seen from the page. Without it there is no
+        link, only its words: what opens a claim cannot hold a link too.
     """
     parts, end = [], 0
     for part in MARKUP.finditer(text):
@@ -137,7 +154,9 @@ def sentence_html(text: str, resolve: Callable[[str], str]) -> str:
             parts.append(rf"\({html.escape(part['maths'])}\)")
         else:
             words = sentence_html(part["words"], resolve)
-            parts.append(f'<a href="{html.escape(resolve(part["target"]))}">{words}</a>')
+            if resolve:
+                words = f'<a href="{html.escape(resolve(part["target"]))}">{words}</a>'
+            parts.append(words)
         end = part.end()
     return "".join(parts) + html.escape(text[end:])
 

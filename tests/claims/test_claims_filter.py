@@ -1,4 +1,4 @@
-"""The ledger's page in a browser: its filter, the keyboard, no script, a phone."""
+"""The ledger's page in a browser: folds, filter, table, the keyboard, no script, a phone."""
 
 from pathlib import Path
 
@@ -48,7 +48,8 @@ def address(tmp_path_factory):
         if block.startswith("### "):
             blocks.append(f"</section><section><h3>{block[4:]}</h3>")
         elif block.startswith("{doc}"):
-            blocks.append(f"<p>Title of {block[6:-1]}</p>")
+            name, tally = block.split("\n")
+            blocks.append(f'<p><a href="">Title of {name[6:-1]}</a>\n{tally}</p>')
         else:
             blocks.append(block if block.startswith("<") else f"<p>{block}</p>")
     page = folder / "ledger.html"
@@ -87,18 +88,62 @@ def tab(browser, address):
 
 def shown(page):
     """Return the ids of the claims that can be seen."""
-    rows = page.locator("tbody tr").all()
-    return [row.get_attribute("id").removeprefix("claim-") for row in rows if row.is_visible()]
+    return page.evaluate(
+        "[...document.querySelectorAll('tbody tr')].filter((row) => row.checkVisibility())"
+        ".map((row) => row.id.slice('claim-'.length))"
+    )
+
+
+def unfolded(page):
+    """Return the chapters that are open."""
+    return page.evaluate(
+        "[...document.querySelectorAll('.ledger-chapter[open]')].map((one) => one.dataset.chapter)"
+    )
 
 
 ALL = ["a-number", "a-two", "a-gap", "b-one"]
+FIRST = "a-paper/01-first"
+CHAPTERS = [FIRST, "a-paper/02-next", "b-paper/01-one"]
+CHAPTER = ".ledger-chapter > summary"  # its line
 
 
-def test_all_claims_are_shown_at_first(tab):
+def test_all_chapters_are_folded_at_first(tab):
     page = tab()
-    assert shown(page) == ALL
-    assert page.locator("#ledger-count").inner_text() == "4 of 4 claims shown"
+    assert shown(page) == []
+    assert [line.inner_text().split("\n")[-1].strip() for line in page.locator(CHAPTER).all()] == [
+        "2 of 2 hold", "0 of 1 hold · △ 1 known discrepancy", "0 of 1 hold · ◇ 1 planned",
+    ]  # fmt: skip
+    assert page.locator("#ledger-count").inner_text() == "4 claims"
     assert page.get_by_label("Words in a claim", exact=True).is_visible()
+
+
+def test_a_chapter_and_a_claim_open_by_the_keyboard(tab):
+    page = tab()
+    page.locator(CHAPTER).first.focus()
+    page.keyboard.press("Enter")
+    assert shown(page) == ["a-number", "a-two"]
+    reason = page.locator("#claim-a-two").get_by_text("Why this tolerance")
+    assert not reason.is_visible()
+    page.locator("#claim-a-two summary").focus()
+    page.keyboard.press("Space")
+    assert reason.is_visible()
+    assert page.locator("tbody details[open]").count() == 1
+
+
+def test_the_line_that_opens_a_chapter_is_no_link(tab):
+    page = tab()
+    assert page.locator("summary a").count() == 0
+    link = page.locator(".ledger-chapter").first.get_by_role("link", name="Title of " + FIRST)
+    assert not link.is_visible()
+    page.locator(CHAPTER).first.click()
+    assert link.is_visible()
+
+
+def test_why_a_claim_does_not_hold_is_not_folded(tab):
+    page = tab()
+    page.locator(CHAPTER).nth(1).click(position={"x": 5, "y": 12})
+    assert shown(page) == ["a-gap"]
+    assert page.locator("#claim-a-gap").get_by_text("Known discrepancy:").is_visible()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +163,7 @@ def test_each_list_filters(tab, label, choice, left):
     page = tab()
     page.get_by_label(label, exact=True).select_option(label=choice)
     assert shown(page) == left
-    assert page.locator("#ledger-count").inner_text() == f"{len(left)} of 4 claims shown"
+    assert page.locator("#ledger-count").inner_text() == f"{len(left)} of 4 claims match"
 
 
 def test_words_filter_in_any_order_and_case(tab):
@@ -143,8 +188,17 @@ def test_filters_add_up_and_the_button_clears_them(tab):
     assert shown(page) == ["a-two"]
     page.get_by_role("button", name="Show all").click()
     page.wait_for_function("document.querySelectorAll('tbody tr[hidden]').length === 0")
-    assert shown(page) == ALL
-    assert page.locator("#ledger-count").inner_text() == "4 of 4 claims shown"
+    assert unfolded(page) == []  # as it was before
+    assert page.locator("#ledger-count").inner_text() == "4 claims"
+
+
+def test_what_a_reader_opened_stays_open_after_a_choice(tab):
+    page = tab()
+    page.locator(CHAPTER).nth(2).click(position={"x": 5, "y": 12})
+    page.get_by_label("Verdict", exact=True).select_option("holds")
+    assert shown(page) == ["a-number", "a-two"]
+    page.get_by_label("Verdict", exact=True).select_option("")
+    assert unfolded(page) == CHAPTERS[2:] and shown(page) == ["b-one"]
 
 
 def test_an_address_can_choose(tab):
@@ -154,24 +208,89 @@ def test_an_address_can_choose(tab):
 
 
 def test_an_unknown_choice_in_the_address_shows_all(tab):
-    assert shown(tab("?verdict=maybe")) == ALL
+    page = tab("?verdict=maybe&view=maybe&sort=maybe")
+    assert page.locator("tbody tr:not([hidden])").count() == 4
+    assert page.locator(".ledger-table").count() == 0
 
 
 def test_a_link_to_a_claim_shows_it_whatever_was_chosen(tab):
     page = tab("?verdict=holds#claim-a-gap")
     page.wait_for_function("!document.getElementById('claim-a-gap').hidden")
-    assert shown(page) == ALL
+    assert shown(page) == ["a-gap"]
+    assert page.locator("#claim-a-gap").get_by_text("Why this tolerance").is_visible()
     page.get_by_label("Kind", exact=True).select_option("rate")
+    assert shown(page) == ["a-two"]
     page.evaluate("location.hash = 'claim-b-one'")
     page.wait_for_function("!document.getElementById('claim-b-one').hidden")
+    assert "b-one" in shown(page)
+    assert page.locator("#claim-b-one").get_by_text("Why this tolerance").is_visible()
+
+
+TABLE = ".ledger-table tbody tr"
+
+
+def order(page):
+    return [row.get_attribute("id").removeprefix("claim-") for row in page.locator(TABLE).all()]
+
+
+def test_one_table_of_all_claims_and_back(tab):
+    page = tab()
+    page.get_by_label("one table", exact=True).check()
+    assert shown(page) == order(page) == ALL
+    assert "view=table" in page.url
+    heads = [head.inner_text() for head in page.locator(".ledger-table thead th").all()]
+    assert heads == [
+        "Verdict", "Id", "Claim", "Measured", "Expected", "Tolerance used", "Chapter",
+    ]  # fmt: skip
+    cells = [cell.inner_text() for cell in page.locator("#claim-a-two > *").all()]
+    assert cells[1] == "a.two" and cells[3:] == ["2.00", "2 ± 0.05", "0.00 %", "Title of " + FIRST]
+    link = page.locator("#claim-a-two .chapter a").get_attribute("href")
+    assert link.endswith(f"{FIRST}.html#claim-a-two")
+    # The chapters and their headings give way to it, and come back.
+    assert not page.get_by_role("heading", name="Part II").is_visible()
+    page.get_by_label("chapters, folded", exact=True).check()
+    assert page.get_by_role("heading", name="Part II").is_visible()
+    assert not page.locator(".ledger-table").is_visible() and "view" not in page.url
+    homes = "(id) => document.getElementById(id).closest('.ledger-chapter').dataset.chapter"
+    assert page.evaluate(homes, "claim-b-one") == CHAPTERS[2]
+    assert page.locator("#claim-b-one > *").count() == 4
+
+
+def test_the_table_is_sorted_by_its_heads(tab):
+    page = tab("?view=table")
+    head = page.locator(".ledger-table thead th", has_text="Tolerance used")
+    button = head.get_by_role("button")
+    button.click()
+    assert order(page) == ["a-two", "a-number", "a-gap", "b-one"]
+    assert head.get_attribute("aria-sort") == "ascending" and "sort=used" in page.url
+    button.press("Enter")
+    # What has no number stays last.
+    assert order(page) == ["a-gap", "a-number", "a-two", "b-one"]
+    assert head.get_attribute("aria-sort") == "descending" and "sort=-used" in page.url
+    button.click()
+    assert order(page) == ALL and "sort" not in page.url
+    assert head.get_attribute("aria-sort") == "none"
+    page.locator(".ledger-table thead th", has_text="Id").get_by_role("button").click()
+    assert order(page) == ["a-gap", "a-number", "a-two", "b-one"]
+
+
+def test_an_address_has_the_table_its_order_and_the_choice(tab):
+    page = tab("?view=table&sort=-used&verdict=holds")
+    assert shown(page) == ["a-number", "a-two"]
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_function("document.querySelectorAll('tbody tr[hidden]').length === 0")
+    assert shown(page) == ["a-gap", "a-number", "a-two", "b-one"]
+    page = tab("?view=table&verdict=holds#claim-a-gap")
+    page.wait_for_function("!document.getElementById('claim-a-gap').hidden")
     assert shown(page) == ALL
+    assert page.locator("#claim-a-gap").get_by_text("Why this tolerance").is_visible()
 
 
 def test_the_keyboard_is_enough(tab):
     page = tab()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "ledger-text"
-    page.keyboard.type("paper")
+    page.keyboard.type("lemma")
     page.keyboard.press("Enter")
     assert page.locator("#ledger-count").is_visible()
     for control in ("place", "verdict", "kind"):
@@ -181,41 +300,57 @@ def test_the_keyboard_is_enough(tab):
         assert page.evaluate(outline) == "solid"
     page.keyboard.type("rate")
     assert page.get_by_label("Kind", exact=True).input_value() == "rate"
-    page.keyboard.press("Tab")
+    assert shown(page) == ["a-two"]
+    for control in ("origin", "folded"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == f"ledger-{control}"
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".ledger-table").is_visible()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_function("document.getElementById('ledger-kind').value === ''")
     assert shown(page) == ALL
 
 
-def test_without_a_script_all_claims_are_shown(tab):
+def test_without_a_script_every_claim_can_be_opened(tab):
     page = tab(java_script_enabled=False)
-    assert shown(page) == ALL
     assert not page.locator("#ledger-filter").is_visible()
+    for place, left in enumerate((["a-number", "a-two"], ["a-gap"], ["b-one"])):
+        page.locator(CHAPTER).nth(place).click(position={"x": 5, "y": 12})
+        for id in left:
+            row = page.locator(f"#claim-{id}")
+            row.locator("summary").click(position={"x": 5, "y": 8})
+            assert row.get_by_text("Why this tolerance").is_visible()
 
 
+@pytest.mark.parametrize("view", ["", "?view=table"])
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_no_width_scrolls_sideways(tab, width):
-    page = tab(width=width)
+def test_no_width_scrolls_sideways(tab, width, view):
+    page = tab(view, width=width)
     page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_on_a_phone_a_claim_is_a_card(tab):
+def test_on_a_phone_the_numbers_stand_over_the_sentence(tab):
     boxes = {}
     for width in (390, 1200):
-        page = tab(width=width)
-        cells = page.locator("#claim-a-number td").all()[:3]
+        page = tab("?text=the", width=width)
+        cells = page.locator("#claim-a-number > *").all()
         boxes[width] = [cell.bounding_box() for cell in cells]
-    phone, wide = boxes[390], boxes[1200]
-    assert len({box["x"] for box in phone}) == 1
-    assert [box["y"] for box in phone] == sorted({box["y"] for box in phone})
-    assert len({box["y"] for box in wide}) == 1
+    verdict, sentence, measured, expected = boxes[390]
+    assert verdict["y"] == measured["y"] == expected["y"] < sentence["y"]
+    assert verdict["x"] == sentence["x"] < measured["x"] < expected["x"]
+    verdict, sentence, measured, expected = boxes[1200]
+    assert verdict["y"] == sentence["y"] == measured["y"] < expected["y"]
+    assert verdict["x"] < sentence["x"] < measured["x"]
 
 
-def test_the_table_stays_a_table_to_a_screen_reader(tab):
-    page = tab()
-    table = page.get_by_role("table", name="Claims of a-paper/01-first")
-    assert table.get_by_role("row").count() == 3
-    assert table.get_by_role("columnheader").count() == 5
-    assert table.get_by_role("rowheader").count() == 2
+@pytest.mark.parametrize("view", ["?text=the", "?view=table"])
+def test_the_table_stays_a_table_to_a_screen_reader(tab, view):
+    page = tab(view)
+    flat = view == "?view=table"
+    name = "All claims" if flat else "Claims of a-paper/01-first"
+    table = page.get_by_role("table", name=name, exact=True)
+    assert table.get_by_role("row").count() == (5 if flat else 3)
+    assert table.get_by_role("columnheader").count() == (7 if flat else 4)
+    assert table.get_by_role("rowheader").count() == (4 if flat else 2)

@@ -359,10 +359,36 @@ def test_the_page_shows_kept_results_beside_the_quick_ones(good, stored):
 def test_no_block_of_html_is_cut_by_markdown(good):
     text = ledger.to_markdown(good())
     for block in text.strip().split("\n\n"):
-        if block.startswith('<div class="ledger-chapter') or block == "</div>":
+        # Between these Markdown sets the chapter's line and a blank line ends nothing.
+        if block.startswith('<details class="ledger-chapter') or block == "</details>":
+            continue
+        if block == "</summary>":
             continue
         if block.startswith("<"):
             Page(block)
+
+
+def test_each_chapter_is_folded_under_how_its_claims_stand(good):
+    text = ledger.to_markdown(good())
+    chapters = [one for one in Page(text).all("details") if one.get("class") == "ledger-chapter"]
+    assert [(one["data-part"], one["data-chapter"]) for one in chapters] == [
+        ("Part I", FIRST), ("Part I", SECOND), ("Part I", "a-paper/09-later"), ("Part II", OTHER),
+    ]  # fmt: skip
+    assert not any("open" in one for one in Page(text).all("details"))
+    assert re.findall(r'<span class="tally">(.*?)</span>', text) == [
+        "2 of 3 hold · △ 1 known discrepancy", "1 of 1 hold", "0 of 1 hold · ◇ 1 planned",
+        "1 of 1 hold",
+    ]  # fmt: skip
+
+
+def test_what_all_claims_of_a_chapter_share_is_said_once(good):
+    text = ledger.to_markdown(good())
+    assert text.count("<dt>Device</dt><dd>cpu</dd>") == 3  # of the three chapters with results
+    assert text.count("<dt>Parameter C</dt>") == 4  # of the four claims that were measured
+    rows = good()
+    rows[0] = replace(rows[0], record=replace(rows[0].record, provenance={"device": "mps"}))
+    own = page.table([rows[0], rows[1]], "Claims", in_ledger=True)
+    assert own.count("<dt>Device</dt>") == 2 and own.count("<dt>Profile</dt>") == 1
 
 
 def test_every_control_has_a_label(good):

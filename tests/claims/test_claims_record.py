@@ -214,6 +214,7 @@ class Rows(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.rows, self.open, self.roles, self.links = {}, [], [], []
+        self.unfolded, self.summaries = {}, 0
         self.feed(text)
         self.close()
         assert self.open == []
@@ -224,7 +225,8 @@ class Rows(HTMLParser):
         if "role" in attrs:
             self.roles.append((tag, attrs["role"]))
         if tag == "tr" and "id" in attrs:
-            self.rows[attrs["id"]] = ""
+            self.rows[attrs["id"]] = self.unfolded[attrs["id"]] = ""
+        self.summaries += tag == "summary"
         if tag == "a":
             self.links.append(attrs["href"])
 
@@ -234,6 +236,8 @@ class Rows(HTMLParser):
     def handle_data(self, data):
         if self.rows and "tbody" in self.open:
             self.rows[list(self.rows)[-1]] += data
+            if "details" not in self.open or "summary" in self.open:
+                self.unfolded[list(self.rows)[-1]] += data
 
 
 def test_the_table_is_accessible_and_whole(chapter, shown):
@@ -255,13 +259,58 @@ def test_the_table_is_accessible_and_whole(chapter, shown):
         for part in words:
             assert part in found.rows[row], (row, part)
     assert ("table", "table") in found.roles
-    assert found.roles.count(("th", "columnheader")) == 5
+    assert found.roles.count(("th", "columnheader")) == 4
     assert found.roles.count(("th", "rowheader")) == 5
-    assert found.roles.count(("td", "cell")) == 20
+    assert found.roles.count(("td", "cell")) == 15
     assert found.links == ["#why", "../a-paper/02-next.html#x", "#why"]
     assert "\\(x &lt; y\\)" in page
     assert "$" not in re.sub(r"<style>.*?</style>", "", page, flags=re.S)
     assert "tex2jax_process" in page
+
+
+def test_a_claim_is_one_row_and_the_rest_is_folded(chapter, shown):
+    chapter.measure("a.number", [2.0, 2.01])
+    chapter.measure("a.gap", 3.0)
+    page = shown(chapter)["text/html"]
+    found = Rows(page)
+    assert found.summaries == len(found.rows)
+    assert " open" not in re.sub(r"<style>.*?</style>", "", page, flags=re.S)
+    said = {id: " ".join(text.split()) for id, text in found.unfolded.items()}
+    assert said["claim-a-number"] == r"✓ holds The value is \(2\). 2.00 2 ± 0.05"
+    # Why a claim does not hold is not folded.
+    assert "Known discrepancy: It is not; see why or there." in said["claim-a-gap"]
+    assert "Planned: It needs a network." in said["claim-a-later"]
+    assert "No paper-size result of it is kept." in said["claim-a-large"]
+    assert '<p class="tally">1 of 5 claims hold · △ 1 known discrepancy · ○ 2 not measured' in page
+
+
+def test_the_row_says_what_the_control_gives(tmp_path, monkeypatch, shown):
+    measured = entry(control={"what": "Half of $x$"})
+    rival = entry(id="a.rate", control={"what": "The other exponent", "expect": 1.0})
+    monkeypatch.setenv("NCBOOK_ROOT", str(book(tmp_path / "held", a_paper=[measured, rival])))
+    monkeypatch.setenv("NCBOOK_OUT", str(tmp_path / "out"))
+    one = Chapter(CHAPTER)
+    one.measure("a.number", 2.0, control=[1.0, 1.1])
+    one.measure("a.rate", 2.0)
+    found = Rows(shown(one)["text/html"]).unfolded
+    assert [" ".join(text.split()) for text in found.values()] == [
+        rf"✓ holds The value is \(2\). {control}, fails. 2.00 2 ± 0.05"
+        for control in (r"Half of \(x\): 1.05", "The other exponent: expected 1 ± 0.05")
+    ]
+
+
+def test_what_opens_a_claim_holds_no_link(tmp_path, monkeypatch, shown):
+    one = entry(sentence="It is [two](#two).", control={"what": "As [before](#before)"})
+    monkeypatch.setenv("NCBOOK_ROOT", str(book(tmp_path / "linked", a_paper=[one])))
+    monkeypatch.setenv("NCBOOK_OUT", str(tmp_path / "out"))
+    chapter = Chapter(CHAPTER)
+    chapter.measure("a.number", 2.0, control=1.0)
+    page = shown(chapter)["text/html"]
+    [summary] = re.findall("<summary>.*?</summary>", page, flags=re.S)
+    assert "It is two." in summary and "As before: <span" in summary
+    assert "<a " not in summary
+    # The links stand in what it opens.
+    assert Rows(page).links == ["#two", "#before"]
 
 
 def test_a_planned_claim_must_not_be_measured(chapter, place):

@@ -106,6 +106,14 @@ def said(one, values, exact=False):
     return wording.spread(one, check.value(one, summary), summary, exact)
 
 
+def test_tally():
+    verdicts = [2.0, 2.0, 3.0, 3.0]
+    rows = [check.Row(claim(), summarise(value)) for value in verdicts]
+    assert page.tally(rows[:2]) == "2 of 2 hold"
+    assert page.tally(rows[:3], "claims") == "2 of 3 claims hold · ✗ 1 fails"
+    assert page.tally(rows) == "2 of 4 hold · ✗ 2 fail"
+
+
 def test_spread():
     assert said(claim(), 2.0) == ""
     assert said(claim(), [1.99, 2.0, 2.02]) == "median of 3 values, 1.99 to 2.02"
@@ -174,6 +182,10 @@ def test_sentences():
         'If \\(a&lt;b\\) &amp; \\(f[1](x)\\), <a href="to/#why">see \\(y\\) &quot;here&quot;</a> '
         'or <a href="to/x/01-y#z">there</a>.'
     )
+    assert wording.sentence_html(text) == (
+        'If \\(a&lt;b\\) &amp; \\(f[1](x)\\), see \\(y\\) &quot;here&quot; or there.'
+    )
+    assert wording.linked(text) and not wording.linked("No $f[1](x)$.")
     assert wording.plain(text) == 'If $a<b$ & $f[1](x)$, see $y$ "here" or there.'
 
 

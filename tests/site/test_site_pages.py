@@ -35,6 +35,24 @@ def test_page_is_accessible(page, visits, needs_axe):
     assert visits(page).inaccessible == []
 
 
+def test_the_ledger_is_short_on_a_telephone_until_something_is_opened(site, tab, address):
+    tab.set_viewport_size(site_checks.TELEPHONE)
+    tab.goto(address + "book/ledger.html")
+    site_checks.settle(tab)
+    assert tab.evaluate("document.documentElement.scrollHeight") < 15_000
+    assert tab.locator("tr[data-verdict]").count() > 50
+
+
+def test_a_link_to_a_claim_opens_it(site, tab, address):
+    chapter = next(page for page in site_checks.pages(site) if "04-figure-1" in page)
+    tab.goto(address + chapter)
+    row = tab.locator("tr[data-verdict]").last
+    reason = row.get_by_text("Why this tolerance")
+    assert not reason.is_visible()
+    tab.goto(f"{address}{chapter}#{row.get_attribute('id')}")
+    reason.wait_for(state="visible")
+
+
 def test_dark_mode_toggles(site, tab, address):
     chapter = next(page for page in site_checks.pages(site) if "04-figure-1" in page)
     tab.goto(address + chapter)
