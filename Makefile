@@ -11,12 +11,14 @@ SERVER := tests/.jupyter
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve bench lock clean FORCE
+.PHONY: help book test serve pdf exercises bench lock clean FORCE
 
 help:
 	@echo "make book    execute the chapters that changed, check the claims, make the site"
 	@echo "make test    all of that, then all tests"
 	@echo "make serve   show the book at a local address"
+	@echo "make pdf     print the whole book into one PDF (needs Chromium)"
+	@echo "make exercises  run the exercises that are to be run"
 	@echo "make bench   measure ncbook against other ways to compute the same"
 	@echo "make lock    renew requirements.txt from the ranges in pyproject.toml"
 	@echo "make clean   remove what the build made, and the environment"
@@ -44,6 +46,12 @@ test: book
 
 serve: $(INSTALLED)
 	@$(PY) -m ncbook serve
+
+pdf: book
+	@$(PY) -m ncbook pdf
+
+exercises: $(INSTALLED)
+	@$(PY) -m ncbook exercises
 
 bench: $(INSTALLED)
 	@$(PY) -m bench
