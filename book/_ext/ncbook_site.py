@@ -71,13 +71,16 @@ class BookStyle(PlainStyle):
 # ---------------------------------------------------------------- API pages
 
 
-def modules(package: str) -> list[str]:
-    """Name the package and its public modules, without importing them."""
+def inside(package: str) -> list[str]:
+    """Name what is in a package, or nothing in a module, without importing it."""
     root = Path(__file__).resolve().parents[2] / package.replace(".", "/")
-    if root.with_suffix(".py").is_file():
-        return [package]
     found = [name for _, name, _ in pkgutil.iter_modules([str(root)]) if not name.startswith("_")]
-    return [package, *(f"{package}.{name}" for name in sorted(found))]
+    return [f"{package}.{name}" for name in sorted(found)]
+
+
+def modules(package: str) -> list[str]:
+    """Name a package and its public modules, those of packages in it, too."""
+    return [package, *(module for one in inside(package) for module in modules(one))]
 
 
 def wanted(names: str) -> list[str]:
@@ -88,7 +91,7 @@ def wanted(names: str) -> list[str]:
     named = {
         name for page in pages for line in API.findall(page.read_text()) for name in line.split()
     }
-    return [name for name in modules("ncbook")[1:] if name not in named]
+    return [name for name in inside("ncbook") if name not in named]
 
 
 def expand_api(app, docname, source):
