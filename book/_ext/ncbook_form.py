@@ -1,5 +1,6 @@
 """The form of a chapter: figures with number and caption, folded proofs, exercises, reading aids."""
 
+import ast
 import json
 import re
 import shutil
@@ -322,6 +323,62 @@ def add_facts(app, pagename, templatename, context, doctree):
             shutil.copytree(source, target, dirs_exist_ok=True)
 
 
+# ---------------------------------------------------------------- names in code
+
+
+CODE = re.compile(r'<div class="highlight-ipython3[^>]*>.*?</pre>', re.S)
+PLAIN = r'<span class="(?:n|nc|nf|nn)">(\w+)</span>'
+DOTTED = re.compile(rf'(?<!<span class="o">\.</span>){PLAIN}(?:<span class="o">\.</span>{PLAIN})?')
+
+
+def known_names(code: str) -> dict[str, str]:
+    """Return what names of a chapter's code stand for in ncbook: imported, or made of a class."""
+    names: dict[str, str] = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ncbook":
+            names |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made = node.value.func
+            if isinstance(made, ast.Name) and made.id in names and made.id[:1].isupper():
+                names |= {one.id: names[made.id] for one in node.targets if isinstance(one, ast.Name)}
+    return names
+
+
+def link_code(app, pagename, templatename, context, doctree):
+    """Link the names of ncbook in a chapter's code to the reference."""
+    cells = [] if doctree is None else list(doctree.findall(nodes.literal_block))
+    cells = [cell.astext() for cell in cells if cell.get("language") == "ipython3"]
+    if not cells or "body" not in context:
+        return
+    try:
+        names = known_names("\n".join(cells))
+    except SyntaxError:
+        return
+    objects = app.env.get_domain("py").objects
+
+    def entry(full):
+        # What a package passes on is documented in its module.
+        package, _, name = full.rpartition(".")
+        found = [one for one in (full, f"{package}.{name.lower()}.{name}") if one in objects] or [
+            one for one in objects if one.startswith(f"{package}.") and one.endswith(f".{name}")
+        ]
+        return objects[found[0]] if len(found) == 1 or full in objects else None
+
+    def link(match):
+        first, second = match.groups()
+        if first not in names:
+            return match[0]
+        target = entry(f"{names[first]}.{second}") if second else entry(names[first])
+        target = target or entry(names[first])
+        if target is None:
+            return match[0]
+        where = app.builder.get_relative_uri(pagename, target.docname)
+        return f'<a class="ncb-name" href="{where}#{target.node_id}">{match[0]}</a>'
+
+    context["body"] = CODE.sub(lambda cell: DOTTED.sub(link, cell[0]), context["body"])
+
+
 # ---------------------------------------------------------------- previews
 
 
@@ -371,6 +428,7 @@ def setup(app):
     # Before the theme looks which parts of its margin are empty.
     app.connect("html-page-context", fill_margin, priority=400)
     app.connect("html-page-context", add_facts, priority=700)
+    app.connect("html-page-context", link_code, priority=750)
     app.connect("html-page-context", add_previews, priority=950)
     app.add_directive("fig", Fig)
     app.add_post_transform(Fold)
