@@ -22,13 +22,14 @@ PACKAGE = Path(ncbook.__file__).resolve().parent
 ROOMS = {
     "files": ("", ""),
     "codegraph": ("", ""),
-    "frames": ("", "torch"),  # what is the same in all rooms: a matrix, a frame
+    "frames": ("runtime", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
     "data": ("files frames runtime", "torch numpy sklearn pooch requests"),
     "models": ("frames runtime", "torch"),
     "theory": ("frames runtime", "torch numpy scipy"),
     "dynamics": ("models data runtime", "torch numpy scipy pandas"),
-    "metrics": ("frames", "torch"),  # never theory: a shared error would confirm itself
+    # Never theory: a shared error would confirm itself. What both take from frames has its own tests.
+    "metrics": ("frames", "torch"),
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "figures": ("files", "numpy pandas matplotlib seaborn plotly IPython"),  # never torch
     "store": ("files", ""),
