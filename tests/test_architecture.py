@@ -28,7 +28,7 @@ ROOMS = {
     "models": ("frames runtime", "torch"),
     "theory": ("frames runtime", "torch numpy scipy"),
     "dynamics": ("models data runtime", "torch numpy scipy pandas"),
-    # Never theory: a shared error would confirm itself. What both take from frames has its own tests.
+    # Never theory: a shared error would confirm itself. What both take of frames is tested alone.
     "metrics": ("frames", "torch"),
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "figures": ("files", "numpy pandas matplotlib seaborn plotly IPython"),  # never torch

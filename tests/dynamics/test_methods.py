@@ -1,4 +1,4 @@
-"""Every method on an equation with a closed form: its order, and the same in each dtype and device."""
+"""Every method on an equation with a closed form: its order, in any dtype, on any device."""
 
 import contextlib
 import math
