@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ncbook.runtime import whole
+
 
 def centring(K: int, like: Tensor | None = None) -> Tensor:
     """Return Pi = I - 1 1^T / K, the projection onto the complement of 1, shape ``(K, K)``.
@@ -30,8 +32,9 @@ def simplex_etf(K: int, D: int) -> Tensor:
     Raises
     ------
     ValueError
-        K < 2, or D < K - 1: the vectors span K - 1 dimensions.
+        K or D is no integer, K < 2, or D < K - 1: the vectors span K - 1 dimensions.
     """
+    K, D = whole("K", K), whole("D", D)
     if K < 2 or D < K - 1:
         raise ValueError(
             f"K = {K} classes in D = {D} dimensions: expected K >= 2 and D >= K - 1, because K "

@@ -82,7 +82,7 @@ class Runtime:
 
 
 def halved() -> bool:
-    """Whether this run checks another: the same, with steps and tolerances halved."""
+    """Whether steps and tolerances are to be halved here, to check another run."""
     return os.environ.get(HALVED) == "1" and not _GIVEN.get()
 
 

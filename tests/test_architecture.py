@@ -22,14 +22,15 @@ PACKAGE = Path(ncbook.__file__).resolve().parent
 ROOMS = {
     "files": ("", ""),
     "codegraph": ("", ""),
-    "frames": ("", "torch"),  # what is the same in all rooms: a matrix, a frame
+    "frames": ("runtime", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
     "data": ("files frames runtime", "torch numpy sklearn pooch requests"),
     "runs": ("", "numpy pandas xarray"),
     "models": ("frames runtime", "torch"),
     "theory": ("frames runtime", "torch numpy scipy"),
     "dynamics": ("models data runs runtime", "torch numpy scipy pandas xarray"),
-    "metrics": ("frames", "torch"),  # never theory: a shared error would confirm itself
+    # Never theory: a shared error would confirm itself. What both take of frames is tested alone.
+    "metrics": ("frames", "torch"),
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "typeset": ("", ""),
     # never torch
@@ -38,7 +39,7 @@ ROOMS = {
     "pipeline": (
         "files codegraph claims store typeset",
         "jupytext nbformat papermill ipykernel jupyter_client jupyter_book packaging platformdirs "
-        "yaml rich",
+        "yaml rich playwright pypdf",
     ),
     "build": ("files claims pipeline", ""),
     "cli": ("files claims pipeline build data", "typer"),  # data: to list what there is

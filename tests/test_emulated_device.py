@@ -271,7 +271,7 @@ def test_computing_ahead_is_not(cuda, work):
 
 # --- How often the drivers wait -----------------------------------------------------------------
 
-MARKS = [0.5 * i for i in range(21)]
+LEVELS = [0.5 * i for i in range(21)]
 
 
 def spiral(z: torch.Tensor) -> torch.Tensor:
@@ -282,7 +282,7 @@ def spiral(z: torch.Tensor) -> torch.Tensor:
 OBSERVED = {
     "nothing": (None, 0),
     "a norm": (lambda z: {"norm": z.norm(dim=-1)}, 0),
-    "what waits": (lambda z: {"norm": z.norm(dim=-1) * float(z.abs().max() > 0)}, len(MARKS)),
+    "what waits": (lambda z: {"norm": z.norm(dim=-1) * float(z.abs().max() > 0)}, len(LEVELS)),
 }
 
 
@@ -290,7 +290,7 @@ OBSERVED = {
 def test_the_adaptive_flow_waits_once_in_16_steps(cuda, observe, own):
     start = torch.linspace(1, 2, 6).view(3, 2).double().to("cuda")
     before = cuda.syncs
-    run = adaptive_flow(spiral, start, MARKS, observe, "RK23", rtol=1e-3)
+    run = adaptive_flow(spiral, start, LEVELS, observe, "RK23", rtol=1e-3)
     steps = int(run.statistics["steps"].max())
     assert run.status.tolist() == ["finished"] * 3 and steps > 10 * STRIDE
     # The last look, at which all runs have ended, is part of a stride.
@@ -334,7 +334,7 @@ def test_without_events_the_flow_in_rescaled_time_waits_once_in_16_steps(end, co
 
 
 def test_with_events_the_flow_in_rescaled_time_waits_a_handful_of_times_an_event():
-    """A dozen or fewer for each change of a run's modes; the looks are as often as it pays."""
+    """Not more than a few a step where it was 12; the looks are as often as it pays."""
     angle = torch.deg2rad(torch.linspace(20, 60, 8).double())
     angle = torch.cat([angle, -angle])
     X = torch.stack([angle.cos(), angle.sin()], -1)
@@ -343,5 +343,4 @@ def test_with_events_the_flow_in_rescaled_time_waits_a_handful_of_times_an_event
     assert same(*found)
     counts = found[0].statistics
     assert counts["events"].min() > 20 and counts["slides"].min() > 0
-    # It was 12 a step when each was decided by the host.
     assert waits <= 2.5 * counts["steps"].max()

@@ -58,15 +58,15 @@ class Ensemble:
     final : Tensor
         ``(R, P)``: the states of the runs that are not under way.
     handed_on : list of int
-        The runs that wait for another method.
+        The runs that were handed on to another method since the last were taken up.
     told : dict of ndarray or None
-        What the last look brought home besides.
+        What the last look brought home besides, as far as nobody has read it.
     """
 
     def __init__(self, start: Tensor, saves: int, observe: Observe | None, counts=()) -> None:
         self.began, self.shape = time.perf_counter(), start.shape
         self.final = start.reshape(-1, start.shape[-1]).clone()
-        self.status = np.full(len(self.final), FINISHED, dtype=object)
+        self.status = np.full(len(self.final), "", dtype=object)
         names = ("steps", "rejected", *counts)
         self.counted = {name: np.zeros(len(self.final), dtype=int) for name in names}
         self.saved = np.zeros(len(self.final), dtype=int)
@@ -185,6 +185,7 @@ class Ensemble:
 
     def trajectory(self, times: list[float], **more) -> Trajectory:
         """Return the batch of runs, with what they were saved at as times."""
+        assert self.status.all(), "a run was handed on, and nobody took it up"
         batch = tuple(self.shape[:-1])
         counted = {name: counted.reshape(batch) for name, counted in self.counted.items()}
         return Trajectory(
@@ -243,7 +244,7 @@ class AsyncRecorder:
 
 
 def perhaps(some: Tensor) -> bool:
-    """Tell whether any is true: on the CPU; a device is not asked, and the answer is yes."""
+    """Tell whether any is true; a device is not asked, and the answer is yes."""
     return not some.is_cpu or bool(some.any())
 
 

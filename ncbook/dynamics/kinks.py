@@ -91,7 +91,7 @@ class All:
         self.which = which
 
     def __len__(self) -> int:
-        return 1  # not known, and taken to be some
+        return 1  # the host does not know how many, and must not ask
 
     def each(self, x: Tensor) -> Tensor:
         """Return it itself."""

@@ -126,7 +126,8 @@ class Chebyshev:
         """Allow the stages that were needed, and a few more, in which they may grow."""
         if "stages" in told:
             most = int(told.pop("stages").max())
-            self.allow(most + most // 8 + 1)
+            # A step that was cut short needs few, and the next one may need as many as before.
+            self.allow(max(most + most // 8 + 1, self.bound // 2))
 
     def allow(self, stages: int) -> None:
         """Let steps have up to so many stages."""
@@ -168,7 +169,8 @@ class Chebyshev:
         self.taken, self.asks = (stages <= self.bound).squeeze(-1), {"stages": stages.squeeze(-1)}
         if self.direction is not None:
             # A run that takes none is asked again the same, and its next step is as if at once.
-            direction = torch.where(stages <= self.bound, direction, self.direction)
+            moves = (stages <= self.bound) & (h > 0)
+            direction = torch.where(moves, direction, self.direction)
         self.direction, stages = direction, stages.clamp_max(self.bound)
         weights = self.table[stages.squeeze(-1), : self.bound - 1]
         # Displacements from z, so that a neuron that stands still keeps its last bit.

@@ -142,7 +142,7 @@ def log_steps(steps: int, points: int) -> list[int]:
 def first_index(mask: Tensor) -> Tensor:
     """Return the index of the first true entry along the last dimension, ``(..., T)`` to ``(...)``.
 
-    It is T, the number of a place that there is not, where none is true.
+    Where none is true it is T.
     """
     # A last entry, so that there is one to find, and torch takes an empty row.
     last = mask.new_ones((*mask.shape[:-1], 1))
@@ -150,7 +150,10 @@ def first_index(mask: Tensor) -> Tensor:
 
 
 def first_time(times: Tensor, mask: Tensor) -> Tensor:
-    """Return the time, of ``(T,)``, of the first true entry of ``(..., T)``, or infinity."""
+    """Return the time, of ``(T,)``, of the first true entry of ``(..., T)``, or infinity.
+
+    Whole times come back in single precision, exact up to 2^24.
+    """
     times = times if times.is_floating_point() else times.float()
     endless = torch.cat([times, times.new_full((1,), torch.inf)])
     return endless[first_index(mask)]

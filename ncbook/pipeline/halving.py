@@ -28,9 +28,9 @@ MOST = 0.5  # of what is allowed: see share
 
 
 def moved(claim: Claim, one: Record, halved: Record) -> float:
-    """Return how far what is judged moved: the median, or of the worst the ends that may be it.
+    """Return how far the judged value moved: the median, or the ends that the worst may be at.
 
-    The worst of several values can be another one in each run, on another side.
+    Of several values another may be the worst in each run, on the other side.
     """
     ends = {"max": ["max"], "min": ["min"], None: ["min", "max"]}[claim.side]
     ends = ends if claim.statistic == "worst" else ["median"]
@@ -93,7 +93,9 @@ def compared(book: Book, job: Job, folder: Path) -> dict[str, tuple[float, float
             record.read(place / "claims" / f"{id}.json", claim, job.values["profile"])
             for place in (folder, job.result)
         )
-        if one is not None and halved is not None:
+        if one is not None and halved is None:  # as far as can be
+            found[id] = (check.value(claim, one), math.nan, math.inf)
+        elif one is not None:
             values = check.value(claim, one), check.value(claim, halved)
             found[id] = (*values, moved(claim, one, halved))
     return found
