@@ -221,9 +221,10 @@ class Panels:
 
         def layer(ax: Axes, panel: Any) -> None:
             rows, y = self._rows(panel, table)
-            sns.scatterplot(rows.dropna(subset=[self.x, y]), x=self.x, y=y, s=size, alpha=alpha,
-                            linewidth=0, ax=ax,
-                            **self._looks(label, True, lines=False) | look)  # fmt: skip
+            rows = rows.dropna(subset=[self.x, y])
+            if not rows.empty:  # of another panel alone
+                sns.scatterplot(rows, x=self.x, y=y, s=size, alpha=alpha, linewidth=0, ax=ax,
+                                **self._looks(label, True, lines=False) | look)  # fmt: skip
 
         return self._add(layer)
 
