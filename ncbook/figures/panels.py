@@ -274,6 +274,14 @@ class Panels:
         """Draw a vertical line, in ink."""
         return self._reference("axvline", value, label)
 
+    def shade(self, low: float, high: float, label: str | None = None) -> "Panels":
+        """Shade what lies between two values of ``x``."""
+
+        def layer(ax: Axes, panel: Any) -> None:
+            ax.axvspan(low, high, color=INK, alpha=0.12, linewidth=0, label=label)
+
+        return self._add(layer)
+
     def diagonal(self, label: str | None = None) -> "Panels":
         """Draw where both axes have the same value."""
 
