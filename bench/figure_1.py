@@ -137,7 +137,7 @@ class Judge:
     """Knows the final errors of every run from the reference."""
 
     problem: Problem
-    expected: Tensor  # (2, R): middle and right
+    expected: Tensor  # (2, R): duality and bias
 
     @classmethod
     def of(cls, problem: Problem, states: Tensor) -> "Judge":
@@ -156,9 +156,9 @@ class Judge:
 
 
 def final_errors(problem: Problem, states: Tensor) -> Tensor:
-    """Return the middle and the right error of Figure 1, shape ``(2, R)``."""
+    """Return the duality and the bias error of Figure 1, shape ``(2, R)``."""
     errors = strong_collapse(*problem.model.unpack(states))
-    return torch.stack([errors.middle, errors.right])
+    return torch.stack([errors.duality, errors.bias])
 
 
 def reference(
@@ -188,7 +188,7 @@ def reference(
         say(f"{row['method']:<50}{row['middle']:9.1e}{row['right']:9.1e}")
     say(
         "The first line is the reference's own uncertainty. What float64 adds is roundoff: the "
-        "right error\nof the smallest start is 4e-8, so that no method below can be trusted to be "
+        "bias error\nof the smallest start is 4e-8, so that no method below can be trusted to be "
         "better than about 1e-5.\n"
     )
     return judge, rows

@@ -319,7 +319,7 @@ def numpy_field(model: UnconstrainedFeatures) -> Callable[[np.ndarray], np.ndarr
 def reference(problem: Problem, first: float = 0.05, second: float = 0.2) -> Tensor:
     """Return the states at the end, by an eighth-order method in NumPy's longest real numbers.
 
-    The step is ``first`` until t = 2, then ``second``. The right error of the smallest starts is
+    The step is ``first`` until t = 2, then ``second``. The bias error of the smallest starts is
     4e-8, and the roundoff of float64 in it is of relative size 1e-6 to 1e-5: a reference in
     float64 could not judge the methods. Where the platform's long double is float64 (on ARM, for
     one) the reference has the same roundoff.

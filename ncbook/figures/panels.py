@@ -221,9 +221,10 @@ class Panels:
 
         def layer(ax: Axes, panel: Any) -> None:
             rows, y = self._rows(panel, table)
-            sns.scatterplot(rows.dropna(subset=[self.x, y]), x=self.x, y=y, s=size, alpha=alpha,
-                            linewidth=0, ax=ax,
-                            **self._looks(label, True, lines=False) | look)  # fmt: skip
+            rows = rows.dropna(subset=[self.x, y])
+            if not rows.empty:  # of another panel alone
+                sns.scatterplot(rows, x=self.x, y=y, s=size, alpha=alpha, linewidth=0, ax=ax,
+                                **self._looks(label, True, lines=False) | look)  # fmt: skip
 
         return self._add(layer)
 
@@ -272,6 +273,14 @@ class Panels:
     def at(self, value: float | Mapping[Any, float], label: str | None = None) -> "Panels":
         """Draw a vertical line, in ink."""
         return self._reference("axvline", value, label)
+
+    def shade(self, low: float, high: float, label: str | None = None) -> "Panels":
+        """Shade what lies between two values of ``x``."""
+
+        def layer(ax: Axes, panel: Any) -> None:
+            ax.axvspan(low, high, color=INK, alpha=0.12, linewidth=0, label=label)
+
+        return self._add(layer)
 
     def diagonal(self, label: str | None = None) -> "Panels":
         """Draw where both axes have the same value."""

@@ -23,11 +23,11 @@ from ncbook.metrics import _checks
 
 
 class StrongCollapse(NamedTuple):
-    """The three residuals of strong collapse, named by their panels in the paper's Figure 1."""
+    """The three residuals of strong collapse: of WW^T from the frame, of H from W, and of b."""
 
-    left: Tensor
-    middle: Tensor
-    right: Tensor
+    frame: Tensor
+    duality: Tensor
+    bias: Tensor
 
 
 @torch.no_grad()
@@ -36,12 +36,12 @@ def strong_collapse(H: Tensor, W: Tensor, b: Tensor) -> StrongCollapse:
 
     .. math::
 
-        \text{left} &= \left\| W W^T - \sqrt N (I - 11^T/C) \right\|_F \\
-        \text{middle} &= \left\| H - (W \otimes 1_N)^T / \sqrt N \right\|_F / \|H\|_F \\
-        \text{right} &= \left\| b - 1_C/C \right\|_2
+        \text{frame} &= \left\| W W^T - \sqrt N (I - 11^T/C) \right\|_F \\
+        \text{duality} &= \left\| H - (W \otimes 1_N)^T / \sqrt N \right\|_F / \|H\|_F \\
+        \text{bias} &= \left\| b - 1_C/C \right\|_2
 
-    Source: Mixon, Parshall and Pi (2022), Figure 1. The middle one is relative, the others are
-    not.
+    Source: Mixon, Parshall and Pi (2022), Figure 1: its left, middle and right panel. The duality
+    error is relative, the others are not.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def strong_collapse(H: Tensor, W: Tensor, b: Tensor) -> StrongCollapse:
     Returns
     -------
     StrongCollapse
-        ``left``, ``middle``, ``right``, each (...) and at least 0; ``middle`` is NaN where H and
+        ``frame``, ``duality``, ``bias``, each (...) and at least 0; ``duality`` is NaN where H and
         W are 0, infinity where only H is.
 
     Raises
@@ -64,10 +64,10 @@ def strong_collapse(H: Tensor, W: Tensor, b: Tensor) -> StrongCollapse:
         The shapes do not fit each other, or C < 2.
     """
     classes, per_class = _sizes(H, W, b)
-    left = torch.linalg.matrix_norm(W @ W.mT - per_class**0.5 * centring(classes, W))
-    middle = torch.linalg.matrix_norm(H - _lift(W, per_class)) / torch.linalg.matrix_norm(H)
-    right = torch.linalg.vector_norm(b - 1 / classes, dim=-1)
-    return StrongCollapse(left, middle, right)
+    frame = torch.linalg.matrix_norm(W @ W.mT - per_class**0.5 * centring(classes, W))
+    duality = torch.linalg.matrix_norm(H - _lift(W, per_class)) / torch.linalg.matrix_norm(H)
+    bias = torch.linalg.vector_norm(b - 1 / classes, dim=-1)
+    return StrongCollapse(frame, duality, bias)
 
 
 @torch.no_grad()

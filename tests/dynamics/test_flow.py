@@ -146,7 +146,7 @@ def test_below_the_stable_step_a_small_distance_from_S_keeps_its_digits():
     model = UnconstrainedFeatures(3, 3, 15)
     z = model.small_start(vector(1e-6), range(5), RUN)
     H, W, _ = model.unpack(z[0] / 1e-6)
-    expected = 1e-6 * linear_response(H, W).right
+    expected = 1e-6 * linear_response(H, W).bias
     errors = {}
     for cap in (0.2, math.inf):
         run = adaptive_flow(model.field, z, [40.0], None, "RK45", 1e-3, 1e-18, max_step=cap)

@@ -132,3 +132,21 @@ def test_the_table_behind_is_the_whole_data(data):
     picture = Panels(data, {"a": ""}, x="t", hue="eps").median()
     pd.testing.assert_frame_equal(picture.table, data.to_dataframe().reset_index())
     assert len(COLOURS) >= len(picture.hues)
+
+
+def test_a_shade_stands_in_every_panel_and_once_in_the_legend(data):
+    picture = Panels(data, {"a": "", "b": ""}, x="t").median().shade(1.0, 2.0, "nothing")
+    for ax in drawn(picture):
+        (shade,) = ax.patches
+        corners = shade.get_extents().transformed(ax.transData.inverted())
+        assert (corners.x0, corners.x1) == pytest.approx((1.0, 2.0))
+    with settings():
+        (legend,) = picture.draw("narrow").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["nothing"]
+
+
+def test_points_of_one_panel_alone_leave_the_other_empty(data):
+    other = data.assign(b=data["b"] * np.nan)
+    picture = Panels(data, {"a": "", "b": ""}, x="t", hue="eps").points(data=other)
+    one, two = drawn(picture)
+    assert len(one.collections) and not len(two.collections)

@@ -52,10 +52,10 @@ def test_residuals_against_the_definitions(seed, sizes):
     h, w, b = start(seed, c, n, p)
     r = strong_collapse(*ref.tensors(h, w, b))
     target = np.sqrt(n) * (np.eye(c) - np.ones((c, c)) / c)
-    np.testing.assert_allclose(r.left, np.linalg.norm(w @ w.T - target), rtol=1e-12)
-    middle = np.linalg.norm(h - lift(w, n)) / np.linalg.norm(h)
-    np.testing.assert_allclose(r.middle, middle, rtol=1e-12)
-    np.testing.assert_allclose(r.right, np.linalg.norm(b - np.ones(c) / c), rtol=1e-12)
+    np.testing.assert_allclose(r.frame, np.linalg.norm(w @ w.T - target), rtol=1e-12)
+    duality = np.linalg.norm(h - lift(w, n)) / np.linalg.norm(h)
+    np.testing.assert_allclose(r.duality, duality, rtol=1e-12)
+    np.testing.assert_allclose(r.bias, np.linalg.norm(b - np.ones(c) / c), rtol=1e-12)
 
 
 @PROPERTY
@@ -86,13 +86,13 @@ def test_strong_collapse_is_zero_and_lies_on_s(c, n, p):
     w2 -= w2.mean(0)
     on = ref.tensors(lift(w2, n), w2, np.full(c, 0.7))
     assert subspace_distance(*on) < 1e-15
-    assert strong_collapse(*on).left > 0.1 and strong_collapse(*on).right > 0.1
+    assert strong_collapse(*on).frame > 0.1 and strong_collapse(*on).bias > 0.1
     # Controls: a scale, a sign, one entry.
-    assert strong_collapse(z[0], 1.01 * z[1], z[2]).left > 0.01
+    assert strong_collapse(z[0], 1.01 * z[1], z[2]).frame > 0.01
     assert subspace_distance(-z[0], z[1], z[2]) > 0.5
     moved = z[0].clone()
     moved[0, 0] += 0.1
-    assert strong_collapse(moved, *z[1:]).middle > 1e-3
+    assert strong_collapse(moved, *z[1:]).duality > 1e-3
     assert subspace_distance(moved, *z[1:]) > 1e-3
 
 
@@ -116,7 +116,7 @@ def test_strong_collapse_implies_collapse(c, n, p):
 def test_columns_must_be_grouped_by_class():
     h, w, b = ref.tensors(*collapsed(3, 4, 6))
     mixed = h.unflatten(-1, (3, 4)).mT.flatten(-2)  # sample by sample instead
-    assert strong_collapse(mixed, w, b).middle > 0.5
+    assert strong_collapse(mixed, w, b).duality > 0.5
     assert subspace_distance(mixed, w, b) > 0.1
 
 
@@ -166,10 +166,10 @@ def test_runs_dtype_and_zero():
     for value, expected in zip(many, alone, strict=True):
         torch.testing.assert_close(value[1, 3], expected, rtol=1e-13, atol=0)
     short = [t.float() for t in one]
-    assert subspace_distance(*short).dtype == strong_collapse(*short).left.dtype == torch.float32
+    assert subspace_distance(*short).dtype == strong_collapse(*short).frame.dtype == torch.float32
     torch.testing.assert_close(subspace_distance(*short), alone[3].float())
     zero = [0 * t for t in one]
-    assert torch.isnan(subspace_distance(*zero)) and torch.isnan(strong_collapse(*zero).middle)
+    assert torch.isnan(subspace_distance(*zero)) and torch.isnan(strong_collapse(*zero).duality)
     z[0][0, 0, 1, 1] = torch.nan
     broken = subspace_distance(*z)
     assert torch.isnan(broken[0, 0]) and torch.isfinite(broken.flatten()[1:]).all()

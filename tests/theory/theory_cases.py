@@ -61,9 +61,9 @@ def collapse_errors(model: UnconstrainedFeatures, z: Tensor) -> tuple[Tensor, Te
     H, W, b = model.unpack(z)
     C, N = model.C, model.N
     lifted = torch.kron(W, torch.ones(N, 1, dtype=W.dtype)).mT / math.sqrt(N)
-    left = torch.linalg.matrix_norm(W @ W.mT - math.sqrt(N) * centred_identity(C))
-    middle = torch.linalg.matrix_norm(H - lifted) / torch.linalg.matrix_norm(H)
-    return left, middle, (b - 1 / C).norm(dim=-1)
+    frame = torch.linalg.matrix_norm(W @ W.mT - math.sqrt(N) * centred_identity(C))
+    duality = torch.linalg.matrix_norm(H - lifted) / torch.linalg.matrix_norm(H)
+    return frame, duality, (b - 1 / C).norm(dim=-1)
 
 
 def relative_distance_from_S(model: UnconstrainedFeatures, z: Tensor) -> Tensor:

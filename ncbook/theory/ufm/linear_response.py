@@ -24,19 +24,19 @@ class LinearResponse:
 
     Attributes
     ----------
-    left : Tensor
+    frame : Tensor
         ||W W^T - sqrt(N) Pi||_F / eps^2 as eps -> 0.
-    middle : Tensor
+    duality : Tensor
         ||H - lift(W)||_F / (||H||_F eps).
-    right : Tensor
+    bias : Tensor
         ||b - 1/C||_2 / eps.
     distance : Tensor
         ||Z - P_S Z||_E / (||Z||_E eps).
     """
 
-    left: Tensor
-    middle: Tensor
-    right: Tensor
+    frame: Tensor
+    duality: Tensor
+    bias: Tensor
     distance: Tensor
 
 
@@ -72,16 +72,16 @@ def linear_response(
     U S V^T fixes the frame of the limit. (iii) Small displacements from the orbit on S: what V
     spans decays, what Q = I - V V^T spans stays; the features' mean along V ends at the fraction
     y_f and pushes b by d_f (``mean_transfer``). (iv) D = W^T W - H H^T is conserved, and on the
-    plateau (W W^T)^2 = N Pi + CN db db^T + W D W^T up to higher orders, which gives the left error
+    plateau (W W^T)^2 = N Pi + CN db db^T + W D W^T up to higher orders, which gives the frame error
     at order eps^2 on the complement of 1; along 1 it is ``|Q w|^2``. (v) The plateau holds for
     1 << t << 1/eps^2. There E = eps^2 1 (Q w)^T K / sqrt(C) with K the features of Q within the
     classes, and over times of order 1/eps^2 the flow (Q w)' = -K K^T Q w, K' = -Q w (Q w)^T K
-    removes it. It conserves A = Q w (Q w)^T - K K^T, so it ends with Q w (Q w)^T the positive part
-    of A and K K^T the negative one.
+    removes it. It conserves Delta = Q w (Q w)^T - K K^T, so it ends with Q w (Q w)^T the positive
+    part of Delta and K K^T the negative one.
 
     What the coefficients miss is of relative order eps^2. They are the flow's: gradient descent
     with step h shrinks the part of D between growing and decaying modes by 1 - h^2 N an iteration
-    until the growing one is of size 1, which changes ``left`` (``drop_decaying_modes``).
+    until the growing one is of size 1, which changes ``frame`` (``drop_decaying_modes``).
 
     Parameters
     ----------
@@ -142,9 +142,9 @@ def linear_response(
     # What lies outside S: the scatter, the features' mean, 1^T W, and b across 1.
     outside = scatter + mean.square().sum(dim=(-2, -1)) / (C * N) + along_1 + db.square().sum(-1)
     return LinearResponse(
-        left=(inside + along_1.square()).sqrt(),
-        middle=(scatter + across).sqrt() / (N**0.25 * math.sqrt(C - 1)),
-        right=db.norm(dim=-1),
+        frame=(inside + along_1.square()).sqrt(),
+        duality=(scatter + across).sqrt() / (N**0.25 * math.sqrt(C - 1)),
+        bias=db.norm(dim=-1),
         distance=(outside / (2 * math.sqrt(N) * (C - 1) + 1 / C)).sqrt(),
     )
 

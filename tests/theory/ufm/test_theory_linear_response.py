@@ -21,7 +21,7 @@ from ncbook.models.ufm import UnconstrainedFeatures
 from ncbook.theory.ufm import spectra, subspace
 from ncbook.theory.ufm.linear_response import drop_decaying_modes, linear_response, mean_transfer
 
-POWERS = (2, 1, 1, 1)  # of eps, in the left, middle and right errors and the distance from S
+POWERS = (2, 1, 1, 1)  # of eps, in the frame, duality and bias errors and the distance from S
 
 
 def limits(model: UnconstrainedFeatures, eps: list[float], seeds: range) -> list[torch.Tensor]:
@@ -37,7 +37,7 @@ def limits(model: UnconstrainedFeatures, eps: list[float], seeds: range) -> list
 def predictions(model: UnconstrainedFeatures, seeds: range, beta0: float = 0.0):
     H, W, _ = model.unpack(model.small_start(torch.ones(1, dtype=torch.float64), seeds, RUN)[0])
     constants = linear_response(H, W, beta0)
-    return constants.left, constants.middle, constants.right, constants.distance
+    return constants.frame, constants.duality, constants.bias, constants.distance
 
 
 # --- The exponents ------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def predictions(model: UnconstrainedFeatures, seeds: range, beta0: float = 0.0):
 def test_the_exponents_of_the_final_errors_under_descent(C, N, p, share, within):
     """``share`` of the largest stable step: 0.54 is the step 0.1 at the paper's sizes.
 
-    A long step bends the left error of single seeds: the part of W^T W - H H^T between the growing
+    A long step bends the frame error of single seeds: the part of W^T W - H H^T between the growing
     and the decaying mode shrinks by 1 - step^2 N an iteration instead of being conserved.
     """
     model = UnconstrainedFeatures(C, N, p)
@@ -59,16 +59,16 @@ def test_the_exponents_of_the_final_errors_under_descent(C, N, p, share, within)
     z = model.small_start(eps, range(20), RUN)
     end = descent(model.field, z, step, round(60 / math.sqrt(N) / step)).final
     x = torch.log10(eps) - torch.log10(eps).mean()
-    left, middle, right = (
+    frame, duality, bias = (
         (x[:, None] * torch.log10(errors)).sum(0) / x.square().sum()
         for errors in collapse_errors(model, end)
     )
     # Since the orders differ by one and are met to 0.05, each is a control of the others.
-    assert float(left.median()) == pytest.approx(2, abs=0.05)
-    assert float(middle.median()) == pytest.approx(1, abs=0.01)
-    assert float(right.median()) == pytest.approx(1, abs=0.01)
-    assert float((left - 2).abs().max()) < within
-    assert float((middle - 1).abs().max()) < 0.02
+    assert float(frame.median()) == pytest.approx(2, abs=0.05)
+    assert float(duality.median()) == pytest.approx(1, abs=0.01)
+    assert float(bias.median()) == pytest.approx(1, abs=0.01)
+    assert float((frame - 2).abs().max()) < within
+    assert float((duality - 1).abs().max()) < 0.02
 
 
 # --- The constants ------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_what_the_constants_miss_falls_with_eps(C, N, p):
 
 @pytest.mark.parametrize(("C", "N", "p"), [(3, 3, 15), (4, 5, 6), (2, 7, 3)])
 def test_descent_forgets_the_decaying_part_of_the_start(C, N, p):
-    """Its left error is the flow's from a start whose decaying mode is that much smaller.
+    """Its frame error is the flow's from a start whose decaying mode is that much smaller.
 
     While growing modes gain 1 + h sqrt(N) an iteration, decaying ones keep 1 - h sqrt(N); their
     product, which the flow conserves, shrinks by 1 - h^2 N until the growing mode is of size 1.
@@ -119,10 +119,10 @@ def test_descent_forgets_the_decaying_part_of_the_start(C, N, p):
     measured = collapse_errors(model, end)[0] / eps**2
 
     H, W, _ = model.unpack(z / eps)
-    predicted = linear_response(*drop_decaying_modes(H, W, step, eps)).left
+    predicted = linear_response(*drop_decaying_modes(H, W, step, eps)).frame
     assert float((measured / predicted - 1).abs().max()) < 0.04
     # Control: the constant of the flow from the start itself is far off.
-    assert float((measured / linear_response(H, W).left - 1).abs().max()) > 0.2
+    assert float((measured / linear_response(H, W).frame - 1).abs().max()) > 0.2
 
 
 def test_no_start_remembers_what_an_unstable_step_does():
@@ -132,8 +132,8 @@ def test_no_start_remembers_what_an_unstable_step_does():
     H, W = drop_decaying_modes(H, W, 1e3, 1e-3)
     assert all(bool(x.isnan().all()) for x in vars(linear_response(H, W)).values())
     H[0], W[0], _ = (x[0] for x in model.unpack(z))
-    left = linear_response(H, W).left
-    assert bool(left[0].isfinite()) and bool(left[1].isnan())
+    frame = linear_response(H, W).frame
+    assert bool(frame[0].isfinite()) and bool(frame[1].isnan())
 
 
 @pytest.mark.parametrize(("C", "N", "p"), [(3, 3, 15), (4, 5, 6), (3, 2, 4)])
@@ -147,12 +147,12 @@ def test_the_plateau_is_left_over_times_of_order_eps_to_the_minus_two(C, N, p):
     plateau = flow(model.field, z, step / 4, [30.0]).final
     # What is left to do is slow: descent follows the flow.
     end = descent(model.field, plateau, step, round(100 / eps**2 / step)).final
-    left, middle, _ = collapse_errors(model, end)
+    frame, duality, _ = collapse_errors(model, end)
     settled = linear_response(H, W, limit_in_time=True)
-    assert float((left / eps**2 / settled.left - 1).abs().max()) < 0.03
-    assert float((middle / eps / settled.middle - 1).abs().max()) < 0.01
+    assert float((frame / eps**2 / settled.frame - 1).abs().max()) < 0.03
+    assert float((duality / eps / settled.duality - 1).abs().max()) < 0.01
     # Control: the plateau's constants are not these.
-    assert float((middle / eps / linear_response(H, W).middle - 1).abs().max()) > 0.02
+    assert float((duality / eps / linear_response(H, W).duality - 1).abs().max()) > 0.02
 
 
 @pytest.mark.parametrize("beta0", [-0.5, 0.8])
@@ -199,7 +199,7 @@ def test_a_batch_of_constants_is_a_loop():
     H, W = normal(1, 2, 3, 5, 12), normal(2, 2, 3, 4, 5)
     together = linear_response(H, W)
     single = linear_response(H[1, 2], W[1, 2])
-    for name in ("left", "middle", "right", "distance"):
+    for name in ("frame", "duality", "bias", "distance"):
         values = getattr(together, name)
         assert values.shape == (2, 3)
         assert float(values[1, 2]) == pytest.approx(float(getattr(single, name)), rel=1e-10)
