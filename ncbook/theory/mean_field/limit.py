@@ -305,7 +305,7 @@ def _refined(solve: Callable[[int, Limit | None], Limit], points: int) -> Limit:
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a law, on the CPU in float64: see :func:`integrated_moments`.
+    """Moments of a law, like the limit's tensors: see :func:`integrated_moments`.
 
     Attributes
     ----------
@@ -356,7 +356,8 @@ def integrated_moments(found: Limit, X: Tensor, activation: str) -> Moments:
     law, mean = log.softmax(0), torch.stack(means)
     second = (mean * law) @ mean.mT
     second.diagonal().copy_(torch.stack(squares) @ law)
-    return Moments((mean * law) @ hidden.mT, (hidden * law) @ hidden.mT, second)
+    moments = (mean * law) @ hidden.mT, (hidden * law) @ hidden.mT, second
+    return Moments(*(one.to(found.W) for one in moments))
 
 
 def mixture_free_energy(
