@@ -51,7 +51,7 @@ SMALL = {
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
-    "wu-mondelli/02-stationary-points": dict(T=702.0, seeds=1, betas=[10, 100], sizes=[10, 20]),
+    "wu-mondelli/02-stationary-points": dict(end=702.0, seeds=1, betas=[10, 100], sizes=[10, 20]),
     "wu-mondelli/03-not-balanced": dict(
         m=2, p=3, widths=[16, 32], betas=[30.0], seeds=2, end=20.0
     ),

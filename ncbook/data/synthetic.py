@@ -152,6 +152,36 @@ def orthogonally_separable(
     return Labelled(run.tensor(torch.stack(X)), y.to(run.device))
 
 
+def plane_sectors(run: Runtime, q: int, m: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Draw classes of points in the unit disc, each about a direction of its own.
+
+    The directions are at equal angles; a point's angle is off by a normal number of 0.35 rad, and
+    its length is between 0.6 and 1.
+
+    Parameters
+    ----------
+    run : Runtime
+        Sets dtype and device.
+    q, m : int
+        Classes, and points of each.
+    seed : int
+
+    Returns
+    -------
+    X : Tensor
+        ``(q m, 2)``.
+    y : Tensor
+        Their classes, 0 to q - 1, ``(q m,)``.
+    """
+    draw = generator(seed)
+    y = torch.arange(whole("q", q, 1)).repeat_interleave(whole("m", m, 1))
+    angle = 2 * math.pi / q * y
+    angle = angle + 0.35 * torch.randn(len(y), generator=draw, dtype=torch.float64)
+    length = 0.6 + 0.4 * torch.rand(len(y), generator=draw, dtype=torch.float64)
+    X = length[:, None] * torch.stack([angle.cos(), angle.sin()], -1)
+    return run.tensor(X), y.to(run.device)
+
+
 def augment(X: Tensor, constant: float | Tensor) -> Tensor:
     """Append a constant coordinate to every point: a bias in the layer that reads them.
 

@@ -303,6 +303,11 @@ class MeanField:
         A = self.unpack(state)[1]
         return A @ A.mT / self.N
 
+    def layer_difference(self, state: Tensor) -> Tensor:
+        """Return E[a a^T] - W W^T, shape ``(*batch, p, p)``."""
+        W = self.unpack(state)[0]
+        return self.second_moment(state) - W @ W.mT
+
     def kernel(self, state: Tensor) -> Tensor:
         """Return K = E[sigma(X u) sigma(X u)^T], shape ``(*batch, n, n)``.
 

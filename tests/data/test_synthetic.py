@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from ncbook.data.cosine_margins import cosine_margins
-from ncbook.data.synthetic import Labelled, augment, orthogonally_separable
+from ncbook.data.synthetic import Labelled, augment, orthogonally_separable, plane_sectors
 from ncbook.frames import simplex_etf
 from ncbook.runtime import Runtime, generator
 
@@ -255,3 +255,18 @@ def test_a_constant_that_is_no_number_is_refused(constant):
 def test_labelled_counts():
     data = Labelled(torch.zeros(7, 5, 3), torch.tensor([0, 0, 1, 2, 2]))
     assert (data.K, data.n, data.D) == (3, 5, 3)
+
+
+def test_plane_sectors_are_in_the_disc_about_directions_of_their_own():
+    X, y = plane_sectors(RUN, 4, 200)
+    norms = X.norm(dim=-1)
+    assert X.shape == (800, 2) and norms.min() >= 0.6 and norms.max() <= 1
+    assert y.bincount().tolist() == [200] * 4
+    means = torch.stack([(X / norms[:, None])[y == k].mean(0) for k in range(4)])
+    turn = torch.arange(4) * torch.pi / 2
+    axes = torch.stack([turn.cos(), turn.sin()], -1)
+    assert torch.allclose(means / means.norm(dim=-1, keepdim=True), axes.to(means), atol=0.1)
+    # About exp(-0.35^2/2) of a unit vector is left of each direction.
+    assert means.norm(dim=-1).mean() == pytest.approx(0.94, abs=0.02)
+    assert torch.equal(plane_sectors(RUN, 4, 200)[0], X)
+    assert not torch.equal(plane_sectors(RUN, 4, 200, seed=1)[0], X)

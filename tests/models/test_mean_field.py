@@ -133,6 +133,8 @@ def test_features_are_means_over_particles(activation):
     K = sum(torch.outer(sigma(model.X @ u), sigma(model.X @ u)) for u in U.T) / 7
     assert worst(model.kernel(state), K) < 1e-14
     assert worst(model.second_moment(state), sum(torch.outer(a, a) for a in A.T) / 7) < 1e-14
+    difference = model.second_moment(state) - model.unpack(state)[0] @ model.unpack(state)[0].T
+    assert worst(model.layer_difference(state), difference) == 0
 
 
 def test_doubled_particles_are_the_same_network():

@@ -303,6 +303,63 @@ def _refined(solve: Callable[[int, Limit | None], Limit], points: int) -> Limit:
     )
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Moments of a law, like the limit's tensors: see :func:`integrated_moments`.
+
+    Attributes
+    ----------
+    H : Tensor
+        ``(p, n)``.
+    kernel : Tensor
+        E[sigma(X u) sigma(X u)^T], ``(n, n)``.
+    second_moment : Tensor
+        E[a a^T], ``(p, p)``.
+    """
+
+    H: Tensor
+    kernel: Tensor
+    second_moment: Tensor
+
+
+def integrated_moments(found: Limit, X: Tensor, activation: str) -> Moments:
+    """Return the moments of a law as sums over its density, without its closed forms.
+
+    With R the residual the density of (a, u) is that of
+    ``exp(-beta [gamma/n a^T W R sigma(X u) + lambda/2 |theta|^2])``: for a given u a sum over a
+    grid for each entry of a, and then the sum over u.
+
+    Parameters
+    ----------
+    found : Limit
+        Its W, residual and grid of u.
+    X : Tensor
+        ``(n, 2)``, the inputs of the limit.
+    activation : {"tanh", "sigmoid"}
+        That of the limit.
+    """
+    X, W, R, u = (one.cpu().double() for one in (X, found.W, found.residual, found.u))
+    u = u[found.law.cpu() > 1e-18]
+    beta, decay = found.beta, found.decay
+    # In standard deviations of an entry given u: steps of 3/4, and 10 beyond any u.
+    width = (beta * decay) ** -0.5
+    far = float(found.u.max()) + 10 * width
+    grid = torch.arange(-far, far, 0.75 * width, dtype=torch.float64)
+    hidden = ACTIVATIONS[activation](X @ u.mT)
+    log, means, squares = -beta * decay / 2 * u.square().sum(1), [], []
+    for pull in found.gamma * (W @ R @ hidden) / len(X):
+        exponent = -beta * (pull[:, None] * grid + decay / 2 * grid.square())
+        chance = exponent.softmax(-1)
+        means.append(chance @ grid)
+        squares.append(chance @ grid.square())
+        log = log + exponent.logsumexp(-1)
+    law, mean = log.softmax(0), torch.stack(means)
+    second = (mean * law) @ mean.mT
+    second.diagonal().copy_(torch.stack(squares) @ law)
+    moments = (mean * law) @ hidden.mT, (hidden * law) @ hidden.mT, second
+    return Moments(*(one.to(found.W) for one in moments))
+
+
 def mixture_free_energy(
     X: Tensor, Y: Tensor, one: Limit, two: Limit, shares: Sequence[float], *, activation: str
 ) -> Tensor:

@@ -12,6 +12,7 @@ from ncbook.models.mean_field import MeanField
 from ncbook.theory.mean_field import limit as module
 from ncbook.theory.mean_field.limit import (
     fixed_limit,
+    integrated_moments,
     mixture_free_energy,
     stationary_limit,
 )
@@ -297,8 +298,16 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_a_method_that_does_not_converge_says_so(monkeypatch):
-    monkeypatch.setattr(
-        module._Problem, "newton", lambda self, S, R, law, kernel, miss: 0 * R
-    )
+    monkeypatch.setattr(module._Problem, "newton", lambda self, S, R, law, kernel, miss: 0 * R)
     with pytest.raises(RuntimeError, match=r"Newton's method for R did not converge: after 100"):
         fixed_limit(plane(), Y, weights(), **SETTING, points=21)
+
+
+def test_integrated_moments_are_those_of_the_closed_forms():
+    found = fixed_limit(plane(), Y, weights(), **SETTING)
+    moments = integrated_moments(found, plane(), "sigmoid")
+    for name in ("H", "kernel", "second_moment"):
+        assert torch.allclose(getattr(moments, name), getattr(found, name), atol=1e-8), name
+    # They are of the density, whatever the limit says of itself.
+    other = dataclasses.replace(found, residual=1.1 * found.residual, H=0 * found.H)
+    assert not torch.allclose(integrated_moments(other, plane(), "sigmoid").H, found.H, atol=1e-4)
