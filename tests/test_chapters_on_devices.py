@@ -113,8 +113,8 @@ def light(name: str):
 
     A run of the chapter goes through all its places, records and observables, in fewer steps.
     """
-    from ncbook.dynamics import descent, flow, langevin, rescaled
     from ncbook import figures
+    from ncbook.dynamics import descent, flow, langevin, rescaled
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 

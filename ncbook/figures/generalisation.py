@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from ncbook.figures.style import (
     COLOURS,
@@ -169,77 +169,3 @@ def _sizes(ax: Axes, table: pd.DataFrame) -> None:
     ax.xaxis.set_major_locator(FixedLocator(sizes))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter("{x:g}")
-
-
-# --- Training on made features ------------------------------------------------------------------
-
-COURSE = {
-    "nc1": "NC1",
-    "loss": "Loss $L_n$",
-    "gradient": "Norm of the gradient",
-    "nb": "Balance NB",
-}
-
-
-def course(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw the panels of Figures 1 and 2 over training: NC1, loss, gradient norm, balance.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row a run and a recorded time: ``W`` ("kept fixed" or "trained", a colour and line
-        each), ``run``, ``time`` and the columns of ``COURSE``.
-    layout : "wide" or "narrow"
-    """
-    fig, axes = new_figure(layout, len(COURSE), columns=2, ratio=(0.66, 0.66))
-    style = group_styles(table["W"])
-    for ax, (column, title) in zip(axes, COURSE.items(), strict=True):
-        for (kind, run), rows in table.groupby(["W", "run"], sort=False):
-            look = style[kind]
-            ax.plot(rows["time"], rows[column], color=look["color"], lw=1.1, alpha=0.85,
-                    linestyle=look["linestyle"],
-                    label=f"$W$ {kind}" if run == 0 else None)  # fmt: skip
-        ax.set(title=title, xlabel="time (sum of the rates)")
-        if column == "nb":
-            ax.set_ylim(0, 1)
-        else:
-            ax.set_yscale("log")
-            _plain(ax.yaxis)
-    shared_legend(fig, layout, axes[:1])
-    return fig
-
-
-def together(table: pd.DataFrame, layout: str, *, classes: int) -> Figure:
-    """Draw NC1 against the loss and against the norm of the gradient, a line a run.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As of :func:`course`.
-    layout : "wide" or "narrow"
-    classes : int
-        K: for orthonormal W and small loss NC1 is 2K/(K-1) times the loss, the dotted line.
-    """
-    fig, axes = new_figure(layout, 2, ratio=(0.72, 0.72))
-    style = group_styles(table["W"])
-    for ax, column in zip(axes, ("loss", "gradient"), strict=True):
-        for (kind, run), rows in table.groupby(["W", "run"], sort=False):
-            look = style[kind]
-            ax.loglog(rows[column], rows["nc1"], color=look["color"], lw=1.1, alpha=0.85,
-                      linestyle=look["linestyle"],
-                      label=f"$W$ {kind}" if run == 0 else None)  # fmt: skip
-        ax.set(xlabel=COURSE[column], ylabel="NC1")
-        _plain(ax.xaxis)
-        _plain(ax.yaxis)
-    ends = np.array([table["loss"].min(), table["nc1"].max() * (classes - 1) / (2 * classes)])
-    axes[0].plot(ends, 2 * classes / (classes - 1) * ends, color=INK, linestyle=":", lw=1.2,
-                 label=rf"${2 * classes / (classes - 1):g}\,L_n$")  # fmt: skip
-    shared_legend(fig, layout, axes[:1])
-    return fig
-
-
-def _plain(axis) -> None:
-    """Mark 1, 2 and 5 of each power of ten on a logarithmic axis, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())

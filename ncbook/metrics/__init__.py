@@ -42,6 +42,7 @@ from ncbook.metrics.frames import (
     simplex_distance,
 )
 from ncbook.metrics.imbalance import balance_factor, imbalance
+from ncbook.metrics.mean_field import wu_mondelli
 from ncbook.metrics.procrustes import procrustes_distance
 from ncbook.metrics.rays import largest_angle, largest_overlap, min_zhu_vidal
 from ncbook.metrics.statistics import ClassAccumulator, ClassStatistics, class_statistics
@@ -80,4 +81,5 @@ __all__ = [
     "simplex_distance",
     "strong_collapse",
     "subspace_distance",
+    "wu_mondelli",
 ]

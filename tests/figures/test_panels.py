@@ -132,3 +132,14 @@ def test_the_table_behind_is_the_whole_data(data):
     picture = Panels(data, {"a": ""}, x="t", hue="eps").median()
     pd.testing.assert_frame_equal(picture.table, data.to_dataframe().reset_index())
     assert len(COLOURS) >= len(picture.hues)
+
+
+@pytest.mark.parametrize(("high", "plain"), [(3.0, True), (900.0, False)])
+def test_a_short_logarithmic_axis_has_plain_ticks(high, plain):
+    x = np.geomspace(0.2, high, 5)
+    table = pd.DataFrame({"x": x, "y": np.geomspace(1e-9, 1e-8, 5)})
+    (ax,) = drawn(Panels(table, {"y": ""}, x="x", xscale="log", yscale="log").lines())
+    ticks = [text.get_text() for text in ax.get_xticklabels()]
+    assert ("0.5" in ticks) is plain and ("2" in ticks) is plain
+    # Numbers that are written as powers of ten stay so.
+    assert not any(text.get_text() == "2e-09" for text in ax.get_yticklabels())
