@@ -319,8 +319,8 @@ class Panels:
             if ax.get_legend():
                 ax.get_legend().remove()
             ax.set(xlabel=self.x, ylabel="")
+            plain_ticks(ax)  # before ticks that the figure asks for
             ax.set(**{name: one for name, one in own.items() if one is not None})
-            plain_ticks(ax)
             ax.set_title(title)
         if any(ax.get_legend_handles_labels()[1] for ax in places):
             shared_legend(fig, layout, title=self.legend)

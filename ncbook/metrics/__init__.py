@@ -32,6 +32,7 @@ from ncbook.metrics.collapse import (
 )
 from ncbook.metrics.frames import (
     angles,
+    class_plane,
     cosines,
     directions,
     equiangularity,
@@ -56,6 +57,7 @@ __all__ = [
     "balance_factor",
     "cdnv",
     "cdnv_matrix",
+    "class_plane",
     "class_statistics",
     "cosines",
     "directions",

@@ -10,9 +10,7 @@ from ncbook.metrics.statistics import class_statistics
 
 
 @torch.no_grad()
-def wu_mondelli(
-    H: Tensor, labels: Tensor, W: Tensor, second_moment: Tensor
-) -> dict[str, Tensor]:
+def wu_mondelli(H: Tensor, labels: Tensor, W: Tensor, second_moment: Tensor) -> dict[str, Tensor]:
     """Return NC1, the part of it in the null space of W^T, and NB in one dict of tensors (...).
 
     ``nc1``, ``null_space`` and ``nb``; see :func:`nc1_wu_mondelli`, :func:`nc1_null_space` and

@@ -80,36 +80,3 @@ def test_threshold_and_spectrum(layout):
     small, large = axes[0].lines
     assert small.get_xdata().tolist() == [6] and large.get_xdata().tolist() == [6, 12]
     assert large.get_ydata() == pytest.approx([2e-3 / 6, 2e-3 / 12])
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_law_given_u_and_its_shares(layout):
-    table = pd.DataFrame(
-        {
-            "component": ["one"] * 2 + ["two"] * 2,
-            "degrees": [45.0, 135.0] * 2,
-            "mean": [1.0, 2.0, 3.0, 4.0],
-            "error": 0.1,
-            "predicted": [1.1, 2.1, 3.1, 4.1],
-            "variance": [0.4, 0.5, 0.6, 0.5],
-        }
-    )
-    left, right = limit.conditional(table, layout, variance=0.5).axes
-    assert left.containers[1].lines[0].get_ydata() == pytest.approx([3, 4])
-    assert [line.get_ydata()[0] for line in left.lines if line.get_label() == "two"] == [3.1]
-    assert right.containers[0].lines[0].get_ydata() == pytest.approx([0.4, 0.5])
-    assert right.get_ylim() == (0, 0.8)
-    rows = {"law": [0.2, 0.6], "particles": [0.25, 0.5], "start": "wide"}
-    table = pd.concat([pd.DataFrame(rows | {"what": what}) for what in ("a", "u")])
-    axes = limit.quantiles(table, layout, panels={"a": "A", "u": "U"}).axes
-    assert axes[1].lines[1].get_ydata() == pytest.approx([0.05, -0.1])
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_mixtures_have_a_chord_each(layout):
-    t = np.linspace(0, 1, 5)
-    tables = [pd.DataFrame({"pair": k, "share": t, "above": k * t**2}) for k in (1, 2)]
-    (ax,) = limit.mixtures(pd.concat(tables), layout).axes
-    curve, chord = ax.lines[2:4]
-    assert curve.get_ydata() == pytest.approx(2 * t**2)
-    assert chord.get_xdata().tolist() == [0, 1] and chord.get_ydata().tolist() == [0, 2]
