@@ -320,7 +320,8 @@ class Panels:
                 ax.get_legend().remove()
             ax.set(xlabel=self.x, ylabel="")
             plain_ticks(ax)  # before ticks that the figure asks for
-            ax.set(**{name: one for name, one in own.items() if one is not None})
+            rest = {name: one for name, one in own.items() if not name.endswith("scale")}
+            ax.set(**{name: one for name, one in rest.items() if one is not None})
             ax.set_title(title)
         if any(ax.get_legend_handles_labels()[1] for ax in places):
             shared_legend(fig, layout, title=self.legend)

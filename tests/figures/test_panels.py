@@ -143,3 +143,10 @@ def test_a_short_logarithmic_axis_has_plain_ticks(high, plain):
     assert ("0.5" in ticks) is plain and ("2" in ticks) is plain
     # Numbers that are written as powers of ten stay so.
     assert not any(text.get_text() == "2e-09" for text in ax.get_yticklabels())
+
+
+def test_ticks_that_are_asked_for_stay():
+    table = pd.DataFrame({"x": [15, 30, 60], "y": [1.0, 2.0, 3.0]})
+    options = {"xscale": "log", "xticks": [15, 60], "xticklabels": [15, 60]}
+    (ax,) = drawn(Panels(table, {"y": ""}, x="x", **options).lines())
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["15", "60"]
