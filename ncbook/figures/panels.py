@@ -16,6 +16,7 @@ import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ncbook.figures.style import COLOURS, INK, LINES, MARKERS, new_figure, shared_legend
 
@@ -327,11 +328,27 @@ class Panels:
             if ax.get_legend():
                 ax.get_legend().remove()
             ax.set(xlabel=self.x, ylabel="")
-            ax.set(**{name: one for name, one in own.items() if one is not None})
+            plain_ticks(ax)  # before ticks that the figure asks for
+            rest = {name: one for name, one in own.items() if not name.endswith("scale")}
+            ax.set(**{name: one for name, one in rest.items() if one is not None})
             ax.set_title(title)
         if any(ax.get_legend_handles_labels()[1] for ax in places):
             shared_legend(fig, layout, title=self.legend)
         return fig
+
+
+def plain_ticks(ax: Axes) -> None:
+    """Mark 1, 2 and 5 of each power of ten by plain numbers on short logarithmic axes.
+
+    Short is a decade and a half, of numbers that need no power of ten: there matplotlib writes
+    2 x 10^-1 at most of the minor ticks, and they overlap.
+    """
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        low, high = min(low, high), max(low, high)
+        if axis.get_scale() == "log" and low >= 1e-3 and high <= 1e4 and high < 32 * low:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
 
 
 def _of(value: Any, panel: Any) -> Any:

@@ -32,6 +32,7 @@ from ncbook.metrics.collapse import (
 )
 from ncbook.metrics.frames import (
     angles,
+    class_plane,
     cosines,
     directions,
     equiangularity,
@@ -42,6 +43,7 @@ from ncbook.metrics.frames import (
     simplex_distance,
 )
 from ncbook.metrics.imbalance import balance_factor, imbalance
+from ncbook.metrics.mean_field import wu_mondelli
 from ncbook.metrics.procrustes import procrustes_distance
 from ncbook.metrics.rays import largest_angle, largest_overlap, min_zhu_vidal
 from ncbook.metrics.statistics import ClassAccumulator, ClassStatistics, class_statistics
@@ -55,6 +57,7 @@ __all__ = [
     "balance_factor",
     "cdnv",
     "cdnv_matrix",
+    "class_plane",
     "class_statistics",
     "cosines",
     "directions",
@@ -80,4 +83,5 @@ __all__ = [
     "simplex_distance",
     "strong_collapse",
     "subspace_distance",
+    "wu_mondelli",
 ]

@@ -253,6 +253,33 @@ def orthogonal_distance(gram: Tensor) -> Tensor:
     return _distance_from_shape(gram, torch.eye(k).to(gram) / k**0.5)
 
 
+def class_plane(features: Tensor, labels: Tensor) -> Tensor:
+    """Return features of three classes in the plane of their class means, (n, 2).
+
+    The mean of all is the origin, the mean of the first class lies to the right of it, and that of
+    the second above the first axis.
+
+    Parameters
+    ----------
+    features
+        (n, D).
+    labels
+        (n,): 0, 1 and 2.
+
+    Raises
+    ------
+    ValueError
+        There are not three classes.
+    """
+    if labels.numel() == 0 or int(labels.max()) != 2:
+        raise ValueError("class_plane needs labels 0, 1 and 2: three means span a plane.")
+    centred = features - features.mean(0)
+    right, second = (centred[labels == k].mean(0) for k in range(2))
+    right = right / right.norm()
+    up = second - (second @ right) * right
+    return centred @ torch.stack([right, up / up.norm()], 1)
+
+
 def frobenius_unit(matrix: Tensor) -> Tensor:
     """Return the matrices divided by their Frobenius norms; NaN for a matrix of zeros."""
     scaled = matrix / matrix.abs().amax((-2, -1), keepdim=True)

@@ -150,3 +150,21 @@ def test_points_of_one_panel_alone_leave_the_other_empty(data):
     picture = Panels(data, {"a": "", "b": ""}, x="t", hue="eps").points(data=other)
     one, two = drawn(picture)
     assert len(one.collections) and not len(two.collections)
+
+
+@pytest.mark.parametrize(("high", "plain"), [(3.0, True), (900.0, False)])
+def test_a_short_logarithmic_axis_has_plain_ticks(high, plain):
+    x = np.geomspace(0.2, high, 5)
+    table = pd.DataFrame({"x": x, "y": np.geomspace(1e-9, 1e-8, 5)})
+    (ax,) = drawn(Panels(table, {"y": ""}, x="x", xscale="log", yscale="log").lines())
+    ticks = [text.get_text() for text in ax.get_xticklabels()]
+    assert ("0.5" in ticks) is plain and ("2" in ticks) is plain
+    # Numbers that are written as powers of ten stay so.
+    assert not any(text.get_text() == "2e-09" for text in ax.get_yticklabels())
+
+
+def test_ticks_that_are_asked_for_stay():
+    table = pd.DataFrame({"x": [15, 30, 60], "y": [1.0, 2.0, 3.0]})
+    options = {"xscale": "log", "xticks": [15, 60], "xticklabels": [15, 60]}
+    (ax,) = drawn(Panels(table, {"y": ""}, x="x", **options).lines())
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["15", "60"]

@@ -157,3 +157,18 @@ def test_errors_are_sentences(call, words):
     with pytest.raises(ValueError, match=words) as caught:
         call()
     assert str(caught.value).endswith(".")
+
+
+def test_class_plane_is_that_of_the_means():
+    y = torch.arange(3).repeat_interleave(4)
+    angle = torch.tensor([90.0, 210.0, 330.0]).deg2rad()
+    centres = torch.stack([angle.cos(), torch.zeros(3), angle.sin()], 1)
+    shifts = torch.tensor([[0.1, 1, 0], [-0.1, -1, 0], [0, 1, 0.1], [0, -1, -0.1]])
+    plane = metrics.class_plane(centres[y] + shifts.repeat(3, 1) + 5, y)
+    means = torch.stack([plane[y == k].mean(0) for k in range(3)])
+    expected = torch.tensor([[1, 0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)]])
+    assert torch.allclose(means, expected, atol=1e-5)
+    # What lies outside the plane is gone, what lies in it is kept.
+    assert torch.allclose((plane - means[y]).norm(dim=-1), torch.full((12,), 0.1), atol=1e-5)
+    with pytest.raises(ValueError, match="three means"):
+        metrics.class_plane(centres, torch.tensor([0, 1, 1]))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ncbook.metrics import class_statistics, nc1_wu_mondelli
+from ncbook.metrics import class_statistics, imbalance, nc1_wu_mondelli, wu_mondelli
 from ncbook.metrics.null_space import nc1_null_space
 from ncbook.runtime import generator
 
@@ -45,3 +45,15 @@ def test_what_does_not_fit_is_refused():
         nc1_null_space(bare, normal(2, 5, 3))
     with pytest.raises(ValueError, match=r"got W of shape \(3, 5\)"):
         nc1_null_space(class_statistics(features, LABELS), normal(2, 3, 5))
+
+
+def test_all_measures_of_the_paper_in_one():
+    features, W, A = normal(1, 2, 5, 12), normal(2, 2, 5, 3), normal(3, 2, 5, 7)
+    found = wu_mondelli(features, LABELS, W, A @ A.mT)
+    statistics = class_statistics(features.mT, LABELS)
+    assert torch.equal(found["nc1"], nc1_wu_mondelli(statistics))
+    assert torch.equal(found["null_space"], nc1_null_space(statistics, W))
+    assert torch.equal(found["nb"], imbalance(A @ A.mT, W))
+    assert (found["null_space"] < found["nc1"]).all()
+    with pytest.raises(ValueError, match="second_moment"):
+        wu_mondelli(features, LABELS, W, A)
