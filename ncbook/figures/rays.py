@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ncbook.figures.scene import Scene
+from ncbook.figures.scene import Scene, from_origin
 
 AXIS = 1.1  # the length to which coordinate axes are drawn
 ROW = 0.75  # the longest row of the classifier, in units of the longest feature
@@ -51,16 +51,10 @@ def add_shape(scene: Scene, panel: int, features, labels, rows) -> None:
     features = features[None] if features.ndim == 2 else features
     features = features / np.linalg.norm(features, axis=-1).max(-1)[:, None, None]
     rows = ROW * rows / np.linalg.norm(rows, axis=1).max()
-    scene.strokes(_from_origin(AXIS * np.eye(3)), "", None, panel=panel, size=1.0, faint=True)
+    scene.strokes(from_origin(AXIS * np.eye(3)), "", None, panel=panel, size=1.0, faint=True)
     for k in range(3):
         own = features[:, labels == k]
-        scene.strokes(_from_origin(own), "", k, panel=panel, size=1.0, faint=True)
+        scene.strokes(from_origin(own), "", k, panel=panel, size=1.0, faint=True)
         scene.points(own, f"features of class {k}", k, panel=panel, size=4.5)
-        scene.strokes(_from_origin(rows[k : k + 1]), "", k, panel=panel, size=4.0)
+        scene.strokes(from_origin(rows[k : k + 1]), "", k, panel=panel, size=4.0)
         scene.words(1.12 * rows[k : k + 1], [f"w{k}"], k, panel=panel)
-
-
-def _from_origin(ends: np.ndarray) -> np.ndarray:
-    """Return strokes from the origin to places, ``(..., n, 3)`` to ``(..., 3 n, 3)``."""
-    strokes = np.stack([np.zeros_like(ends), ends, np.full_like(ends, np.nan)], -2)
-    return strokes.reshape(*ends.shape[:-2], -1, 3)
