@@ -39,6 +39,8 @@ def slope(x: Tensor, y: Tensor) -> Tensor:
 def shares(successes: Tensor, trials: int | Tensor) -> dict[str, Tensor]:
     """Return success rates with the ends of Wilson's interval at 95 per cent, to be labelled.
 
+    They are on the CPU in float64, whatever the counts are.
+
     Parameters
     ----------
     successes : Tensor
@@ -56,11 +58,13 @@ def shares(successes: Tensor, trials: int | Tensor) -> dict[str, Tensor]:
     ValueError
         As :func:`wilson_interval`, for one number of trials.
     """
+    successes = successes.cpu().double()
     if isinstance(trials, int):
-        rate, ends = successes / trials, wilson_interval(successes, trials)
+        ends = wilson_interval(successes, trials)
     else:
-        rate, ends = successes / trials, _interval(successes, trials)
-    return {"share": rate, "low": ends[..., 0], "high": ends[..., 1]}
+        trials = trials.cpu().double()
+        ends = _interval(successes, trials)
+    return {"share": successes / trials, "low": ends[..., 0], "high": ends[..., 1]}
 
 
 def wilson_interval(successes: Tensor, trials: int, z: float = Z) -> Tensor:

@@ -85,7 +85,9 @@ def test_shares_have_their_intervals_for_one_number_of_trials_or_for_each_its_ow
     for name in ("share", "low", "high"):
         assert one[name].tolist() == pytest.approx(each[name].tolist())
     assert one["share"].tolist() == pytest.approx([0.15, 1.0])
-    assert torch.stack([one["low"], one["high"]], -1).equal(wilson_interval(counts, 20))
+    ends = torch.stack([one["low"], one["high"]], -1)
+    assert ends.equal(wilson_interval(counts.double(), 20))
+    assert shares(counts.int(), 20)["share"].dtype == torch.float64
     assert shares(counts, torch.tensor([4, 40]))["share"].tolist() == pytest.approx([0.75, 0.5])
     with pytest.raises(ValueError, match="expected counts"):
         shares(counts, 10)
