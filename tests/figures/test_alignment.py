@@ -60,7 +60,8 @@ def test_the_dead_sector_sees_no_sample(angles, want):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_ring_has_a_piece_for_each_fate(layout):
     alive, dies, dead = alignment.FATES
-    table = pd.DataFrame({"sign": "v > 0", "start": [45.0, 135, 225, 315], "end": [90.0, 90, 180, 315],
+    table = pd.DataFrame({"sign": "v > 0", "start": [45.0, 135, 225, 315],
+                          "end": [90.0, 90, 180, 315],
                           "fate": [alive, alive, dies, dead]})  # fmt: skip
     samples = pd.DataFrame({"class": [0, 1], "x": [0.0, 0.0], "y": [1.0, -1.0]})
     fig = alignment.ring(table, layout, samples=samples)
