@@ -22,6 +22,7 @@ def flow(
     record: Sequence[float],
     observe: Observe | None = None,
     method: str = "RK4",
+    save_states: bool = False,
 ) -> Trajectory:
     """Integrate z' = field(z) with a fixed step.
 
@@ -43,6 +44,8 @@ def flow(
         keeps its relative accuracy. Other small quantities, such as a distance from equilibria
         that fill no linear space, are right only to the roundoff of the state, which adds up over
         the steps.
+    save_states : bool
+        Keep the states at the recorded times, too.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def flow(
         return count
 
     times = torch.tensor(record, dtype=torch.float64).to(z)
-    return iterate(z, advance, record, record[-1], times, observe, stages=len(b))
+    return iterate(z, advance, record, record[-1], times, observe, save_states, stages=len(b))
 
 
 def adaptive_flow(

@@ -229,6 +229,33 @@ class Panels:
 
         return self._add(layer)
 
+    def intervals(self, low: str, high: str, *, lines: bool = False) -> "Panels":
+        """Draw a mark for each row, with a bar between two other variables of the table.
+
+        Groups stand side by side where they share ``x``, on a logarithmic axis, too; ``lines``
+        joins the marks of a group.
+        """
+        if missing := [name for name in (low, high) if name not in self.table]:
+            raise ValueError(f"The figure asks for {missing[0]}, which the table does not have.")
+
+        def layer(ax: Axes, panel: Any) -> None:
+            rows, y = self._rows(panel, self.table)
+            groups = [None] if self.hue is None else [self.names(value) for value in self.hues]
+            aside = (rows[self.x].max() / rows[self.x].min()) if ax.get_xscale() == "log" else None
+            for k, group in enumerate(groups):
+                part = rows if group is None else rows[rows[self.hue] == group]
+                at, step = part[self.x].to_numpy(dtype=float), k - (len(groups) - 1) / 2
+                if aside is not None:
+                    at = at * aside ** (0.012 * step)
+                else:
+                    at = at + 0.012 * step * np.ptp(rows[self.x].to_numpy(dtype=float))
+                reach = np.clip([part[y] - part[low], part[high] - part[y]], 0, None)
+                ax.errorbar(at, part[y], reach, color=COLOURS[k % len(COLOURS)], lw=1.2,
+                            marker=MARKERS[k % len(MARKERS)], elinewidth=1, label=group,
+                            linestyle=LINES[k % len(LINES)] if lines else "none")  # fmt: skip
+
+        return self._add(layer)
+
     def predicted(
         self, data: pd.DataFrame | xr.Dataset, label: str = "predicted", *, marks: bool = False
     ) -> "Panels":
@@ -331,6 +358,10 @@ class Panels:
             plain_ticks(ax)  # before ticks that the figure asks for
             rest = {name: one for name, one in own.items() if not name.endswith("scale")}
             ax.set(**{name: one for name, one in rest.items() if one is not None})
+            for axis in (ax.xaxis, ax.yaxis):
+                # Ticks of a logarithmic axis that are chosen are the only ones with a number.
+                if own.get(f"{axis.axis_name}ticks") is not None:
+                    axis.set_minor_formatter(NullFormatter())
             ax.set_title(title)
         if any(ax.get_legend_handles_labels()[1] for ax in places):
             shared_legend(fig, layout, title=self.legend)

@@ -199,6 +199,13 @@ class Scene:
         return "".join(lines)
 
 
+def from_origin(ends) -> np.ndarray:
+    """Return strokes from the origin to places, ``(..., n, d)`` to ``(..., 3 n, d)``."""
+    ends = np.asarray(ends, dtype=float)
+    strokes = np.stack([np.zeros_like(ends), ends, np.full_like(ends, np.nan)], -2)
+    return strokes.reshape(*ends.shape[:-2], -1, ends.shape[-1])
+
+
 def projected(places, view: Sequence[float], dimensions: int) -> np.ndarray:
     """Return where places are on the panel, and how near they are to the eye, ``(n, 3)``.
 

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from ncbook.metrics import _checks
 
+Z = 1.959963984540054  # the normal distribution's quantile for 95 per cent
+
 
 def slope(x: Tensor, y: Tensor) -> Tensor:
     """Return the least-squares slope of y over x along the last dimension.
@@ -34,7 +36,38 @@ def slope(x: Tensor, y: Tensor) -> Tensor:
     return (dx * dy).sum(-1) / dx.square().sum(-1)
 
 
-def wilson_interval(successes: Tensor, trials: int, z: float = 1.959963984540054) -> Tensor:
+def shares(successes: Tensor, trials: int | Tensor) -> dict[str, Tensor]:
+    """Return success rates with the ends of Wilson's interval at 95 per cent, to be labelled.
+
+    They are on the CPU in float64, whatever the counts are.
+
+    Parameters
+    ----------
+    successes : Tensor
+        Counts, any shape ``(...)``.
+    trials : int or Tensor
+        Number of trials behind each count: one for all, or a whole number for each.
+
+    Returns
+    -------
+    dict of Tensor
+        ``share``, ``low`` and ``high``, each of shape ``(...)``; NaN where there was no trial.
+
+    Raises
+    ------
+    ValueError
+        As :func:`wilson_interval`, for one number of trials.
+    """
+    successes = successes.cpu().double()
+    if isinstance(trials, int):
+        ends = wilson_interval(successes, trials)
+    else:
+        trials = trials.cpu().double()
+        ends = _interval(successes, trials)
+    return {"share": successes / trials, "low": ends[..., 0], "high": ends[..., 1]}
+
+
+def wilson_interval(successes: Tensor, trials: int, z: float = Z) -> Tensor:
     """Return Wilson's confidence interval of a success rate, at 95 per cent by default.
 
     The rates p for which the measured one lies within z standard deviations of p; never empty and
@@ -66,8 +99,12 @@ def wilson_interval(successes: Tensor, trials: int, z: float = 1.959963984540054
             f"Counts from {float(successes.min()):g} to {float(successes.max()):g} in {trials} "
             "trials: expected counts from 0 to the number of trials, which is at least 1."
         )
+    return _interval(successes, trials, z)
+
+
+def _interval(successes: Tensor, trials: int | Tensor, z: float = Z) -> Tensor:
     rate, share = successes / trials, z * z / trials
     middle = rate + share / 2
     half = (share * (rate * (1 - rate) + share / 4)).clamp_min(0).sqrt()
-    ends = torch.stack([middle - half, middle + half], -1) / (1 + share)
+    ends = torch.stack([(middle - half) / (1 + share), (middle + half) / (1 + share)], -1)
     return ends.clamp(0, 1)

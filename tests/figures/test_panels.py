@@ -168,3 +168,23 @@ def test_ticks_that_are_asked_for_stay():
     options = {"xscale": "log", "xticks": [15, 60], "xticklabels": [15, 60]}
     (ax,) = drawn(Panels(table, {"y": ""}, x="x", **options).lines())
     assert [text.get_text() for text in ax.get_xticklabels()] == ["15", "60"]
+
+
+def test_intervals_are_marks_with_bars_that_stand_side_by_side():
+    table = pd.DataFrame({"K": [2, 2, 3, 3], "h": [1.0, 4, 1, 4], "share": [0.2, 0.5, 0.4, 1.0],
+                          "low": [0.1, 0.4, 0.2, 0.9], "high": [0.4, 0.6, 0.6, 1.0]})  # fmt: skip
+    picture = Panels(table, {"share": ""}, x="h", hue="K", xscale="log")
+    (ax,) = drawn(picture.intervals("low", "high"))
+    ends = [bar.get_segments() for bar in ax.collections]
+    found = [end[:, 1].tolist() for bars in ends for end in bars]
+    assert np.allclose(found, table[["low", "high"]])
+    at = [bars[0][0, 0] for bars in ends]
+    assert at[0] < 1 < at[1]
+    with pytest.raises(ValueError, match="asks for lowest"):
+        picture.intervals("lowest", "high")
+
+
+def test_chosen_ticks_of_a_logarithmic_axis_are_the_only_ones_with_a_number(data):
+    (ax,) = drawn(Panels(data, {"a": ""}, x="eps", xscale="log", xticks=[0.01, 1.0]).points())
+    ax.figure.canvas.draw()
+    assert {label.get_text() for label in ax.get_xticklabels(minor=True)} <= {""}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from ncbook.metrics.rates import slope, wilson_interval
+from ncbook.metrics.rates import shares, slope, wilson_interval
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5), st.integers(2, 9))
@@ -77,3 +77,17 @@ def test_impossible_counts_are_refused(successes, trials):
 def test_what_is_no_tensor_or_no_count_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_shares_have_their_intervals_for_one_number_of_trials_or_for_each_its_own():
+    counts = torch.tensor([3.0, 20.0])
+    one, each = shares(counts, 20), shares(counts, torch.tensor([20, 20]))
+    for name in ("share", "low", "high"):
+        assert one[name].tolist() == pytest.approx(each[name].tolist())
+    assert one["share"].tolist() == pytest.approx([0.15, 1.0])
+    ends = torch.stack([one["low"], one["high"]], -1)
+    assert ends.equal(wilson_interval(counts.double(), 20))
+    assert shares(counts.int(), 20)["share"].dtype == torch.float64
+    assert shares(counts, torch.tensor([4, 40]))["share"].tolist() == pytest.approx([0.75, 0.5])
+    with pytest.raises(ValueError, match="expected counts"):
+        shares(counts, 10)

@@ -168,10 +168,13 @@ def semi_local(W: Tensor, V: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> Se
     return SemiLocal(group, cosine, own, others, threshold, each.all(-1) & filled.all(-1))
 
 
-def separation_condition(X: Tensor, K: int, mu_s: float, mu_d: float) -> tuple[Tensor, float]:
+def separation_condition(
+    X: Tensor, K: int, mu_s: float | Tensor, mu_d: float | Tensor
+) -> tuple[Tensor, float]:
     """Return the two sides of Proposition 1's condition for K > 3: it holds if left < right.
 
-    X_max^2 mu_d / (X_min^2 mu_s^2), of shape ``batch``, and 2/(K - 3), infinity for K <= 3 where
+    X_max^2 mu_d / (X_min^2 mu_s^2), of shape ``batch`` (of X ``(*batch, n, D)``, with one pair of
+    margins for all data sets or one for each), and 2/(K - 3), infinity for K <= 3 where
     nothing is asked. At equal norms it holds whenever mu_s^2 > (K - 3) / (2 (K - 1)), because
     mu_d <= 1/(K - 1). Data that satisfy Assumption 1 with mu_d do so with any smaller one, so
     as it stands the condition can always be met by claiming less separation; what it says of given
