@@ -96,9 +96,12 @@ class Sweep:
                     "one for each."
                 )
 
-    def add(self, values: Mapping[str, Any], **axes: Sequence) -> None:
-        """Enter what came of the point at which the sweep is: see :func:`label`."""
-        self.parts.append(label(values, **axes))
+    def add(self, values: Mapping[str, Any] | xr.Dataset, **axes: Sequence) -> None:
+        """Enter what came of the point at which the sweep is.
+
+        As :func:`label` takes it; or labelled runs, as they are.
+        """
+        self.parts.append(values if isinstance(values, xr.Dataset) else label(values, **axes))
 
     def dataset(self) -> xr.Dataset:
         """Return all results as one data set.

@@ -64,6 +64,13 @@ def test_a_sweep_gathers_what_each_point_gives():
     assert found.sel(kind="a", n=3)["v"].values.tolist() == [3, 3]
 
 
+def test_a_sweep_takes_labelled_runs_as_they_are():
+    sweep = runs.Sweep(n=[1, 2])
+    for at in sweep:
+        sweep.add(runs.label({"v": [0.0, at["n"]]}, seed=range(2)))
+    assert sweep.dataset()["v"].sel(n=2).values.tolist() == [0, 2]
+
+
 def test_a_point_without_a_result_is_not_passed_over():
     sweep = runs.Sweep(n=[1, 2])
     with pytest.raises(ValueError, match="0 results were added for 1 points"):
@@ -85,3 +92,14 @@ def test_a_trajectory_has_its_observables_and_status_by_name():
     assert found.sel(seed=8, t=1.0)["loss"] == 3
     assert found["status"].sel(seed=8) == "diverged"
     assert isinstance(found, xr.Dataset)
+
+
+def test_what_the_runs_were_recorded_at_is_their_axis_and_no_variable():
+    path = Trajectory(
+        times=torch.tensor([1.0, 10.0]),
+        observables={"R": torch.tensor([[1.0, 10.0]]), "loss": torch.ones(1, 2)},
+        final=torch.zeros(1, 5),
+        status=np.array(["finished"], dtype=object),
+    )
+    found = path.runs("R", seed=[0])
+    assert found["R"].values.tolist() == [1, 10] and "R" not in found.data_vars

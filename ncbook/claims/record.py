@@ -207,6 +207,15 @@ class Chapter:
         lines = ((self._kept and self._kept.tables) or {}).get(name)
         return None if lines is None else kept.columns(lines)
 
+    def at_paper_size(self, id: str) -> Summary | None:
+        """Return what the kept paper-size run measured for a claim, stale or not.
+
+        In the paper profile it is what this run measured. None where there is nothing.
+        """
+        if self.profile == "paper":
+            return self._records.get(id)
+        return self._kept.measured.get(id) if self._kept else None
+
     def show(self) -> None:
         """Display each claim of the chapter: expected, measured here and at paper size, verdict."""
         from IPython.display import display

@@ -57,6 +57,9 @@ class Trajectory:
     def runs(self, time: str = "t", **axes: Sequence) -> xr.Dataset:
         """Return the observables with named dimensions, and each run's ``status``.
 
+        An observable of the name of the last dimension is what the runs were recorded at, and is
+        not repeated.
+
         Parameters
         ----------
         time : str
@@ -70,7 +73,8 @@ class Trajectory:
             The axes do not fit the batch dimensions.
         """
         status = runs.label({"status": self.status}, **axes)
-        return runs.label(self.observables, **axes, **{time: self.times}).merge(status)
+        seen = {name: values for name, values in self.observables.items() if name != time}
+        return runs.label(seen, **axes, **{time: self.times}).merge(status)
 
     def table(self, time: str = "t", **axes: Sequence) -> pd.DataFrame:
         """Return one tidy table: a row a run and a recorded time.

@@ -22,6 +22,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PathCollection
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal
 from matplotlib.text import Text
@@ -37,6 +38,10 @@ LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "cividis"  # for images: ordered, and the same to colour-blind eyes
 DIVERGING = "RdBu_r"  # for images of signed values; centre it on zero
+# The same without a ground of its own: 0 is the page, light or dark, 1 is vermilion, -1 blue.
+SIGNED = ListedColormap(
+    [(*to_rgb(COLOURS[int(x > 0)]), abs(x)) for x in np.linspace(-1, 1, 255)], name="signed"
+)
 
 LAYOUTS = ("wide", "narrow")
 WIDTHS = {"wide": 7.2, "narrow": 3.5}  # inches

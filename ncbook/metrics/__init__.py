@@ -45,7 +45,12 @@ from ncbook.metrics.frames import (
 from ncbook.metrics.imbalance import balance_factor, imbalance
 from ncbook.metrics.mean_field import wu_mondelli
 from ncbook.metrics.procrustes import procrustes_distance
-from ncbook.metrics.rays import largest_angle, largest_overlap, min_zhu_vidal
+from ncbook.metrics.rays import (
+    largest_angle,
+    largest_overlap,
+    min_zhu_vidal,
+    min_zhu_vidal_normalised,
+)
 from ncbook.metrics.statistics import ClassAccumulator, ClassStatistics, class_statistics
 from ncbook.metrics.strong_collapse import StrongCollapse, strong_collapse, subspace_distance
 
@@ -69,6 +74,7 @@ __all__ = [
     "max_angle",
     "measures",
     "min_zhu_vidal",
+    "min_zhu_vidal_normalised",
     "nc1_min_zhu_vidal",
     "nc1_papyan",
     "nc1_wu_mondelli",

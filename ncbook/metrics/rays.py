@@ -6,6 +6,7 @@ collapses then are directions, so that the measures here read angles.
 
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm, rms_norm
 
 from ncbook.metrics import _checks
 from ncbook.metrics.collapse import nc1_min_zhu_vidal, nc2_min_zhu_vidal, nc3_min_zhu_vidal
@@ -97,6 +98,41 @@ def min_zhu_vidal(features: Tensor, labels: Tensor, weights: Tensor) -> dict[str
         "nc2": nc2_min_zhu_vidal(statistics),
         "nc3": nc3_min_zhu_vidal(statistics, weights),
         "nc3_printed": nc3_min_zhu_vidal(statistics, weights, printed=True),
+    }
+
+
+@torch.no_grad()
+def min_zhu_vidal_normalised(
+    features: Tensor, labels: Tensor, weights: Tensor
+) -> dict[str, Tensor]:
+    """Return :func:`min_zhu_vidal` of features as they are and behind two normalisations.
+
+    The names of those end in ``_rms`` (divided by the root mean square of the coordinates) and
+    ``_layer`` (LayerNorm, without parameters): both forget a feature's length.
+
+    Source: Min, Zhu and Vidal (2025), the remark on Theorem 1, for the first.
+
+    Parameters
+    ----------
+    features, labels, weights
+        As of :func:`min_zhu_vidal`; a feature that is 0 has no normalised one, and gives NaN.
+
+    Raises
+    ------
+    ValueError
+        The arguments do not fit each other.
+    """
+    _checks.floating("features", features, "(..., n, D)")
+    shape = features.shape[-1:]
+    kinds = {
+        "": features,
+        "_rms": rms_norm(features, shape, eps=0.0),
+        "_layer": layer_norm(features, shape, eps=0.0),
+    }
+    return {
+        name + kind: value
+        for kind, seen in kinds.items()
+        for name, value in min_zhu_vidal(seen, labels, weights).items()
     }
 
 

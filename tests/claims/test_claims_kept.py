@@ -359,6 +359,17 @@ def test_a_chapter_shows_what_is_kept_beside_what_it_measures(root, shown):
     assert "nothing" not in page["text/html"]
 
 
+def test_a_chapter_has_what_is_kept_for_a_claim(root, shown):
+    assert Chapter(CHAPTER).at_paper_size("a.number") is None
+    keep(root, {"a.number": [2.02, 2.03], "a.large": 2.0})
+    found = Chapter(CHAPTER).at_paper_size("a.number")
+    assert (found.min, found.max) == (2.02, 2.03)
+    own = Chapter(CHAPTER, profile="paper")
+    assert own.at_paper_size("a.number") is None
+    own.measure("a.number", 2.0)
+    assert own.at_paper_size("a.number").median == 2
+
+
 def test_a_chapter_shows_a_kept_result_that_fails(root, shown):
     keep(root, {"a.number": 2.1, "a.large": 2.1})
     chapter = Chapter(CHAPTER)

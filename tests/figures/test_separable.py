@@ -78,35 +78,3 @@ def test_fates_stand_below_their_data(layout):
     fig = separable.fates(pd.concat([data, course]), layout)
     assert [ax.get_title() for ax in fig.axes] == ["a", "b", "", ""]
     assert [ax.lines[0].get_ydata().tolist() for ax in fig.axes[2:]] == [[4], [0]]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_margins_thresholds_training_and_shares(layout):
-    ratio = [0.0, 0.5, 1.0]
-    columns = {"mu_s": [0.1, 0.2, 0.3], "mu_d": 0.4}
-    formula = {"mu_s_formula": [0.1, 0.2, 0.3], "mu_d_formula": [0.4, 0.5, 0.6]}
-    table = pd.DataFrame({"seed": 0, "ratio": ratio, **columns, **formula})
-    fig = separable.margins(table, layout)
-    assert drawn(fig, 0, r"$\mu_d$, data")[1] == pytest.approx([0.4] * 3)
-    assert drawn(fig, 0, r"$\mu_d$, formula")[1] == pytest.approx([0.4, 0.5, 0.6])
-    table = pd.DataFrame({"K": 2, "formula": [1.0, 2.0], "measured": [1.0, 2.5], "low": 0.5,
-                          "high": 4.0})  # fmt: skip
-    fig = separable.thresholds(table, layout)
-    assert drawn(fig, 0, "$K = 2$")[1] == pytest.approx([1, 2.5])
-    assert fig.axes[1].lines[0].get_data() == (pytest.approx([2, 4]), pytest.approx([0.25, 0.5]))
-    table = pd.DataFrame({"K": 2, "ratio": [1.0, 1.0, 2.0], "separated": [1.0, 0.0, 0.0],
-                          "between": 0.1, "within": [1.0, 3.0, 5.0]})  # fmt: skip
-    fig = separable.training(table, layout)
-    assert fig.axes[0].lines[0].get_ydata() == pytest.approx([0.5, 0])
-    assert fig.axes[2].lines[0].get_ydata() == pytest.approx([2, 5])
-    table = pd.DataFrame({"times": [1, 2], "data": "a", "quantity": "q", "share": [1.0, 0.5]})
-    named, plain = (
-        separable.shares(table, layout, x="times", label=x).axes[0] for x in ("t", None)
-    )
-    assert (named.get_xlabel(), named.get_title()) == ("t", "a")
-    assert (plain.get_xlabel(), plain.get_title()) == ("a", "")
-    assert plain.lines[0].get_ydata() == pytest.approx([1, 0.5])
-    two = pd.concat([table, table.assign(data="b")])
-    bare, marked = separable.shares(two, layout, x="times", marks={"b": 1.5}).axes[:2]
-    assert [len(ax.lines) for ax in (bare, marked)] == [1, 2]
-    assert marked.lines[1].get_xdata() == [1.5, 1.5]

@@ -66,3 +66,18 @@ def test_min_zhu_vidal_returns_the_measures_of_their_own_functions(on_rays):
 def test_labels_must_fit(measure, on_rays):
     with pytest.raises(ValueError, match="give one label for each row"):
         measure(on_rays, LABELS[:4])
+
+
+def test_normalised_features_forget_their_lengths(on_rays):
+    weights = torch.eye(2, 4, dtype=torch.float64)
+    measured = metrics.min_zhu_vidal_normalised(on_rays, LABELS, weights)
+    assert float(measured["nc1"]) > 0.1  # as they are: lengths differ
+    assert float(measured["nc1_rms"]) < 1e-28 and float(measured["nc1_layer"]) < 1e-28
+    assert float(measured["nc2_rms"]) < 1e-15 and float(measured["nc2_layer"]) > 0.1
+    longer = metrics.min_zhu_vidal_normalised(3 * on_rays, LABELS, weights)
+    assert float(longer["nc3_rms"]) == pytest.approx(float(measured["nc3_rms"]))
+    assert set(measured) == {
+        f"{nc}{kind}"
+        for nc in ("nc1", "nc2", "nc3", "nc3_printed")
+        for kind in ("", "_rms", "_layer")
+    }

@@ -23,10 +23,10 @@ R = log(1/L).
 So tan(angle of w and u) = sqrt(``|w_perp|^2`` + ``|delta|^2 / |w|^2``) / rho. The parts are
 orthogonal and add in squares:
 
-.. math:: \text{angle}^2 = \frac{A^2}{R} + \frac{B^2}{R^2}, \qquad
-    A = |w_\perp| \sqrt{c \gamma}, \quad B = c \gamma |\delta| ,
+.. math:: \text{angle}^2 = \frac{C_\perp^2}{R} + \frac{C_\delta^2}{R^2}, \qquad
+    C_\perp = |w_\perp| \sqrt{c \gamma}, \quad C_\delta = c \gamma |\delta| ,
 
-to a relative O(1/R): A/sqrt(R) where A > 0, and B/R where all of w is in the span.
+to a relative O(1/R): as 1/sqrt(R) where C_perp > 0, and as 1/R where all of w is in the span.
 """
 
 import math
@@ -69,7 +69,7 @@ class LateTraining:
 
     Attributes
     ----------
-    A, B : Tensor
+    C_perp, C_delta : Tensor
         Of the angle to the max-margin direction, ``(*batch, K)``.
     offset : Tensor
         delta, the limit of ``|w|`` times the part of w in the span of the margin's samples and
@@ -85,8 +85,8 @@ class LateTraining:
         The rate of the loss.
     """
 
-    A: Tensor
-    B: Tensor
+    C_perp: Tensor
+    C_delta: Tensor
     offset: Tensor
     shift: Tensor
     forgetting: Tensor
@@ -101,8 +101,8 @@ class LateTraining:
         R : Tensor or float
             Broadcasts with ``(*batch, K)``.
         """
-        R = torch.as_tensor(R).to(self.A)
-        return (self.A.square() / R + self.B.square() / R.square()).sqrt()
+        R = torch.as_tensor(R).to(self.C_perp)
+        return (self.C_perp.square() / R + self.C_delta.square() / R.square()).sqrt()
 
     def squared_scale(self, R: Tensor | float) -> Tensor:
         """Return the predicted s^2 = ``|w|^2``, (R + shift) / (c gamma), right to O(1/R).
@@ -114,7 +114,7 @@ class LateTraining:
         R : Tensor or float
             Broadcasts with ``(*batch, K)``.
         """
-        return (torch.as_tensor(R).to(self.A) + self.shift) / (self.c * self.margins)
+        return (torch.as_tensor(R).to(self.C_perp) + self.shift) / (self.c * self.margins)
 
 
 def late_training(
@@ -133,8 +133,8 @@ def late_training(
     found : MaxMargin
         Of X and y.
     w : Tensor
-        The classes' vectors late in training, as rows, ``(*batch, K, D)`` (``class_vectors``): A
-        depends on what is left of them outside the span of the margin.
+        The classes' vectors late in training, as rows, ``(*batch, K, D)`` (``class_vectors``):
+        C_perp depends on what is left of them outside the span of the margin.
     loss : {"exponential", "logistic", "cross-entropy"}
         The first two are for K = 2.
 
@@ -158,7 +158,7 @@ def late_training(
     duals = found.duals.cpu().double().reshape(-1, X.shape[-2]).numpy()
     vectors = w.detach().cpu().double().expand(*X.shape[:-2], K, D).reshape(-1, K, D).numpy()
     offset = np.zeros_like(u)
-    A, log_sum, forgetting = np.zeros_like(gamma), np.zeros_like(gamma), np.zeros_like(gamma)
+    C_perp, log_sum, forgetting = np.zeros_like(gamma), np.zeros_like(gamma), np.zeros_like(gamma)
     for b in range(len(points)):
         for k, members in enumerate(classes):
             near = members[touching[b, members]]
@@ -171,14 +171,14 @@ def late_training(
             forgetting[b, k] = _forgetting(margin, weights, gamma[b, k])
             span = orth(margin.T)
             outside = vectors[b, k] - span @ (span.T @ vectors[b, k])
-            A[b, k] = np.linalg.norm(outside) * math.sqrt(c * gamma[b, k])
-    shift = log_sum + math.log(factor) + A**2 / 2
-    B = c * gamma * np.linalg.norm(offset, axis=-1)
+            C_perp[b, k] = np.linalg.norm(outside) * math.sqrt(c * gamma[b, k])
+    shift = log_sum + math.log(factor) + C_perp**2 / 2
+    C_delta = c * gamma * np.linalg.norm(offset, axis=-1)
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.reshape(*X.shape[:-2], *values.shape[1:])).to(X)
 
-    parts = (A, B, offset, shift, forgetting)
+    parts = (C_perp, C_delta, offset, shift, forgetting)
     return LateTraining(*map(tensor, parts), margins=found.margins.to(X), c=c)
 
 

@@ -40,7 +40,7 @@ CASES = [(2, 8, 4, "exponential", 2), (8, 5, 6, "cross-entropy", 3), (2, 8, 4, "
 @pytest.mark.parametrize(("seed", "n", "D", "loss", "K"), CASES)
 def test_the_angle_and_the_scale(seed, n, D, loss, K):
     late, angle, _, norms, R = flow_of(one_class(seed, n, D), loss, K, [1e3, 1e4, 1e5, 1e6, 1e7])
-    A, B, shift = float(late.A[0]), float(late.B[0]), float(late.shift[0])
+    A, B, shift = float(late.C_perp[0]), float(late.C_delta[0]), float(late.shift[0])
     assert A > 0.02 and B > 1
     error = (angle / late.angle(R[:, None])[:, 0] - 1).abs()
     assert float(error[0]) < 0.05 and bool((error[2:] * R[2:] < 3).all())
@@ -56,8 +56,8 @@ def test_the_angle_and_the_scale(seed, n, D, loss, K):
 
 def test_where_the_margin_spans_everything_the_angle_falls_as_B_over_R():
     late, angle, across, norms, R = flow_of(one_class(3, 10, 3), "cross-entropy", 4, [1e4, 1e6])
-    B = float(late.B[0])
-    assert float(late.A[0]) < 1e-9
+    B = float(late.C_delta[0])
+    assert float(late.C_perp[0]) < 1e-9
     assert float(angle[1] * R[1]) == pytest.approx(B, rel=1e-4)
     assert float(angle[0] * R[0]) == pytest.approx(B, rel=1e-2)
     # The offset itself, not only its norm, and whatever the start was.
@@ -72,14 +72,14 @@ def test_the_offset_from_the_duals():
     y = torch.arange(3).repeat_interleave(9)
     found = one_class_svm(X, y)
     late = late_training(X, y, found, found.directions, "cross-entropy")
-    assert float(late.A.max()) < 1e-12 and late.c == math.sqrt(1.5)
+    assert float(late.C_perp.max()) < 1e-12 and late.c == math.sqrt(1.5)
     for k in range(3):
         support = found.support() & (y == k)
         assert int(support.sum()) > 2
         sides = X[support] @ late.offset[k] * late.c + found.duals[support].log()
         assert float(sides.max() - sides.min()) < 1e-10
         assert float(late.offset[k] @ found.directions[k]) == pytest.approx(0, abs=1e-12)
-        assert float(late.B[k]) == pytest.approx(
+        assert float(late.C_delta[k]) == pytest.approx(
             late.c * float(found.margins[k]) * float(late.offset[k].norm())
         )
         wrong = X[support] @ late.offset[k] + found.duals[support].log()
@@ -91,8 +91,8 @@ def test_the_offset_from_the_duals():
         found.directions,
         "cross-entropy",
     )
-    assert torch.allclose(batch.offset[0], late.offset) and batch.B.shape == (2, 3)
-    assert torch.allclose(batch.B[1], late.B)  # delta halves, gamma doubles
+    assert torch.allclose(batch.offset[0], late.offset) and batch.C_delta.shape == (2, 3)
+    assert torch.allclose(batch.C_delta[1], late.C_delta)  # delta halves, gamma doubles
 
 
 def test_samples_given_twice_count_twice():
@@ -103,17 +103,17 @@ def test_samples_given_twice_count_twice():
     # e^{-delta/2} of two samples balances e^{delta/2} of one.
     assert late.offset[0].tolist() == pytest.approx([0, math.log(2)], abs=1e-12)
     assert float((norms[1] * across[1])[1]) == pytest.approx(math.log(2), rel=1e-4)
-    assert float(flow_of(X, "exponential", 2, [1e2])[0].B[0]) < 1e-12
+    assert float(flow_of(X, "exponential", 2, [1e2])[0].C_delta[0]) < 1e-12
     # Without an offset and without a rest outside the span, less than any power of R is left.
-    assert float(angle[1] * R[1]) == pytest.approx(float(late.B[0]), rel=1e-4)
+    assert float(angle[1] * R[1]) == pytest.approx(float(late.C_delta[0]), rel=1e-4)
 
 
 def test_one_support_vector_leaves_the_whole_rest():
     X = torch.tensor([[1.0, 0, 0], [3, 1, 1]], dtype=torch.float64)
     late, angle, across, _, R = flow_of(X, "exponential", 2, [1e3, 1e6])
-    assert float(late.B[0]) == 0 and float(late.forgetting[0]) == math.inf
-    assert float(late.A[0]) == pytest.approx(float(across[0].norm()), rel=1e-6)
-    assert torch.allclose(angle, late.A[0] / R.sqrt(), rtol=1e-3)
+    assert float(late.C_delta[0]) == 0 and float(late.forgetting[0]) == math.inf
+    assert float(late.C_perp[0]) == pytest.approx(float(across[0].norm()), rel=1e-6)
+    assert torch.allclose(angle, late.C_perp[0] / R.sqrt(), rtol=1e-3)
 
 
 def test_another_offset_is_forgotten_at_the_predicted_rate():
