@@ -62,7 +62,7 @@ def run_cells(name: str, device: str, dtype: str, output: Path) -> None:
     output : Path
         Gets ``claims/<id>.json``.
     """
-    from ncbook.figures import style
+    from ncbook import figures
 
     root, start = files.root(), runtime.start
 
@@ -72,11 +72,10 @@ def run_cells(name: str, device: str, dtype: str, output: Path) -> None:
 
     chapter = chapters.read(root / "notebooks" / f"{name}.md")
     os.environ |= {"NCBOOK_OUT": str(output), "NCBOOK_ROOT": str(root)}
-    nothing = {name: lambda *_, **__: None for name in ("show", "show_interactive")}
     variables = {"__name__": "__main__"}
     with (
         mock.patch.object(runtime, "start", begin),
-        mock.patch.multiple(style, **nothing),
+        mock.patch.object(figures, "figure", lambda *_: None),
         mock.patch.object(record.Chapter, "show", lambda _: None),
     ):
         source = chapter.rendered(chapter.values())

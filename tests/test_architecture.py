@@ -34,7 +34,7 @@ ROOMS = {
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "typeset": ("", ""),
     # never torch
-    "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn plotly IPython"),
+    "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn IPython"),
     "store": ("files", ""),
     "pipeline": (
         "files codegraph claims store typeset",

@@ -118,10 +118,6 @@ def light(name: str):
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
-    def show(draw, table, *, name, alt, **options):
-        with style.settings():
-            draw(table, "wide", **options)
-
     def figure(name, picture):
         if hasattr(picture, "still"):
             picture.still(name)
@@ -146,9 +142,7 @@ def light(name: str):
         ),
         mock.patch.object(mean_field_limit, "_RESOLVED", math.inf),
         mock.patch.object(record.kept, "read", lambda *args: None),  # it may be of older claims
-        mock.patch.object(style, "show", show),
         mock.patch.object(figures, "figure", figure),
-        mock.patch.object(style, "show_interactive", lambda *args, **options: None),
         mock.patch.object(record.Chapter, "show", lambda chapter: None),
     ):
         yield

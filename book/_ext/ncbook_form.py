@@ -27,7 +27,8 @@ class Fig(SphinxDirective):
     """``{fig}`` name: a figure that a cell of the chapter drew, wherever the text wants it.
 
     The content is the caption; what follows its first paragraph is a legend. ``:alt:`` says in words
-    what the figure shows.
+    what the figure shows. ``paper/NN-chapter/name`` shows the figure of a chapter on another page,
+    where it has no number.
     """
 
     required_arguments = 1
@@ -40,14 +41,15 @@ class Fig(SphinxDirective):
 
     def run(self):
         """Return the figure, numbered within its chapter."""
-        name = self.arguments[0]
+        chapter, _, name = self.arguments[0].rpartition("/")
         alt = " ".join(self.options.get("alt", "").split())
         if len(alt.split()) < 3 or not self.content:
             logger.warning(
                 "figure %r needs an alternative text (:alt:) and a caption", name,
                 location=self.get_location(),
             )  # fmt: skip
-        source = Path(self.env.doc2path(self.env.docname))
+        own = Path(self.env.doc2path(self.env.docname))
+        source = Path(self.env.srcdir) / "book" / f"{chapter}.ipynb" if chapter else own
         folder = source.parent / "figures" / source.stem
         drawings = []
         for layout in LAYOUTS:
@@ -74,6 +76,10 @@ class Fig(SphinxDirective):
             if scene.is_file()
             else (_FIGURE.format("".join(drawings)))
         )
+        if chapter:
+            figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
+            self.state.nested_parse(self.content, self.content_offset, figure)
+            return [figure]
         figure = nodes.figure("", nodes.raw("", page, format="html"))
         figure["classes"] += ["ncb-fig", *self.options.get("class", [])]
         figure["ncbook"] = name

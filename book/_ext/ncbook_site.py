@@ -1,4 +1,4 @@
-"""What the site needs beyond jupyter-book: buttons, API pages, labels, search, landing figure."""
+"""What the site needs beyond jupyter-book: buttons, API pages, labels, search."""
 
 import json
 import pkgutil
@@ -195,33 +195,6 @@ def section_of(node) -> str:
     return ""
 
 
-# ---------------------------------------------------------------- landing figure
-
-
-class Landing(SphinxDirective):
-    """``{landing}`` folder: the landing page's figure, drawn from a chapter's published tables."""
-
-    required_arguments = 1
-
-    def run(self):
-        """Return the figure as one raw node."""
-        folder = Path(self.env.srcdir) / self.arguments[0]
-        paths = [folder / "figure-1.csv", folder / "final-errors.csv"]
-        for path in paths:
-            self.env.note_dependency(str(path))
-            if not path.is_file():
-                logger.warning(
-                    "%s is not there; make book runs the chapter that makes it", path,
-                    location=self.get_location(),
-                )  # fmt: skip
-                return []
-        import pandas as pd
-
-        from ncbook.figures import landing
-
-        return [nodes.raw("", landing.page(*map(pd.read_csv, paths)), format="html")]
-
-
 # ---------------------------------------------------------------- committed benchmarks
 
 
@@ -379,7 +352,6 @@ def setup(app):
     app.connect("doctree-resolved", add_to_search)
     app.connect("html-page-context", mend_page)
     app.connect("html-page-context", add_chapter_buttons, priority=900)
-    app.add_directive("landing", Landing)
     app.add_directive("bench", Bench)
     app.connect("autodoc-skip-member", skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

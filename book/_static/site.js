@@ -1,46 +1,7 @@
-// Small things that style sheets cannot do: plotly's colours follow the theme, boxes that scroll
-// sideways can be reached by keyboard, and the theme's buttons have names that fit what they show.
+// Small things that style sheets cannot do: boxes that scroll sideways can be reached by keyboard, and
+// the theme's buttons have names that fit what they show.
 (() => {
   "use strict";
-
-  // The page's ink thinned with its background: opaque, since plotly draws no transparent grid in 3D.
-  const channels = (colour) => colour.match(/[\d.]+/g).slice(0, 3).map(Number);
-  const thinned = (share) => {
-    const { color, backgroundColor } = getComputedStyle(document.body);
-    const [ink, page] = [channels(color), channels(backgroundColor)];
-    return `rgb(${ink.map((value, i) => Math.round(share * value + (1 - share) * page[i])).join(", ")})`;
-  };
-
-  function recolour(plot) {
-    const ink = getComputedStyle(document.body).color;
-    const axis = { color: ink, gridcolor: thinned(0.2), zerolinecolor: thinned(0.45), linecolor: ink };
-    const update = { "font.color": ink };
-    const set = (path) => {
-      for (const [key, value] of Object.entries(axis)) update[`${path}.${key}`] = value;
-    };
-    for (const key of Object.keys(plot._fullLayout)) {
-      if (/^[xy]axis\d*$/.test(key)) set(key);
-      if (/^scene\d*$/.test(key)) for (const name of ["xaxis", "yaxis", "zaxis"]) set(`${key}.${name}`);
-    }
-    const box = getComputedStyle(document.documentElement).getPropertyValue("--pst-color-surface").trim();
-    (plot.layout.updatemenus || []).forEach((_, i) => {
-      update[`updatemenus[${i}].bgcolor`] = box;
-      update[`updatemenus[${i}].bordercolor`] = thinned(0.45);
-      update[`updatemenus[${i}].font.color`] = ink;
-    });
-    (plot.layout.sliders || []).forEach((_, i) => {
-      update[`sliders[${i}].bgcolor`] = box;
-      update[`sliders[${i}].bordercolor`] = thinned(0.45);
-      update[`sliders[${i}].tickcolor`] = ink;
-      update[`sliders[${i}].font.color`] = ink;
-      update[`sliders[${i}].currentvalue.font.color`] = ink;
-    });
-    window.Plotly.relayout(plot, update);
-  }
-
-  function recolourAll() {
-    if (window.Plotly) document.querySelectorAll(".js-plotly-plot").forEach(recolour);
-  }
 
   const WIDE = "pre, div.math, mjx-container, .cell_output .output, .ncb-scroll, .pst-scrollable-table-container, dl.py > dt";
 
@@ -97,9 +58,7 @@
   function start() {
     nameButtons();
     printLight();
-    recolourAll();
     reachable();
-    new MutationObserver(recolourAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     window.addEventListener("resize", reachable);
     document.addEventListener("toggle", reachable, true);
     // MathJax sets the formulas after the page has loaded; their widths are known only then.

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5  # of a tetrahedron
-# Those that plotly draws filled in 3-D, with factors that make them look equally large.
-SYMBOLS = ("circle", "square", "diamond", "cross")
-SIZES = (1.0, 0.9, 1.0, 1.7)
 
 
 def projected(

@@ -18,7 +18,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ncbook.figures.style import COLOURS, INK, LINES, MARKERS, new_figure, shared_legend
+from ncbook.figures.style import (
+    COLOURS,
+    INK,
+    LINES,
+    MARKERS,
+    new_figure,
+    say_nothing_is_finite,
+    shared_legend,
+)
 
 DASHES = ["", *(dashes for _, dashes in LINES[1:])]  # as seaborn has them
 ALL = None  # the key of a reference that stands in every panel
@@ -352,6 +360,9 @@ class Panels:
             ax.set(**{name: one for name, one in own.items() if name.endswith("scale") and one})
             for layer in self.layers:
                 layer(ax, panel)
+            rows, y = self._rows(panel, self.table)
+            if not rows[[self.x, y]].notna().all(axis=1).any():  # seaborn draws no line at all
+                say_nothing_is_finite(ax)
             if ax.get_legend():
                 ax.get_legend().remove()
             ax.set(xlabel=self.x, ylabel="")

@@ -9,14 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Wedge
 
 from ncbook.figures.scene import Scene
-from ncbook.figures.style import (
-    INK,
-    WIDTHS,
-    group_styles,
-    median_band,
-    new_figure,
-    shared_legend,
-)
+from ncbook.figures.style import COLOURS, INK, WIDTHS, group_styles, new_figure, shared_legend
 
 # --- In the plane and in space ------------------------------------------------------------------
 
@@ -158,7 +151,10 @@ def fates(table: pd.DataFrame, layout: str) -> Figure:
         above.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], title=name)
         above.set_aspect("equal")
         above.spines[:].set_visible(False)
-        median_band(below, part[part["kind"] == "course"], "R", "within", band=(0, 1))
+        course = part[part["kind"] == "course"].groupby("R")["within"]
+        below.plot(course.median(), color=COLOURS[0])
+        below.fill_between(list(course.groups), course.min(), course.max(), color=COLOURS[0],
+                           alpha=0.22, lw=0)  # fmt: skip
         below.set_yscale("symlog", linthresh=0.01)  # some angles are exactly 0
         below.set_yticks([0, 0.01, 1, 90], ["0", "0.01", "1", "90"] if not number % columns else [])
         below.set(xscale="log", xlabel=r"$R=\log(1/L)$", ylim=(-0.003, 200))

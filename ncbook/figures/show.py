@@ -62,7 +62,7 @@ def figure(name: str, picture: Drawn) -> None:
     ValueError
         The name is not usable.
     TypeError
-        ``picture`` is no picture.
+        ``picture`` is no picture, or draws none.
     """
     if not NAME.fullmatch(str(name)):
         raise ValueError(
@@ -105,7 +105,13 @@ def figure(name: str, picture: Drawn) -> None:
 
 def _drawing(picture: Drawn, name: str, layout: str) -> str:
     with settings():
-        return svg(picture.draw(layout), prefix=f"{name}-{layout}", alt=name, layout=layout)
+        fig = picture.draw(layout)
+        if not isinstance(fig, Figure):
+            raise TypeError(
+                f"The figure {name!r} was drawn as {type(fig).__name__} for the {layout} layout; a "
+                "function that draws returns a matplotlib Figure."
+            )
+        return svg(fig, prefix=f"{name}-{layout}", alt=name, layout=layout)
 
 
 def on_paper(drawing: str) -> str:

@@ -1,24 +1,19 @@
 """One look for every figure: readable in light and dark, wide and narrow, seen or read aloud.
 
-A figure is a function ``draw(table, layout, **options)`` that makes a matplotlib ``Figure`` from
-a tidy table. :func:`show` calls it twice, once for a wide and once for a narrow page, and puts the
-numbers behind the figure under it and into a CSV file.
+A figure is drawn once for a wide and once for a narrow page (:mod:`ncbook.figures.show`). Here is
+what the drawings share, and how one becomes SVG.
 """
 
 import html
 import io
 import itertools
-import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PathCollection
@@ -26,8 +21,6 @@ from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal
 from matplotlib.text import Text
-
-from ncbook import files
 
 # Blue, vermilion, green, pink, ochre, violet, grey: after Okabe and Ito's set, with the bright
 # ones darkened. Each has a contrast of at least 3 to 1 against white and against #121212.
@@ -37,15 +30,14 @@ LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2
          (0, (3, 1, 1.2, 1, 1.2, 1)), (0, (2.5, 2.5)))  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "cividis"  # for images: ordered, and the same to colour-blind eyes
-DIVERGING = "RdBu_r"  # for images of signed values; centre it on zero
-# The same without a ground of its own: 0 is the page, light or dark, 1 is vermilion, -1 blue.
+# For images of signed values, without a ground of its own: 0 is the page, light or dark, 1 is
+# vermilion, -1 blue.
 SIGNED = ListedColormap(
     [(*to_rgb(COLOURS[int(x > 0)]), abs(x)) for x in np.linspace(-1, 1, 255)], name="signed"
 )
 
 LAYOUTS = ("wide", "narrow")
 WIDTHS = {"wide": 7.2, "narrow": 3.5}  # inches
-NARROW_BELOW = 576  # CSS pixels: pages narrower than this show the narrow layout
 
 # Text and axes are drawn in this colour, which no figure uses; it becomes currentColor, the colour
 # of the text around the figure.
@@ -202,102 +194,6 @@ def group_styles(groups: Sequence) -> dict:
     }
 
 
-def median_band(
-    ax: Axes,
-    table: pd.DataFrame,
-    x: str,
-    y: str,
-    group: str | None = None,
-    *,
-    band: tuple[float, float] = (0.1, 0.9),
-    label: Callable | str | None = None,
-    markers: bool = False,
-) -> None:
-    """Draw the median of ``y`` over the rows that share ``x``, with a band of quantiles.
-
-    Parameters
-    ----------
-    ax : Axes
-    table : DataFrame
-        Tidy: one row for each run and each ``x``.
-    x, y, group : str
-        Columns. Each value of ``group`` gets its own line, in order of appearance.
-    band : pair of float
-        The band's lower and upper quantile; (0, 1) is the whole range.
-    label : function, str, optional
-        Makes a group's name in the legend from its value (a str is formatted with it).
-    markers : bool
-        Mark the points of the line (few points) or not (dense ones).
-    """
-    parts = [(None, table)] if group is None else list(table.groupby(group, sort=False))
-    style = group_styles([value for value, _ in parts])
-    for value, part in parts:
-        shares = [band[0], 0.5, band[1]]
-        quantiles = part.groupby(x)[y].quantile(shares).unstack().reindex(columns=shares)
-        low, middle, high = (quantiles.iloc[:, i].to_numpy() for i in range(3))
-        where = quantiles.index.to_numpy()
-        look = style[value] if markers else {**style[value], "marker": None}
-        if label is None:
-            text = None if value is None else str(value)
-        else:
-            text = label.format(value) if isinstance(label, str) else label(value)
-        ax.plot(where, middle, label=text, **look)
-        ax.fill_between(where, low, high, color=look["color"], alpha=0.22, linewidth=0)
-
-
-def run_rows(values: Mapping[str, object], **axes: Sequence) -> pd.DataFrame:
-    """Return numbers over a grid of runs as one tidy table: a row a combination of the axes.
-
-    Parameters
-    ----------
-    values : mapping
-        Name of a column to a tensor whose dimensions are the axes, in order.
-    **axes : sequence
-        For each dimension its name and its labels.
-
-    Raises
-    ------
-    ValueError
-        A tensor's shape is not that of the axes.
-    """
-    shape = tuple(len(labels) for labels in axes.values())
-    for name, value in values.items():
-        if tuple(value.shape) != shape:
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}; the axes {', '.join(axes)} make {shape}."
-            )
-    index = pd.MultiIndex.from_product(axes.values(), names=list(axes))
-    columns = {name: value.cpu().numpy().reshape(-1) for name, value in values.items()}
-    return pd.DataFrame(columns, index=index).reset_index()
-
-
-def power_law(
-    ax: Axes, table: pd.DataFrame, x: str, y: str, power: float, *, median: bool = True
-) -> None:
-    """Draw a point a run on logarithmic axes, their median, and a line of the slope expected.
-
-    Parameters
-    ----------
-    ax : Axes
-    table : DataFrame
-        Tidy: one row for each run and each ``x``.
-    x, y : str
-        Columns, positive.
-    power : float
-        The line's slope; it passes through the median at the smallest ``x``.
-    median : bool
-        Draw the median with its band, too.
-    """
-    ax.loglog(table[x], table[y], linestyle="none", marker="o", markersize=3, alpha=0.4,
-              color=COLOURS[0], label="one seed")  # fmt: skip
-    if median:
-        median_band(ax, table, x, y, label="median")
-    ends = np.array([table[x].min(), table[x].max()])
-    first = table[table[x] == ends[0]][y].median()
-    ax.loglog(ends, first * (ends / ends[0]) ** power, color=INK, linestyle=":", lw=1,
-              label=f"slope {power:g}")  # fmt: skip
-
-
 def shared_legend(
     fig: Figure, layout: str, axes: Sequence[Axes] | None = None, *, title: str | None = None,
     columns: int | None = None,
@@ -329,107 +225,7 @@ def shared_legend(
                title=title)  # fmt: skip
 
 
-# ---------------------------------------------------------------- for the chapters
-
-
-def show(
-    draw: Callable[..., Figure], table: pd.DataFrame, *, name: str, alt: str, **options
-) -> None:
-    """Show a figure in both layouts with the numbers behind it, and keep its table.
-
-    Displays one HTML output: two SVGs, of which the page shows the one that fits, and a closed
-    box with a summary of the table. Writes the table to
-    ``$NCBOOK_OUT/tables/<chapter>/<name>.csv``.
-
-    Parameters
-    ----------
-    draw : function
-        ``draw(table, layout, **options)`` returns a matplotlib ``Figure``.
-    table : DataFrame
-        Tidy; everything that is drawn.
-    name : str
-        The figure's name in file names and anchors: lower-case letters, digits and hyphens.
-    alt : str
-        What the figure shows, in words, for readers who do not see it.
-    **options
-        Passed to ``draw``.
-
-    Raises
-    ------
-    ValueError
-        The name or the alternative text is not usable.
-    TypeError
-        ``table`` is no DataFrame, or ``draw`` returned no Figure.
-    """
-    page = markup(draw, table, name=name, alt=alt, **options)
-    _keep(table, name)
-    _display(page, f"Figure {name}: {alt}")
-
-
-def show_interactive(fig, table: pd.DataFrame, *, name: str, alt: str) -> None:
-    """Show a plotly figure that a reader can turn, with its numbers, and keep its table.
-
-    In the pipeline (``NCBOOK_OUT`` is set) it becomes HTML that loads plotly from the site itself;
-    in a plain Jupyter session plotly shows it in its own way.
-
-    Parameters
-    ----------
-    fig : plotly.graph_objects.Figure
-    table, name, alt
-        As in :func:`show`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As in :func:`show`.
-    """
-    _check(table, name, alt)
-    _keep(table, name)
-    fig.update_layout(template=_PLOTLY)
-    if "NCBOOK_OUT" not in os.environ:
-        fig.show()
-        return
-    body = fig.to_html(
-        full_html=False,
-        include_plotlyjs="../../_static/plotly.min.js",
-        include_mathjax=False,
-        div_id=f"{name}-plot",
-        config={"responsive": True, "displayModeBar": False, "scrollZoom": False},
-    )
-    _display(
-        f'<figure class="ncb-figure tex2jax_ignore" id="ncb-{name}">'
-        f'<div class="ncb-plotly" role="group" aria-label="{html.escape(alt, quote=True)}">'
-        f"{body}</div>{numbers(table, name)}</figure>",
-        f"Figure {name}: {alt}",
-    )
-
-
 # ---------------------------------------------------------------- how it is done
-
-
-def markup(
-    draw: Callable[..., Figure], table: pd.DataFrame, *, name: str, alt: str, **options
-) -> str:
-    """Return a figure's HTML: both layouts and the numbers behind it (see :func:`show`).
-
-    What is not finite is not drawn; a panel without a finite value says so.
-    """
-    _check(table, name, alt)
-    drawn = table.replace([np.inf, -np.inf], np.nan)
-    pictures = []
-    for layout in LAYOUTS:
-        with settings():
-            fig = draw(drawn, layout, **options)
-            if not isinstance(fig, Figure):
-                raise TypeError(
-                    f"{getattr(draw, '__name__', draw)} returned {type(fig).__name__} for the "
-                    f"{layout} layout; a draw function returns a matplotlib Figure."
-                )
-            pictures.append(svg(fig, prefix=f"{name}-{layout}", alt=alt, layout=layout))
-    return (
-        f'<figure class="ncb-figure tex2jax_ignore" id="ncb-{name}">'
-        f"{_SWITCH}{''.join(pictures)}{numbers(table, name)}</figure>"
-    )
 
 
 def svg(fig: Figure, *, prefix: str, alt: str, layout: str = "wide") -> str:
@@ -515,114 +311,12 @@ def _say_what_is_missing(ax: Axes) -> None:
     drawn = [points for points in drawn if len(points)]
     drawn += [np.ma.filled(image.get_array(), np.nan).reshape(-1, 1) for image in ax.images]
     if drawn and not any(np.isfinite(points).all(-1).any() for points in drawn):
-        ax.text(0.5, 0.5, "no finite value", ha="center", va="center", transform=ax.transAxes)
+        say_nothing_is_finite(ax)
 
 
-def numbers(table: pd.DataFrame, name: str) -> str:
-    """Return a closed HTML box with the least, the median and the greatest of every column."""
-    rows = []
-    for column in table.columns:
-        values = table[column]
-        head = f'<th scope="row">{html.escape(str(column))}</th>'
-        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-            finite = values[np.isfinite(values.astype(float))]
-            three = (finite.min(), finite.median(), finite.max()) if len(finite) else (np.nan,) * 3
-            rows.append(head + "".join(f"<td>{_digits(value)}</td>" for value in three))
-        else:
-            kinds = [str(kind) for kind in pd.unique(values)]
-            said = ", ".join(kinds) if len(kinds) <= 6 else f"{len(kinds)} different values"
-            rows.append(f'{head}<td colspan="3">{html.escape(said)}</td>')
-    count = f"{len(table):,} row" + ("" if len(table) == 1 else "s")
-    return (
-        '<details class="ncb-numbers"><summary>The numbers behind this figure</summary>'
-        f'<div class="ncb-scroll"><table><caption>{name}.csv, {count}</caption><thead><tr>'
-        '<th scope="col">column</th><th scope="col">min</th><th scope="col">median</th>'
-        '<th scope="col">max</th></tr></thead><tbody>'
-        + "".join(f"<tr>{row}</tr>" for row in rows)
-        + "</tbody></table></div></details>"
-    )
-
-
-# Greys that can be seen on light and dark; the site's script then puts in the page's own colours.
-_AXIS = {"gridcolor": "rgba(128,128,128,0.3)", "zerolinecolor": "rgba(128,128,128,0.5)"}
-_PLOTLY = {
-    "layout": {
-        "colorway": COLOURS,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": GREY, "family": "DejaVu Sans, Verdana, sans-serif"},
-        "margin": {"l": 10, "r": 10, "t": 40, "b": 10},
-        "xaxis": {**_AXIS, "automargin": True},
-        "yaxis": {**_AXIS, "automargin": True},
-        "scene": {
-            **{axis: {**_AXIS, "showbackground": False} for axis in ("xaxis", "yaxis", "zaxis")},
-            # A step back from plotly's own place, so that the axes' titles are in the picture.
-            "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 1.1}},
-        },
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-        # Clear of the axis' own title.
-        "sliderdefaults": {"pad": {"t": 50, "b": 10}},
-    }
-}
-
-
-def slider(steps: list[dict], active: int = 0, prefix: str = "") -> dict:
-    """Return plotly's slider over ``steps``, whose labels are said above it, one at a time.
-
-    Below it they would run into each other.
-    """
-    return {
-        "steps": steps,
-        "active": active,
-        "currentvalue": {
-            "prefix": prefix,
-            "xanchor": "center",
-            "font": {"size": 14, "color": GREY},
-        },
-        "pad": {"t": 6, "b": 4},
-        "len": 0.92,
-        "x": 0.04,
-        "ticklen": 0,
-        "minorticklen": 0,
-        "font": {"size": 1, "color": "rgba(0,0,0,0)"},
-        "bordercolor": GREY,
-        "bgcolor": GREY,
-        "activebgcolor": COLOURS[0],
-    }
-
-
-# Inline, so that a notebook outside the site switches too.
-_SWITCH = (
-    "<style>.ncb-figure{margin:1rem 0}.ncb-figure .ncb-narrow{display:none}"
-    f"@media (max-width:{NARROW_BELOW}px){{.ncb-figure .ncb-wide{{display:none}}"
-    ".ncb-figure .ncb-narrow{display:block}}</style>"
-)
-
-
-def _display(markup: str, words: str) -> None:
-    display({"text/html": markup, "text/plain": words}, raw=True)
-
-
-def _keep(table: pd.DataFrame, name: str) -> Path:
-    return files.write_atomic(
-        files.output_dir() / "tables" / files.chapter_name() / f"{name}.csv",
-        table.to_csv(index=False, lineterminator="\n"),
-    )
-
-
-def _check(table, name, alt) -> None:
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(
-            f"The table of figure {name!r} is a {type(table).__name__}; give a pandas DataFrame."
-        )
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", str(name)):
-        raise ValueError(
-            f"The figure's name is {name!r}; use lower-case letters, digits and single hyphens."
-        )
-    if not isinstance(alt, str) or len(alt.split()) < 3:
-        raise ValueError(
-            f"The alternative text of figure {name!r} is {alt!r}; say in a sentence what it shows."
-        )
+def say_nothing_is_finite(ax: Axes) -> None:
+    """Write so into a panel."""
+    ax.text(0.5, 0.5, "no finite value", ha="center", va="center", transform=ax.transAxes)
 
 
 def _check_layout(layout) -> None:
@@ -638,11 +332,3 @@ def _short(number: str) -> str:
 def _rounded(match: re.Match) -> str:
     numbers = re.sub(r"-?\d+\.\d+(?:e-?\d+)?", lambda m: _short(m[0]), match[2])
     return f'{match[1]}="{" ".join(numbers.split())}"'
-
-
-def _digits(value: float) -> str:
-    if not np.isfinite(value):
-        return "none"
-    if float(value).is_integer() and abs(value) < 1e6:
-        return f"{value:.0f}"
-    return f"{value:.3g}"

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import ncbook
@@ -49,8 +48,6 @@ def make(book: Book, outcome: Outcome, lock: int) -> Path:
         Jupyter Book failed or warned; the message has its warnings.
     """
     index = book.made / "html" / "index.html"
-    script = plotly()
-    book.owned.write({book.pages / "_static" / script.name: script.read_bytes()})
     inputs = inputs_of(book)
     key = digest(json.dumps(inputs, sort_keys=True))
     if is_current(book, key):
@@ -120,11 +117,6 @@ def structure_of(inputs: dict[str, str]) -> str:
     }
     modules = sorted(name for name in inputs if name.startswith(f"{ncbook.__name__}/"))
     return digest(json.dumps([outer, inner, modules, sys.version], sort_keys=True))
-
-
-def plotly() -> Path:
-    """Return plotly's script, which the pages load from the site itself."""
-    return Path(find_spec("plotly").origin).parent / "package_data" / "plotly.min.js"
 
 
 def pages_of(root: Path) -> list[str]:

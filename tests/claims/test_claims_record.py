@@ -17,7 +17,7 @@ from claims_samples import CHAPTER, book, entry, keep, write
 from ncbook import files
 from ncbook.claims import Chapter, ClaimsError, kept, ledger, record, registry
 from ncbook.claims.measured import summarise
-from ncbook.figures import style
+from ncbook.figures import Picture, figure, show, style
 
 PROVENANCE = {"device": "cpu", "dtype": "float64", "torch": "2.13.0"}
 ENTRIES = [
@@ -342,17 +342,19 @@ def test_chapters_of_plain_sessions_have_a_folder_each(place, monkeypatch):
     monkeypatch.delenv("NCBOOK_OUT")
     monkeypatch.delenv("NCBOOK_CHAPTER", raising=False)
     monkeypatch.setattr(files, "_running", "")
-    monkeypatch.setattr(style, "display", lambda bundle, raw: None)
+    monkeypatch.setattr(show, "display", lambda *args, **options: None)
     other = "a-paper/02-next"
     for name, id in ((CHAPTER, "a.number"), (other, "a.other")):
         Chapter(name).measure(id, 2.0)
         table = pd.DataFrame({"chapter": [name]})
-        style.show(lambda *_: style.new_figure("wide")[0], table, name="figure", alt="None at all.")
+        figure("figure", Picture(lambda *_: style.new_figure("wide")[0], table))
     made = Path(os.environ["NCBOOK_ROOT"]) / "_build" / "interactive"
     assert {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()} == {
         f"{CHAPTER}/claims/a.number.json",
+        *(f"{CHAPTER}/figures/01-first/figure-{layout}.svg" for layout in style.LAYOUTS),
         f"{CHAPTER}/tables/01-first/figure.csv",
         f"{other}/claims/a.other.json",
+        *(f"{other}/figures/02-next/figure-{layout}.svg" for layout in style.LAYOUTS),
         f"{other}/tables/02-next/figure.csv",
     }
 

@@ -20,7 +20,7 @@ import os, locale, time
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from ncbook.figures.style import show
+from ncbook.figures import figure
 from matplotlib.figure import Figure
 fig, ax = plt.subplots()
 _ = ax.plot([0, 1], [0, 1], label="a line")

@@ -13,7 +13,7 @@ from IPython.display import HTML
 HTML('''<div><svg viewBox="0 0 {size} 1">
 <path d="M 0 0
 L 1 {size}"/>
-</svg><script>Plotly.newPlot("a", [{size}])
+</svg><script>Scene.draw("a", [{size}])
 </script><img src="data:image/png;base64,{code}"/>
 <table><tr><td>{number}</td></tr></table></div>''')
 """

@@ -323,7 +323,7 @@ _WITHOUT_WORDS = """() => {
     const drawings = [...document.querySelectorAll("svg")]
         .filter((svg) => !hidden(svg) && !svg.parentElement.closest("svg, button, a"))
         .filter((svg) => svg.getBoundingClientRect().right > 0)
-        // A drawing made of many, such as plotly's, is named as a whole.
+        // A drawing made of many is named as a whole.
         .filter((svg) => !words(svg) && !svg.closest('[role="group"][aria-label]'))
         .map((svg) => `a drawing has no words: ${svg.outerHTML.slice(0, 80)}`);
     return [...images, ...drawings];

@@ -41,14 +41,13 @@ def test_chapter_offers_its_notebook_and_its_source(site, source):
 def test_figures_offer_their_tables(site, source):
     page = site / "book" / source.parent.name / f"{source.stem}.html"
     soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
-    figures = {figure["id"].removeprefix("ncb-") for figure in soup.select("figure.ncb-figure")}
-    tables = {
-        Path(a["href"]).stem
-        for a in soup.select("a.download")
-        if (page.parent / a["href"]).resolve().is_file()
-    }
+    figures = soup.select("figure.ncb-fig")
     assert figures, "the chapter has no figure"
-    assert figures <= tables, f"no table to download for {', '.join(sorted(figures - tables))}"
+    for figure in figures:
+        links = {a.get_text(): a["href"] for a in figure.select(".ncb-fig-links a")}
+        assert (page.parent / links["Table (CSV)"]).is_file()
+        assert (page.parent / links["Enlarge"]).is_file()
+        assert soup.select_one(links["Code"])
 
 
 def test_the_search_finds_every_numbered_box(site):

@@ -87,20 +87,6 @@ def test_a_dark_page_is_printed_light(site, tab, address):
     tab.wait_for_function(f"{theme} === 'dark'")
 
 
-def test_turning_figure_follows_the_theme(site, tab, address):
-    pages = [p for p in site_checks.pages(site) if "ncb-plotly" in (site / p).read_text("utf-8")]
-    assert pages, "no page has a figure that can be turned"
-    tab.goto(address + pages[0])
-    tab.wait_for_selector(".js-plotly-plot .main-svg")
-    ink = "document.querySelector('.js-plotly-plot')._fullLayout.font.color"
-    light = tab.evaluate(ink)
-    tab.emulate_media(color_scheme="dark")
-    tab.wait_for_function(f"{ink} !== {light!r}", timeout=10_000)
-    paper = tab.evaluate("document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor")
-    assert re.sub(r"\s", "", paper) == "rgba(0,0,0,0)"
-    assert site_checks.contrast(tab.evaluate(ink), site_checks.colours(tab)["background"]) >= 4.5
-
-
 def test_search_finds_a_theorem_by_its_name(site, tab, address):
     html = (site / "book" / "wu-mondelli" / "02-stationary-points.html").read_text("utf-8")
     title = theorems(html)[0]
