@@ -1,4 +1,4 @@
-"""A chapter in Jupyter: saved, it stays what it was; opened without trust, it shows its figures."""
+"""A chapter in Jupyter: saved, it stays as it was; opened without trust, it shows its figures."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ def test_a_chapter_keeps_its_profiles_as_ipynb_and_back(path):
 
 @pytest.fixture(scope="module")
 def server(root, missing, tmp_path_factory):
-    """JupyterLab on a copy of the chapters and of what was made of them; a function that asks it."""
+    """JupyterLab on a copy of the chapters and of their pages, and how it is asked."""
     python = root / ENVIRONMENT / "bin" / "python"
     if not python.exists():
         missing(
@@ -73,7 +73,8 @@ def server(root, missing, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {f"JUPYTER_{kind}_DIR": str(base / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    own |= {"JUPYTERLAB_SETTINGS_DIR": str(base / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(base)}
+    own["JUPYTERLAB_SETTINGS_DIR"] = str(base / "settings")
+    own["JUPYTERLAB_WORKSPACES_DIR"] = str(base / "workspaces")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")} | own
     with (base / "log").open("w") as log:
         process = subprocess.Popen(
@@ -145,7 +146,7 @@ SHOWN = """() => [...document.querySelectorAll(".jp-OutputArea-output figure img
     .map((one) => [one.alt, one.complete && one.naturalWidth > 100 && one.clientWidth > 100])"""
 
 
-def opened(server, tab, name: str, kernel: str = "") -> None:
+def opened(server, tab, name: str) -> None:
     """Open a notebook in JupyterLab, without a kernel, and wait for its cells."""
     tab.goto(server.lab.format(name))
     tab.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
@@ -157,7 +158,7 @@ def opened(server, tab, name: str, kernel: str = "") -> None:
 def test_a_page_opened_without_trust_shows_every_figure_and_says_what_it_shows(
     path, server, root, browser
 ):
-    """The ways of working: a page that was downloaded, or a run's notebook, opened in JupyterLab."""
+    """A page that was downloaded and a notebook of `ncbook run` are opened alike."""
     name = f"book/{path.parent.name}/{path.stem}.ipynb"
     if not (server.work / name).is_file():
         pytest.fail(f"There is no {name}: run make book first.", pytrace=False)
