@@ -70,7 +70,7 @@ def slope(runs: xr.Dataset, along: str) -> xr.Dataset:
 
 
 class Sweep:
-    """Runs over a grid that are no batch: other sizes, other data, other methods.
+    """Runs over a grid that are no batch: other sizes, other data, other methods. ::
 
         sweep = Sweep(classes=[2, 3, 4], rate=[0.1, 0.2])
         for at in sweep:

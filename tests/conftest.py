@@ -104,7 +104,8 @@ def group(file: str) -> str:
 
     Each process would start a browser of its own.
     """
-    browses = file.startswith("tests/site/") or file == "tests/claims/test_claims_filter.py"
+    drives = ("tests/claims/test_claims_filter.py", "tests/pipeline/test_pipeline_jupyter.py")
+    browses = file.startswith("tests/site/") or file in drives
     return "browser" if browses else file
 
 

@@ -15,8 +15,6 @@ from ncbook.figures.style import (
     shared_legend,
 )
 
-FORMS = ("measured", "first form", "second form")
-
 
 def plane_rows(times: Sequence[float], y, **forms) -> pd.DataFrame:
     """Return what the classifier makes of some features, in the plane of the simplex of outputs.

@@ -15,7 +15,7 @@ from ncbook.files import BookError
 from ncbook.typeset import typeset
 
 # Not the braces of a formula, as in \frac{{x}}{2}.
-PLACE = re.compile(r"(?<![{}\w])\{\{([a-z][\w.-]*)(?::([^{}]*))?\}\}")
+PLACE = re.compile(r"(?<![{}\w])\{\{([A-Za-z][\w.-]*)(?::([^{}]*))?\}\}")
 
 
 def of_run(folder: Path, claims: dict[str, Claim], profile: str) -> dict[str, float | str]:

@@ -1,13 +1,16 @@
-"""A chapter that is saved in Jupyter stays what it was: its profiles, its bounds, every byte."""
+"""A chapter in Jupyter: saved, it stays as it was; opened without trust, it shows its figures."""
 
+import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import jupytext
 import nbformat
@@ -49,7 +52,7 @@ def test_a_chapter_keeps_its_profiles_as_ipynb_and_back(path):
 
 @pytest.fixture(scope="module")
 def server(root, missing, tmp_path_factory):
-    """A Jupyter server on a copy of the chapters; a function that asks it."""
+    """JupyterLab on a copy of the chapters and of their pages, and how it is asked."""
     python = root / ENVIRONMENT / "bin" / "python"
     if not python.exists():
         missing(
@@ -58,21 +61,30 @@ def server(root, missing, tmp_path_factory):
         )
     base = tmp_path_factory.mktemp("jupyter")
     shutil.copytree(root / "notebooks", base / "work")
+    for paper in (root / "book").glob("*-*/"):
+        ignored = shutil.ignore_patterns("figures", "tables")
+        shutil.copytree(paper, base / "work" / "book" / paper.name, ignore=ignored)
+    # All cells are there at once, not those alone that are in sight.
+    settings = base / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
     token = secrets.token_hex()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {f"JUPYTER_{kind}_DIR": str(base / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    own["JUPYTERLAB_SETTINGS_DIR"] = str(base / "settings")
+    own["JUPYTERLAB_WORKSPACES_DIR"] = str(base / "workspaces")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")} | own
     with (base / "log").open("w") as log:
         process = subprocess.Popen(
             [
-                python, "-m", "jupyter_server", "--no-browser", "--allow-root",
+                python, "-m", "jupyterlab", "--no-browser", "--allow-root",
                 "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
                 "--ServerApp.port_retries=0", f"--ServerApp.root_dir={base / 'work'}",
                 f"--IdentityProvider.token={token}",
             ],
-            env={k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")} | own,
-            cwd=base, stdout=log, stderr=log,
+            env=environment, cwd=base, stdout=log, stderr=log,
         )  # fmt: skip
 
     def ask(path: str, content: dict | None = None):
@@ -96,14 +108,17 @@ def server(root, missing, tmp_path_factory):
 
     try:
         wait_for(up)
-        yield base / "work", ask
+        yield SimpleNamespace(
+            work=base / "work", ask=ask, python=python, environment=environment,
+            lab=f"http://127.0.0.1:{port}/doc/tree/{{}}?reset&token={token}",
+        )  # fmt: skip
     finally:
         process.terminate()
         process.wait(30)
 
 
 def test_a_jupyter_server_saves_a_chapter_as_it_was(server, root):
-    work, ask = server
+    work, ask = server.work, server.ask
 
     def load(one):
         return ask(f"contents/{one.id}.md?type=notebook&content=1")["content"]
@@ -125,3 +140,61 @@ def test_a_jupyter_server_saves_a_chapter_as_it_was(server, root):
     edited = chapters.parse(one.id, text, one.path)
     assert edited.profiles == one.profiles and edited.parameters == one.parameters
     assert edited.cells == one.cells
+
+
+SHOWN = """() => [...document.querySelectorAll(".jp-OutputArea-output figure img")]
+    .map((one) => [one.alt, one.complete && one.naturalWidth > 100 && one.clientWidth > 100])"""
+
+
+def opened(server, tab, name: str) -> None:
+    """Open a notebook in JupyterLab, without a kernel, and wait for its cells."""
+    tab.goto(server.lab.format(name))
+    tab.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    with contextlib.suppress(Exception):  # asks for a kernel
+        tab.click("text=No Kernel", timeout=3_000)
+
+
+@pytest.mark.parametrize("path", ids_and_paths())
+def test_a_page_opened_without_trust_shows_every_figure_and_says_what_it_shows(
+    path, server, root, browser
+):
+    """A page that was downloaded and a notebook of `ncbook run` are opened alike."""
+    name = f"book/{path.parent.name}/{path.stem}.ipynb"
+    if not (server.work / name).is_file():
+        pytest.fail(f"There is no {name}: run make book first.", pytrace=False)
+    cells = nbformat.read(server.work / name, as_version=4).cells
+    drawn = [
+        cell_output.metadata["ncbook"]["figure"]
+        for cell in cells if cell.cell_type == "code"
+        for cell_output in cell.outputs if "figure" in cell_output.metadata.get("ncbook", {})
+    ]  # fmt: skip
+    tab = browser.new_page()
+    try:
+        opened(server, tab, name)
+        wait_for(lambda: len(tab.evaluate(SHOWN)) >= len(drawn), 60)
+        assert tab.evaluate(SHOWN) == [[f"Figure {one}", True] for one in drawn]
+        words = tab.evaluate("document.querySelector('.jp-Notebook').innerText")
+        for one in drawn:
+            said = re.search(rf"^:+{{fig}} {one}\n:alt: (.{{20,}})", "\n".join(
+                cell.source for cell in cells if cell.cell_type == "markdown"), re.M)  # fmt: skip
+            assert said and said[1].split(".")[0].replace("$", "")[:20] in words
+    finally:
+        tab.close()
+
+
+def test_with_trust_a_scene_turns(server, root, browser):
+    name = "book/mixon-parshall-pi/01-neural-collapse.ipynb"
+    trust = [server.python, "-m", "jupyter", "trust", server.work / name]
+    subprocess.run(trust, env=server.environment, check=True, capture_output=True)
+    tab = browser.new_page()
+    try:
+        opened(server, tab, name)
+        tab.wait_for_selector(".ncb-scene input[type=range]", timeout=60_000)
+        scene = tab.locator(".ncb-scene").first
+        assert scene.locator("svg circle").count() > 10
+        before = scene.locator("svg").first.inner_html()
+        scene.locator("svg").first.focus()
+        tab.keyboard.press("ArrowRight")
+        assert scene.locator("svg").first.inner_html() != before
+    finally:
+        tab.close()
