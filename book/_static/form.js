@@ -68,7 +68,8 @@
       const link = event.target.closest("a.ncb-enlarge");
       if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
       const figure = link.closest("figure");
-      const drawing = [...figure.querySelectorAll(".ncb-figure > svg")].find((svg) => svg.getClientRects().length);
+      const scene = figure.querySelector(".ncb-scene");
+      const drawing = scene || [...figure.querySelectorAll(".ncb-figure > svg")].find((svg) => svg.getClientRects().length);
       if (!drawing || !window.HTMLDialogElement) return;
       event.preventDefault();
       const dialog = document.createElement("dialog");
@@ -77,11 +78,17 @@
       close.type = "button";
       close.textContent = "Close";
       close.addEventListener("click", () => dialog.close());
-      const large = drawing.cloneNode(true);
-      large.style.maxWidth = "none";
+      // What turns goes into the dialog itself, and back to its place in the end.
+      const place = document.createComment("");
+      if (scene) scene.replaceWith(place);
+      const large = scene || drawing.cloneNode(true);
+      if (!scene) large.style.maxWidth = "none";
       dialog.setAttribute("aria-label", figure.querySelector("figcaption .caption-number")?.textContent || "Figure");
       dialog.append(close, large);
-      dialog.addEventListener("close", () => dialog.remove());
+      dialog.addEventListener("close", () => {
+        if (scene) place.replaceWith(scene);
+        dialog.remove();
+      });
       dialog.addEventListener("click", (inside) => {
         if (inside.target === dialog) dialog.close();
       });

@@ -1,5 +1,6 @@
 """The verdict on a claim: pure functions of what is expected and what was measured."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,6 +72,18 @@ def value(claim: Claim, record: Summary) -> float:
     if claim.side is not None:
         return getattr(record, claim.side)
     return max(record.min, record.max, key=lambda value: abs(value - claim.expect))
+
+
+def tolerance_used(claim: Claim, record: Summary) -> float | None:
+    """Return the share of the tolerance that the judged value uses: 1 at its edge, more beyond.
+
+    None for a bound, which may be far from its limit, for a tolerance of 0, and where no value is
+    finite.
+    """
+    distance = abs(value(claim, record) - claim.expect)
+    if claim.side is not None or claim.slack == 0 or not math.isfinite(distance):
+        return None
+    return distance / claim.slack
 
 
 def needs_paper_profile(claim: Claim, profile: str) -> bool:

@@ -309,6 +309,14 @@ def test_a_failure_says_both_numbers():
     assert message == "Measured 2.10, expected 2 ± 0.05."
 
 
+def test_the_share_of_the_tolerance_that_is_used():
+    assert check.tolerance_used(claim(), summarise(2.025)) == pytest.approx(0.5)
+    assert check.tolerance_used(claim(), summarise(1.9)) == pytest.approx(2)
+    assert check.tolerance_used(bound("max"), summarise(0.5)) is None
+    assert check.tolerance_used(claim(tolerance=0), summarise(2.0)) is None
+    assert check.tolerance_used(claim(), summarise(math.nan)) is None
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

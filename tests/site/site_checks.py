@@ -182,6 +182,7 @@ class Visit:
     too_wide: list[str] = field(default_factory=list)
     faint: list[str] = field(default_factory=list)
     inaccessible: list[str] = field(default_factory=list)
+    too_low: list[str] = field(default_factory=list)
 
 
 def visit(context, address: str, page: str, axe: str | None) -> Visit:
@@ -219,12 +220,14 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
         settle(tab)
         found.broken_images = tab.evaluate(_BROKEN_IMAGES)
         found.without_words = tab.evaluate(_WITHOUT_WORDS)
+        found.too_low += low(tab, 900)
         for scheme in ("dark", "light"):
             tab.emulate_media(color_scheme=scheme)
             tab.wait_for_timeout(50)
             found.faint += [f"{scheme}: {said}" for said in tab.evaluate(_FAINT)]
         resize(tab, TELEPHONE)
         found.too_wide = tab.evaluate(_TOO_WIDE)
+        found.too_low += low(tab, 2 * TELEPHONE["height"])
         for font in FONTS:
             set_font(tab, font)
             found.too_wide += [f"{font} font: {said}" for said in tab.evaluate(_TOO_WIDE)]
@@ -239,6 +242,13 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
     finally:
         tab.close()
     return found
+
+
+def low(tab, most: int) -> list[str]:
+    """Say of a chapter whose first figure begins below so many pixels."""
+    top = tab.evaluate(_FIRST_FIGURE)
+    size = tab.viewport_size["width"]
+    return [f"{size} wide: its first figure begins at {top:.0f}"] if top > most else []
 
 
 def settle(tab) -> None:
@@ -327,6 +337,11 @@ _WITHOUT_WORDS = """() => {
         .filter((svg) => !words(svg) && !svg.closest('[role="group"][aria-label]'))
         .map((svg) => `a drawing has no words: ${svg.outerHTML.slice(0, 80)}`);
     return [...images, ...drawings];
+}"""
+
+_FIRST_FIGURE = """() => {
+    const figure = document.querySelector(".ncb-facts ~ * figure.ncb-fig, figure.ncb-fig");
+    return figure ? figure.getBoundingClientRect().top + scrollY : 0;
 }"""
 
 _SET_FONT = """async ([font, face]) => {

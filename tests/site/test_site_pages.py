@@ -35,6 +35,10 @@ def test_page_is_accessible(page, visits, needs_axe):
     assert visits(page).inaccessible == []
 
 
+def test_page_shows_its_first_figure_early(page, visits):
+    assert visits(page).too_low == []
+
+
 def test_the_ledger_is_short_on_a_telephone_until_something_is_opened(site, tab, address):
     tab.set_viewport_size(site_checks.TELEPHONE)
     tab.goto(address + "book/ledger.html")
