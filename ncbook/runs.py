@@ -36,6 +36,14 @@ def label(values: Mapping[str, Any], **axes: Sequence) -> xr.Dataset:
     ------
     ValueError
         A tensor's shape is not that of the axes.
+
+    Examples
+    --------
+    >>> runs = label({"error": [[1.0, 1.2], [0.01, 0.012]]}, eps=[1e-1, 1e-3], seed=range(2))
+    >>> round(runs["error"].median("seed").sel(eps=1e-3).item(), 4)
+    0.011
+    >>> round(slope(runs, "eps")["error"].mean().item(), 4)  # proportional to eps
+    1.0
     """
     labels = {name: plain(list(one) if isinstance(one, range) else one)
               for name, one in axes.items()}  # fmt: skip

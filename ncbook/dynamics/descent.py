@@ -51,6 +51,16 @@ def descent(
     ------
     ValueError
         The step is not positive, or the recorded iterations are not increasing in 0..steps.
+
+    Examples
+    --------
+    >>> starts = torch.tensor([[1.0], [8.0]])
+    >>> ran = descent(lambda z: -z, starts, step=0.5, steps=3)
+    >>> ran.final
+    tensor([[0.1250],
+            [1.0000]])
+    >>> ran.status.tolist()
+    ['finished', 'finished']
     """
     steps = whole("steps", steps)
     if not 0 < step < math.inf or steps < 1:

@@ -57,6 +57,20 @@ def flow(
     ------
     ValueError
         Step, times or method are not as described.
+
+    Examples
+    --------
+    z' = -z from two starts, which are the batch:
+
+    >>> import torch
+    >>> starts = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+    >>> observe = lambda z: {"z": z[..., 0]}
+    >>> ran = flow(lambda z: -z, starts, step=0.01, record=[0.0, 1.0], observe=observe)
+    >>> ran.observables["z"]
+    tensor([[1.0000, 0.3679],
+            [2.0000, 0.7358]], dtype=torch.float64)
+    >>> ran.runs("t", start=[1.0, 2.0])["z"].sel(start=2.0, t=1.0).round(4).item()
+    0.7358
     """
     if method not in FIXED:
         raise ValueError(f"Unknown method {method!r}; known are {', '.join(FIXED)}.")

@@ -96,6 +96,21 @@ def langevin(
     -----
     UnresolvedWarning
         The step is longer than that at the end; in a chapter this is an error.
+
+    Examples
+    --------
+    >>> from ncbook import runtime
+    >>> from ncbook.models.mean_field import MeanField
+    >>> run = runtime.start("cpu")
+    >>> X = run.tensor([[1.0, 0.0], [0.8, 0.6], [-1.0, 0.2], [-0.7, -0.7]])
+    >>> model = MeanField(X, [0, 0, 1, 1], K=2, p=4, N=64, gamma=2.0, decay=1e-2)
+    >>> starts = model.start(range(3), run)
+    >>> quiet = langevin(model, starts, step=0.05, steps=400)
+    >>> bool((model.loss(quiet.final) < model.loss(starts)).all())
+    True
+    >>> noisy = langevin(model, starts, step=0.05, steps=400, temperature=1e-3, seeds=range(3))
+    >>> noisy.times.tolist()
+    [0.0, 20.0]
     """
     if trained not in TRAINED:
         raise ValueError(f"trained is {trained!r}; expected one of {', '.join(TRAINED)}.")

@@ -79,6 +79,23 @@ def sgd_momentum(
     ------
     ValueError
         An argument is out of its range.
+
+    Examples
+    --------
+    Three networks at once, of other starts and other orders of the examples:
+
+    >>> from ncbook import runtime
+    >>> from ncbook.models.deep import MLP
+    >>> run = runtime.start("cpu")
+    >>> x = run.normal([0], 40).reshape(20, 2)
+    >>> labels = (x[:, 0] > 0).long()
+    >>> network = MLP([2, 8, 2])
+    >>> ended = sgd_momentum(
+    ...     network.loss_gradient, network.start(range(3), run), x, labels, epochs=60, rate=0.1,
+    ...     batch=10, seeds=range(3), observe=network.progress(x, labels),
+    ... )
+    >>> [name for name, values in ended.observables.items() if values.shape == (3, 2)]
+    ['loss', 'error']
     """
     n, runs = len(x), len(start)
     epochs = whole("epochs", epochs)

@@ -15,6 +15,20 @@ back whether the labels are in order, and widens half precision.)
 >>> statistics = metrics.class_statistics(features, torch.tensor([0, 0, 1, 1]))
 >>> metrics.nc1_min_zhu_vidal(statistics)
 tensor(0.2222)
+
+Three papers measure the first of the properties, each in its own way:
+
+>>> [round(float(measure(statistics)), 4) for measure in (
+...     metrics.nc1_papyan, metrics.nc1_wu_mondelli, metrics.nc1_min_zhu_vidal)]
+[0.0556, 0.1818, 0.2222]
+
+In one pass over batches, as of a network's features:
+
+>>> seen = metrics.ClassAccumulator(num_classes=2)
+>>> for batch, labels in ((features[:3], [0, 0, 1]), (features[3:], [1])):
+...     seen = seen.update(batch, torch.tensor(labels))
+>>> metrics.nc1_min_zhu_vidal(seen.statistics())
+tensor(0.2222, dtype=torch.float64)
 """
 
 from ncbook.metrics.approximation import rank_error

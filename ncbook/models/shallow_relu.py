@@ -73,6 +73,23 @@ class ShallowReLU:
     ------
     ValueError
         An argument is not as described.
+
+    Examples
+    --------
+    Two classes on the axes of the plane, up to L = exp(-30): the features lie on two rays.
+
+    >>> from ncbook import metrics, runtime
+    >>> from ncbook.dynamics.rescaled import rescaled_flow
+    >>> run = runtime.start("cpu")
+    >>> X = run.tensor([[2.0, 0.2], [1.0, 0.1], [-1.0, 0.1], [-2.0, -0.3]])
+    >>> network = ShallowReLU(X, [0, 0, 1, 1], K=2, width=16, loss="logistic")
+    >>> starts = network.balanced_start(run.tensor([1e-4]), seeds=range(3), run=run)
+    >>> ended = rescaled_flow(network, starts, levels=[30.0])
+    >>> ended.status.tolist()
+    [['finished', 'finished', 'finished']]
+    >>> angles = metrics.largest_angle(network.features(ended.final), network.y)
+    >>> bool((angles < 1e-2).all())
+    True
     """
 
     def __init__(self, X: Tensor, y: Sequence[int] | Tensor, K: int, width: int, loss: str) -> None:

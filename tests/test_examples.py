@@ -1,0 +1,39 @@
+"""The examples in the docstrings do what they show."""
+
+import subprocess
+import sys
+
+# What users call first has examples; any other module that has some is run, too.
+FIRST = (
+    "runs", "metrics", "models.ufm", "models.shallow_relu", "dynamics.flow", "dynamics.descent",
+    "dynamics.langevin", "dynamics.training",
+)  # fmt: skip
+
+
+def with_examples(root) -> list[str]:
+    package = root / "ncbook"
+    found = [path for path in package.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(package).with_suffix("").parts) for path in found]
+    return sorted(name.removesuffix(".__init__") for name in names)
+
+
+def test_what_users_call_first_has_examples(root):
+    assert set(FIRST) <= set(with_examples(root))
+
+
+def test_examples_do_what_they_show(root):
+    # In a process of their own: they start runs, which set what holds for all of it.
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *with_examples(root)], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+RUN = """
+import doctest, importlib, sys
+bad = 0
+for name in sys.argv[1:]:
+    failed, tried = doctest.testmod(importlib.import_module(f"ncbook.{name}"))
+    bad += failed + (not tried)
+sys.exit(bool(bad))
+"""
