@@ -190,7 +190,8 @@ def fill_gallery(app, doctree, docname):
         figures = app.env.__dict__.get("ncb_figures", {})
         for page in in_order(app.env, [name for name in figures if figures[name]]):
             numbers = app.env.toc_fignumbers.get(page, {}).get("figure", {})
-            parts.append(f"<h2>{escape(app.env.titles[page].astext())}</h2>")
+            number = ".".join(map(str, app.env.toc_secnumbers.get(page, {}).get("", ())))
+            parts.append(f"<h2>{number} {escape(app.env.titles[page].astext())}</h2>")
             parts.append('<ul class="ncb-gallery">')
             root = app.builder.get_relative_uri(docname, page)
             folder = f"{root.rpartition('/')[0]}/figures/{Path(page).name}"
@@ -332,7 +333,8 @@ def add_facts(app, pagename, templatename, context, doctree):
 # ---------------------------------------------------------------- names in code
 
 
-CODE = re.compile(r'<div class="highlight-ipython3[^>]*>.*?</pre>', re.S)
+LEXERS = ("python", "ipython3")
+CODE = re.compile(r'<div class="highlight-i?python3?[^>]*>.*?</pre>', re.S)
 PLAIN = r'<span class="(?:n|nc|nf|nn)">(\w+)</span>'
 DOTTED = re.compile(rf'(?<!<span class="o">\.</span>){PLAIN}(?:<span class="o">\.</span>{PLAIN})?')
 
@@ -354,7 +356,7 @@ def known_names(code: str) -> dict[str, str]:
 def link_code(app, pagename, templatename, context, doctree):
     """Link the names of ncbook in a chapter's code to the reference."""
     cells = [] if doctree is None else list(doctree.findall(nodes.literal_block))
-    cells = [cell.astext() for cell in cells if cell.get("language") == "ipython3"]
+    cells = [cell.astext() for cell in cells if cell.get("language") in LEXERS]
     if not cells or "body" not in context:
         return
     try:

@@ -139,7 +139,9 @@ def resolve_short_name(app, env, node, contnode):
 
 def mend(body: str) -> str:
     """Mend what extensions write: ids that stand twice, and a list that is none."""
-    body = body.replace(' id="proof-content"', "").replace(' id="proof">', ">")
+    for name in ("proof-content", "exercise-content", "solution-content"):
+        body = body.replace(f' id="{name}"', "")
+    body = body.replace(' id="proof">', ">")
     body = re.sub(
         r'(<div class="proof [^>]*id="([^"]+)">\s*<p class="admonition-title") id="\2"', r"\1", body
     )
