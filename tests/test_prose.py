@@ -105,6 +105,34 @@ def test_every_number_of_the_text_is_used(chapter):
     assert given <= asked, "given, and not printed"
 
 
+BOX = re.compile(r"^(`{3,}|:{3,})\{prf:(\w+)\}(.*?)^\1$", re.M | re.S)
+STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
+
+
+def unproved(source: str) -> list[str]:
+    """Return the statements that name no source, being ours, and that no proof follows."""
+    boxes = [match.groups() for match in BOX.finditer(source)]
+    follows = [kind for _, kind, _ in boxes[1:]] + [""]
+    return [
+        text.split("\n")[0].strip()
+        for (_, kind, text), next_kind in zip(boxes, follows, strict=True)
+        if kind in STATEMENTS and "{cite" not in text and next_kind != "proof"
+    ]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda one: one.id)
+def test_every_statement_of_ours_has_a_proof(chapter):
+    assert unproved(chapter.text) == []
+
+
+def test_what_counts_as_unproved():
+    box = "```{{prf:{}}} {}\nText{}.\n```\n"
+    of_paper, ours = box.format("theorem", "A", " {cite:p}`x`"), box.format("lemma", "B", "")
+    proof = box.format("proof", "", "")
+    assert unproved(of_paper + ours + proof) == []
+    assert unproved(ours + of_paper + proof) == ["B"]
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda one: one.id)
 def test_open_code_is_short(chapter):
     """A reader meets at most a dozen lines at once."""

@@ -28,6 +28,7 @@ KINDS = (
     ("claims", re.compile(r"\bchapter\.(measure|check|show)\(")),
     ("table", re.compile(r"^(print|display|table)\(", re.M)),
 )
+OTHER = "preparation"  # what shows nothing is for a cell that follows
 FIGURE = re.compile(r"^(:::+|```+)\{fig\} *(\S+)\n(.*?)^\1$", re.M | re.S)
 ALT = re.compile(r"^:alt:(.*?)(?=^:[a-z]+:|^\s*$|\Z)", re.M | re.S)
 
@@ -129,5 +130,5 @@ def fold(cell) -> None:
     tags.append("hide-input")
     alone = next((name for name, has in ALONE if has.search(cell.source)), None)
     kinds = [alone] if alone else [name for name, has in KINDS if has.search(cell.source)]
-    label = ": ".join(["Code", *filter(None, [", ".join(kinds)])])
+    label = f"Code: {', '.join(kinds or [OTHER])}"
     cell.metadata["mystnb"] = {"code_prompt_show": label, "code_prompt_hide": label}

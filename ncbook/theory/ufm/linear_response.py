@@ -74,10 +74,10 @@ def linear_response(
     y_f and pushes b by d_f (``mean_transfer``). (iv) D = W^T W - H H^T is conserved, and on the
     plateau (W W^T)^2 = N Pi + CN db db^T + W D W^T up to higher orders, which gives the frame error
     at order eps^2 on the complement of 1; along 1 it is ``|Q w|^2``. (v) The plateau holds for
-    1 << t << 1/eps^2. There E = eps^2 1 (Q w)^T K / sqrt(C) with K the features of Q within the
-    classes, and over times of order 1/eps^2 the flow (Q w)' = -K K^T Q w, K' = -Q w (Q w)^T K
-    removes it. It conserves Delta = Q w (Q w)^T - K K^T, so it ends with Q w (Q w)^T the positive
-    part of Delta and K K^T the negative one.
+    log(1/eps) << t << 1/eps^2. There E = eps^2 1 (Q w)^T K / sqrt(C) with K the features of Q
+    within the classes, and over times of order 1/eps^2 the flow (Q w)' = -K K^T Q w,
+    K' = -Q w (Q w)^T K removes it. It conserves Delta = Q w (Q w)^T - K K^T, so it ends with
+    Q w (Q w)^T the positive part of Delta and K K^T the negative one.
 
     What the coefficients miss is of relative order eps^2. They are the flow's: gradient descent
     with step h shrinks the part of D between growing and decaying modes by 1 - h^2 N an iteration
