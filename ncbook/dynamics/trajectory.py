@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor
@@ -75,38 +74,6 @@ class Trajectory:
         status = runs.label({"status": self.status}, **axes)
         seen = {name: values for name, values in self.observables.items() if name != time}
         return runs.label(seen, **axes, **{time: self.times}).merge(status)
-
-    def table(self, time: str = "t", **axes: Sequence) -> pd.DataFrame:
-        """Return one tidy table: a row a run and a recorded time.
-
-        Parameters
-        ----------
-        time : str
-            Name of the time column.
-        **axes : sequence
-            For each batch dimension, in order, its name and its labels.
-
-        Raises
-        ------
-        ValueError
-            The axes do not fit the batch dimensions.
-        """
-        batch = self.status.shape
-        given = tuple(len(labels) for labels in axes.values())
-        if given != batch:
-            named = ", ".join(f"{name} ({len(labels)})" for name, labels in axes.items()) or "none"
-            raise ValueError(
-                f"The batch of runs has shape {batch}; the axes given are {named}. "
-                "Give one axis for each batch dimension, in order, with one label an entry."
-            )
-        plain = (x.tolist() if isinstance(x, Tensor | np.ndarray) else x for x in axes.values())
-        labels = [*plain, self.times.tolist()]
-        index = pd.MultiIndex.from_product(labels, names=[*axes, time])
-        columns = {
-            name: values.detach().cpu().double().numpy().reshape(-1)
-            for name, values in self.observables.items()
-        }
-        return pd.DataFrame(columns, index=index).reset_index()
 
 
 def log_grid(end: float, points: int, first: float) -> list[float]:

@@ -57,4 +57,4 @@ def add_shape(scene: Scene, panel: int, features, labels, rows) -> None:
         scene.strokes(from_origin(own), "", k, panel=panel, size=1.0, faint=True)
         scene.points(own, f"features of class {k}", k, panel=panel, size=4.5)
         scene.strokes(from_origin(rows[k : k + 1]), "", k, panel=panel, size=4.0)
-        scene.words(1.12 * rows[k : k + 1], [f"w{k}"], k, panel=panel)
+        scene.words(1.12 * rows[k : k + 1], [f"row {k}"], k, panel=panel)

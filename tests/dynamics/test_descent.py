@@ -101,7 +101,7 @@ def test_the_run_goes_on_behind_the_last_record():
 def test_nothing_need_be_observed():
     run = descent(decay, ones(2, 1), 0.5, 4)
     assert run.observables == {}
-    assert len(run.table(seed=[0, 1])) == 4
+    assert dict(run.runs(seed=[0, 1]).sizes) == {"seed": 2, "t": 2}
 
 
 def test_no_recorded_state_is_kept():

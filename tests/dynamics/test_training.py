@@ -151,8 +151,8 @@ def test_records_observables_and_states_at_chosen_epochs(examples):
         later = scores(MODEL.forward(whole.states[:, time], x)[1], labels)["loss"]
         torch.testing.assert_close(whole.observables["loss"][:, time], later)
     assert (whole.observables["loss"][:, -1] < whole.observables["loss"][:, 0]).all()
-    table = whole.table("epoch", seed=[0, 1, 2])
-    assert list(table.columns) == ["seed", "epoch", "loss", "error"] and len(table) == 12
+    runs = whole.runs("epoch", seed=[0, 1, 2])
+    assert runs["loss"].dims == runs["error"].dims == ("seed", "epoch") and runs["loss"].size == 12
     # What is recorded does not touch the run, and nothing is kept unasked.
     bare = course(examples)
     assert torch.equal(bare.final, whole.final) and bare.states is None
@@ -161,7 +161,7 @@ def test_records_observables_and_states_at_chosen_epochs(examples):
     assert torch.equal(early.final, whole.final)
     assert torch.equal(early.states[:, 1], whole.states[:, 2])
     more = replace(whole, observables={"one": torch.ones(3, 4)})
-    assert more.table("epoch", seed=[0, 1, 2])["one"].sum() == 12
+    assert more.runs("epoch", seed=[0, 1, 2])["one"].sum() == 12
 
 
 def test_divergence_is_reported_and_stays_alone(examples):

@@ -29,55 +29,40 @@ def trajectory(*batch: int, T: int = 4) -> Trajectory:
     )
 
 
-# --- The table ----------------------------------------------------------------------------------
+# --- The labelled runs --------------------------------------------------------------------------
 
 
-def test_the_table_has_a_row_a_run_and_a_time():
-    table = trajectory(2, 3).table("step", eps=[0.1, 0.01], seed=[7, 8, 9])
-    assert table.columns.tolist() == ["eps", "seed", "step", "a", "b"]
-    assert len(table) == 2 * 3 * 4
+def test_runs_have_named_dimensions_and_the_recorded_times():
+    runs = trajectory(2, 3).runs("step", eps=[0.1, 0.01], seed=[7, 8, 9])
+    assert runs.a.dims == ("eps", "seed", "step") and runs.status.dims == ("eps", "seed")
+    assert runs.step.values.tolist() == [0, 0.5, 1, 1.5]
     for i, eps in enumerate([0.1, 0.01]):
         for j, seed in enumerate([7, 8, 9]):
-            mine = table[(table.eps == eps) & (table.seed == seed)]
-            assert mine.step.tolist() == [0, 0.5, 1, 1.5]
-            assert mine.a.tolist() == [4 * (3 * i + j) + k for k in range(4)]
-            assert mine.b.tolist() == (-mine.a).tolist()
+            mine = runs.sel(eps=eps, seed=seed)
+            assert mine.a.values.tolist() == [4 * (3 * i + j) + k for k in range(4)]
+            assert mine.b.values.tolist() == (-mine.a).values.tolist()
 
 
-def test_the_table_of_one_run_needs_no_axis():
-    table = trajectory().table()
-    assert table.columns.tolist() == ["t", "a", "b"]
-    assert table.a.tolist() == [0, 1, 2, 3]
+def test_one_run_needs_no_axis():
+    runs = trajectory().runs()
+    assert runs.a.dims == ("t",) and runs.a.values.tolist() == [0, 1, 2, 3]
+    assert runs.status.item() == FINISHED
 
 
 @pytest.mark.parametrize("make", [torch.tensor, np.array, tuple])
 def test_the_labels_may_be_tensors_and_arrays(make):
-    table = trajectory(2).table(eps=make([0.5, 0.25]))
-    assert table.eps.dtype == float
-    assert table.eps.tolist() == [0.5] * 4 + [0.25] * 4
-
-
-def test_labels_that_come_twice_keep_their_rows():
-    table = trajectory(3).table(seed=[1, 1, 2])
-    assert table.a.tolist() == list(range(12))
-    assert table.seed.tolist() == [1] * 8 + [2] * 4
+    runs = trajectory(2).runs(eps=make([0.5, 0.25]))
+    assert runs.eps.dtype == float and runs.eps.values.tolist() == [0.5, 0.25]
 
 
 @pytest.mark.parametrize(
-    ("axes", "named"),
-    [
-        ({}, "the axes given are none"),
-        ({"eps": [1]}, r"eps \(1\)"),
-        ({"eps": [1, 2]}, r"eps \(2\)"),
-        ({"seed": [1, 2, 3], "eps": [1, 2]}, r"seed \(3\), eps \(2\)"),
-        ({"eps": [1, 2], "seed": [1, 2]}, r"eps \(2\), seed \(2\)"),
-    ],
-)
-def test_axes_that_do_not_fit_are_named(axes, named):
-    with pytest.raises(ValueError, match=named) as error:
-        trajectory(2, 3).table(**axes)
-    assert "shape (2, 3)" in str(error.value)
-    assert "Give one axis for each batch dimension" in str(error.value)
+    "axes",
+    [{}, {"eps": [1]}, {"eps": [1, 2]}, {"seed": [1, 2, 3], "eps": [1, 2]},
+     {"eps": [1, 2], "seed": [1, 2]}],
+)  # fmt: skip
+def test_axes_that_do_not_fit_are_refused(axes):
+    with pytest.raises(ValueError, match=r"shape \(2, 3.*Give one axis for each dimension"):
+        trajectory(2, 3).runs(**axes)
 
 
 # --- Grids --------------------------------------------------------------------------------------

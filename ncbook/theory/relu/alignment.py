@@ -292,6 +292,34 @@ def turning_rate(W: Tensor, V: Tensor, dW: Tensor) -> Tensor:
     return across / torch.linalg.vector_norm(V, dim=-2, keepdim=True)
 
 
+def turning_error(W: Tensor, V: Tensor, dW: Tensor, X: Tensor, y: Sequence[int] | Tensor) -> Tensor:
+    """Return how far the directions of W are from moving as Lemma 3's field says, ``(*batch,)``.
+
+    The largest norm, over the neurons, of the difference between ``turning_rate`` and
+    ``direction_field``.
+
+    Source: Min, Zhu and Vidal (2025), Lemma 3: the error term.
+
+    Parameters
+    ----------
+    W, V : Tensor
+        ``(*batch, D, h)`` and ``(*batch, d_y, h)``, no column of V zero.
+    dW : Tensor
+        The motion of W, as W.
+    X : Tensor
+        ``(*batch, n, D)``.
+    y : sequence of int or Tensor
+        ``(n,)``, 0 to K - 1.
+
+    Raises
+    ------
+    ValueError
+        The labels do not fit the samples or the outputs.
+    """
+    off = turning_rate(W, V, dW) - direction_field(W, V, X, y)[0]
+    return off.norm(dim=-2).amax(-1)
+
+
 @dataclass(frozen=True)
 class DirectionFlow:
     """Neuron directions over time, in the limit of vanishing eps.

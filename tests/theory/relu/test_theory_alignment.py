@@ -16,6 +16,7 @@ from ncbook.theory.relu.alignment import (
     direction_flow,
     label_pull,
     pseudo_labels,
+    turning_error,
     turning_rate,
 )
 
@@ -233,3 +234,25 @@ def test_the_turning_rate_is_a_difference_quotient_and_blind_to_lost_balance():
     assert float(turning_rate(W, V, W).abs().max()) < 1e-12
     assert torch.allclose(turning_rate(1.001 * W, V, move), found, rtol=1e-12)
     assert not torch.allclose(turning_rate(W, 1.001 * V, move), found, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_turning_error_is_zero_on_the_field_and_else_that_of_the_worst_neuron(dtype):
+    X, y = cone_data(2, 3, 3)
+    W, V = random_start(4, X.shape[1], 10, 3)
+    X, W, V = (part.to(dtype) for part in (X, W, V))
+    W, V = torch.stack([W, 2 * W]), torch.stack([V, 2 * V])  # runs of two scales, in balance
+    rounding = 100 * torch.finfo(dtype).eps
+    along = direction_field(W, V, X, y)[0] * V.norm(dim=-2, keepdim=True)
+    assert float(turning_error(W, V, along, X, y).max()) < rounding
+    across = normal(5, X.shape[1]).to(dtype)
+    across = across - W[0, :, 3] * (W[0, :, 3] @ across) / W[0, :, 3].square().sum()
+    push = torch.zeros_like(W)
+    push[..., 3] = 0.25 * across / across.norm()
+    error = turning_error(W, V, along + push * V.norm(dim=-2, keepdim=True), X, y)
+    assert error.shape == (2,) and error.dtype == dtype
+    assert float((error - 0.25).abs().max()) < rounding
+    # Control: a push along the neuron turns nothing, and the other labels' field is far off.
+    stretched = along + 0.25 * W
+    assert float(turning_error(W, V, stretched, X, y).max()) < rounding
+    assert float(turning_error(W, V, along, X, (y + 1) % 3).min()) > 0.1
