@@ -241,6 +241,7 @@ class Fold(SphinxPostTransform):
         box += inner
         box += nodes.raw("", "</details>", format="html")
         node.replace_self(box)
+        box["ids"] = []  # the fold has it
 
 
 class Exercise(ExerciseDirective):

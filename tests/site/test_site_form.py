@@ -107,7 +107,7 @@ def test_the_code_of_a_figure_is_one_click_away(tab, address):
 def test_what_a_link_leads_to_is_shown_on_hover_and_on_focus(tab, address):
     tab.goto(address + CHAPTER)
     site_checks.settle(tab)
-    link = tab.locator(".bd-article a[href*='02-near-the-origin.html#']:visible").first
+    link = tab.locator(".bd-article p a[href*='#prop-']:visible").first
     link.scroll_into_view_if_needed()
     link.hover()
     tip = tab.locator(".ncb-tip")
@@ -173,5 +173,5 @@ def test_on_paper_all_is_open_and_scenes_are_stills(tab, address):
     assert "runtime.start()" in text, "folded code is printed"
     assert text.count("Why this tolerance") == tab.locator("tr[data-verdict]").count()
     assert text.count("Proof") >= source.count("{prf:proof}")
-    for words in ("Show all code", "Drag to turn", "Enlarge", "Play"):
+    for words in ("Show all code", "Drag to turn", "Enlarge", "Reset the view"):
         assert words not in text
