@@ -146,17 +146,31 @@ SHOWN = """() => [...document.querySelectorAll(".jp-OutputArea-output figure img
     .map((one) => [one.alt, one.complete && one.naturalWidth > 100 && one.clientWidth > 100])"""
 
 
-def opened(server, tab, name: str) -> None:
+@pytest.fixture(scope="module")
+def lab(browser):
+    """One context of the browser: JupyterLab is loaded once."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def opened(server, lab):
     """Open a notebook in JupyterLab, without a kernel, and wait for its cells."""
-    tab.goto(server.lab.format(name))
-    tab.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    with contextlib.suppress(Exception):  # asks for a kernel
-        tab.click("text=No Kernel", timeout=3_000)
+    tab = lab.new_page()
+
+    def open_it(name: str):
+        tab.goto(server.lab.format(name))
+        tab.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        return tab
+
+    yield open_it
+    tab.close()
 
 
 @pytest.mark.parametrize("path", ids_and_paths())
 def test_a_page_opened_without_trust_shows_every_figure_and_says_what_it_shows(
-    path, server, root, browser
+    path, server, opened
 ):
     """A page that was downloaded and a notebook of `ncbook run` are opened alike."""
     name = f"book/{path.parent.name}/{path.stem}.ipynb"
@@ -168,30 +182,25 @@ def test_a_page_opened_without_trust_shows_every_figure_and_says_what_it_shows(
         for cell in cells if cell.cell_type == "code"
         for output in cell.outputs if "figure" in output.metadata.get("ncbook", {})
     ]  # fmt: skip
-    tab = browser.new_page()
-    try:
-        opened(server, tab, name)
-        wait_for(lambda: len(tab.evaluate(SHOWN)) >= len(drawn), 60)
-        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        words = dict(re.findall(r"^:+\{fig\} (\S+)\n:alt: (.*)$", text, re.M))
-        assert tab.evaluate(SHOWN) == [[words[one], True] for one in drawn]
-    finally:
-        tab.close()
+    tab = opened(name)
+    wait_for(lambda: len(tab.evaluate(SHOWN)) >= len(drawn), 60)
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    words = dict(re.findall(r"^:+\{fig\} (\S+)\n:alt: (.*)$", text, re.M))
+    assert tab.evaluate(SHOWN) == [[words[one], True] for one in drawn]
 
 
-def test_with_trust_a_scene_turns(server, root, browser):
+def test_with_trust_a_scene_turns(server, opened):
     name = "book/mixon-parshall-pi/01-neural-collapse.ipynb"
     trust = [server.python, "-m", "jupyter", "trust", server.work / name]
     subprocess.run(trust, env=server.environment, check=True, capture_output=True)
-    tab = browser.new_page()
-    try:
-        opened(server, tab, name)
-        tab.wait_for_selector(".ncb-scene input[type=range]", timeout=60_000)
-        scene = tab.locator(".ncb-scene").first
-        assert scene.locator("svg circle").count() > 10
-        before = scene.locator("svg").first.inner_html()
-        scene.locator("svg").first.focus()
-        tab.keyboard.press("ArrowRight")
-        assert scene.locator("svg").first.inner_html() != before
-    finally:
-        tab.close()
+    tab = opened(name)
+    tab.wait_for_selector(".ncb-scene input[type=range]", timeout=60_000)
+    with contextlib.suppress(Exception):  # it may ask for a kernel, on top of all
+        tab.click("text=No Kernel", timeout=3_000)
+    scene = tab.locator(".ncb-scene").first.locator("svg").first
+    assert scene.locator("circle").count() > 3
+    before = scene.inner_html()
+    scene.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_timeout(200)
+    assert scene.inner_html() != before
