@@ -119,6 +119,8 @@ class Panels:
         self.axes = axes
         self.layers: list[Callable[[Axes, Any], None]] = []
         self.table = self._table(data)
+        if by and (missing := [one for one in panels if one not in set(self.table[by])]):
+            raise ValueError(f"No row has {by} = {missing[0]!r}, which is to be a panel.")
         self.hues = [] if hue is None else list(dict.fromkeys(self.table[hue]))
 
     def _table(self, data) -> pd.DataFrame:
@@ -131,8 +133,6 @@ class Panels:
                 f"The figure asks for {', '.join(missing)}; the table has "
                 f"{', '.join(map(str, table.columns))}."
             )
-        if self.by and (missing := [p for p in self.panels if p not in set(table[self.by])]):
-            raise ValueError(f"No row has {self.by} = {missing[0]!r}, which is to be a panel.")
         return table
 
     def _rows(self, panel: Any, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -231,3 +231,4 @@ def _number(writer, chromium, folder: Path) -> None:
     page.close()
     for sheet, number in zip(writer.pages, PdfReader(path).pages, strict=False):
         sheet.merge_page(number)
+        sheet.compress_content_streams()  # merging has unpacked them

@@ -188,3 +188,13 @@ def test_chosen_ticks_of_a_logarithmic_axis_are_the_only_ones_with_a_number(data
     (ax,) = drawn(Panels(data, {"a": ""}, x="eps", xscale="log", xticks=[0.01, 1.0]).points())
     ax.figure.canvas.draw()
     assert {label.get_text() for label in ax.get_xticklabels(minor=True)} <= {""}
+
+
+@pytest.mark.parametrize("layer", ["points", "median", "lines", "predicted"])
+def test_another_table_may_lack_a_panel(layer):
+    data = runs.label({"a": np.ones((2, 3))}, k=[0, 1], x=[1.0, 2.0, 3.0])
+    panels = Panels(data, {0: "zero", 1: "one"}, x="x", y="a", by="k").lines()
+    part = data.sel(k=[0])
+    drawn = panels.predicted(part) if layer == "predicted" else getattr(panels, layer)(data=part)
+    with settings():
+        assert len(drawn.draw("wide").axes) == 2
