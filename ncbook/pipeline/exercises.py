@@ -103,13 +103,7 @@ def outcome(exercise: Exercise, folder, claims) -> list[str]:
 
 
 def run(book: Book, chosen: Sequence[Exercise], workers: Workers) -> dict[str, list[str]]:
-    """Run exercises; return what came out otherwise, by their labels.
-
-    Raises
-    ------
-    BookError
-        A cell raised.
-    """
+    """Run exercises; return what came out otherwise, by their labels."""
     work = book.owned.take(book.root / WORK / "exercises")
     jobs = {
         one.label: Job(
@@ -118,11 +112,12 @@ def run(book: Book, chosen: Sequence[Exercise], workers: Workers) -> dict[str, l
         for one in chosen
     }
     try:
-        failures, _ = workers.run(list(jobs.values()), lambda job, took: None)
-        if failures:
-            raise BookError("\n\n".join(failure.text for failure in failures))
+        failures, skipped = workers.run(list(jobs.values()), lambda job, took: None)
+        raised = {id(one.job): [f"a cell raised an error.\n{one.text}"] for one in failures}
+        raised |= {id(job): ["it was not run, after that error"] for job in skipped}
         return {
-            one.label: outcome(one, jobs[one.label].result, book.claims(one.chapter))
+            one.label: raised.get(id(jobs[one.label]))
+            or outcome(one, jobs[one.label].result, book.claims(one.chapter))
             for one in chosen
         }
     finally:
