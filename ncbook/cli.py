@@ -4,6 +4,7 @@ import errno
 import functools
 import signal
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -211,7 +212,8 @@ def exercises(
         chosen = [book.find(name) for name in chapter] if chapter else book.chapters
         every = [one for c in chosen for one in tasks.of_chapter(c, book.claims(c))]
         workers = Workers(book.root, jobs or machine.cores(), book.say, book.fonts)
-        found = tasks.run(book, every, workers)
+        with tempfile.TemporaryDirectory() as work:
+            found = tasks.run(book, every, workers, Path(work))
     wrong = [f"{label}: {said}" for label, lines in found.items() for said in lines]
     right = sum(not lines for lines in found.values())
     print(f"{right} of {len(found)} exercises come out as they say.")

@@ -12,16 +12,15 @@ between two numbers. What is named must come out so; the other claims may do as 
 """
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ncbook.claims import check, record
 from ncbook.files import BookError
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import QUICK, Chapter
-from ncbook.pipeline.owned import WORK
 from ncbook.pipeline.workers import Job, Workers
 
 BLOCK = re.compile(r"^(:::+|```+)\{exercise\}(.*)\n((?::[a-z]+:.*\n)*)", re.M)
@@ -102,23 +101,21 @@ def outcome(exercise: Exercise, folder, claims) -> list[str]:
     return said
 
 
-def run(book: Book, chosen: Sequence[Exercise], workers: Workers) -> dict[str, list[str]]:
-    """Run exercises; return what came out otherwise, by their labels."""
-    work = book.owned.take(book.root / WORK / "exercises")
+def run(
+    book: Book, chosen: Sequence[Exercise], workers: Workers, work: Path
+) -> dict[str, list[str]]:
+    """Run exercises in folders below ``work``; return what came out otherwise, by their labels."""
     jobs = {
         one.label: Job(
             one.chapter, one.values, work / f"{one.chapter.id.replace('/', '--')}-{one.label}"
         )
         for one in chosen
     }
-    try:
-        failures, skipped = workers.run(list(jobs.values()), lambda job, took: None)
-        raised = {id(one.job): [f"a cell raised an error.\n{one.text}"] for one in failures}
-        raised |= {id(job): ["it was not run, after that error"] for job in skipped}
-        return {
-            one.label: raised.get(id(jobs[one.label]))
-            or outcome(one, jobs[one.label].result, book.claims(one.chapter))
-            for one in chosen
-        }
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    failures, skipped = workers.run(list(jobs.values()), lambda job, took: None)
+    raised = {id(one.job): [f"a cell raised an error.\n{one.text}"] for one in failures}
+    raised |= {id(job): ["it was not run, after that error"] for job in skipped}
+    return {
+        one.label: raised.get(id(jobs[one.label]))
+        or outcome(one, jobs[one.label].result, book.claims(one.chapter))
+        for one in chosen
+    }

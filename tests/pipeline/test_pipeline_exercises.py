@@ -6,6 +6,9 @@ from claims_samples import claim
 from ncbook.claims.measured import summarise
 from ncbook.files import BookError
 from ncbook.pipeline import chapters, exercises
+from ncbook.pipeline.book import Book
+from ncbook.pipeline.progress import Progress
+from ncbook.pipeline.workers import Workers
 
 HEAD = """\
 ---
@@ -73,3 +76,29 @@ def test_what_comes_out_otherwise_is_said(tmp_path, monkeypatch):
     ):
         (one,) = parsed(body.format(options), tmp_path)
         assert exercises.outcome(one, tmp_path, known) == said
+
+
+# One chapter of each part; `make exercises` runs all.
+QUICKEST = (
+    "mixon-parshall-pi/05-figure-2", "wu-mondelli/08-features", "min-zhu-vidal/01-rays-not-points",
+)  # fmt: skip
+
+
+def test_exercises_of_the_book_come_out_as_they_say(root, tmp_path):
+    with Progress(terminal=False) as say:
+        book = Book(root, say)
+        chosen = [
+            one
+            for name in QUICKEST
+            for one in exercises.of_chapter(book.find(name), book.claims(book.find(name)))
+        ]
+        assert len(chosen) >= len(QUICKEST)
+        found = exercises.run(book, chosen, Workers(root, 1, say, book.fonts), tmp_path)
+    assert found == {one.label: [] for one in chosen}
+
+
+def test_every_exercise_that_is_to_be_run_can_be(root):
+    with Progress(terminal=False) as say:
+        book = Book(root, say)
+        for chapter in book.chapters:
+            assert exercises.of_chapter(chapter, book.claims(chapter)), chapter.id
