@@ -31,6 +31,7 @@ NAME_ALL = """() => {
     const link = document.createElement("a");
     link.href = "#" + one.id;
     link.textContent = ".";
+    link.style.cssText = "color:inherit;text-decoration:none";
     box.append(link);
   }
   page.append(box);
