@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+# Labels that do not agree are an error: xarray would drop what only one side has, without a word.
+xr.set_options(arithmetic_join="exact")
+
 
 def plain(values: Any) -> np.ndarray:
     """Return a tensor, wherever it lives, or any array as numpy has it; reals in float64."""
@@ -124,5 +127,8 @@ class Sweep:
         found = self.parts
         for name, labels in reversed(self.axes.items()):
             step, dim = len(labels), pd.Index(labels, name=name)
-            found = [xr.concat(found[i : i + step], dim) for i in range(0, len(found), step)]
+            found = [
+                xr.concat(found[i : i + step], dim, join="exact")
+                for i in range(0, len(found), step)
+            ]
         return found[0]

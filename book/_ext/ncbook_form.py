@@ -4,10 +4,12 @@ import ast
 import json
 import re
 import shutil
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import ClassVar
 
+from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -70,7 +72,8 @@ class Fig(SphinxDirective):
                 )
             )
         scene = folder / f"{name}.json"
-        self.env.note_dependency(str(scene))
+        if scene.is_file():
+            self.env.note_dependency(str(scene))
         page = (
             _SCENE.format(drawings[0], scene.read_text("utf-8").strip())
             if scene.is_file()
@@ -180,7 +183,16 @@ def _conclusion(figure) -> str:
     if caption is None:
         return ""
     strong = next(iter(caption.findall(nodes.strong)), caption)
-    return strong.astext()
+    return as_html(strong)
+
+
+def as_html(node) -> str:
+    """Return the words of a node as HTML, its formulas as MathJax finds them."""
+    if isinstance(node, nodes.math):
+        return f'<span class="math notranslate nohighlight">\\({escape(node.astext())}\\)</span>'
+    if isinstance(node, nodes.Text):
+        return escape(node.astext())
+    return "".join(map(as_html, node.children))
 
 
 def fill_gallery(app, doctree, docname):
@@ -191,7 +203,7 @@ def fill_gallery(app, doctree, docname):
         for page in in_order(app.env, [name for name in figures if figures[name]]):
             numbers = app.env.toc_fignumbers.get(page, {}).get("figure", {})
             number = ".".join(map(str, app.env.toc_secnumbers.get(page, {}).get("", ())))
-            parts.append(f"<h2>{number} {escape(app.env.titles[page].astext())}</h2>")
+            parts.append(f"<h2>{number} {as_html(app.env.titles[page])}</h2>")
             parts.append('<ul class="ncb-gallery">')
             root = app.builder.get_relative_uri(docname, page)
             folder = f"{root.rpartition('/')[0]}/figures/{Path(page).name}"
@@ -199,7 +211,7 @@ def fill_gallery(app, doctree, docname):
                 number = ".".join(map(str, numbers.get(id, ())))
                 parts.append(
                     f'<li><a href="{root}#{id}"><img loading="lazy" alt="" src="{folder}/{name}-wide.svg">'
-                    f"<span>Figure {number}</span> {escape(said)}</a></li>"
+                    f"<span>Figure {number}</span> {said}</a></li>"
                 )
             parts.append("</ul>")
         place.replace_self(nodes.raw("", "".join(parts), format="html"))
@@ -301,13 +313,15 @@ def minutes(doctree) -> int:
 
 
 WORDS = 220  # a minute
-START = re.compile(r'<div class="ncb-start docutils container">.*?</div>', re.S)
 
 
 def fill_margin(app, pagename, templatename, context, doctree):
     """Put what a reader needs beside the page's contents, too: form.css shows one of both."""
-    if found := START.search(context.get("body", "")):
-        context["ncb_start"] = re.sub(r"^<div[^>]*>|</div>$", "", found[0])
+    if "ncb-start" in context.get("body", ""):
+        box = BeautifulSoup(context["body"], "html.parser").select_one("div.ncb-start")
+        for one in box.find_all(id=True):
+            del one["id"]
+        context["ncb_start"] = box.decode_contents()
 
 
 def add_facts(app, pagename, templatename, context, doctree):
@@ -324,11 +338,16 @@ def add_facts(app, pagename, templatename, context, doctree):
         f'<a href="#claims-of-this-chapter">{hold} of {len(verdicts)} claims hold</a></div>'
     )
     context["body"] = body.replace("</h1>", "</h1>\n" + facts, 1)
+
+
+def copy_beside(app, pagename, templatename, context, doctree):
+    """Copy what stands beside a page: its figures and their tables, as its links name them."""
     for kind in ("figures", "tables"):
         source = Path(app.srcdir) / Path(pagename).parent / kind / Path(pagename).name
+        target = Path(app.outdir) / Path(pagename).parent / kind / Path(pagename).name
         if source.is_dir():
-            target = Path(app.outdir) / Path(pagename).parent / kind / Path(pagename).name
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(source, target)
 
 
 # ---------------------------------------------------------------- names in code
@@ -336,17 +355,22 @@ def add_facts(app, pagename, templatename, context, doctree):
 
 LEXERS = ("python", "ipython3")
 CODE = re.compile(r'<div class="highlight-i?python3?[^>]*>.*?</pre>', re.S)
-PLAIN = r'<span class="(?:n|nc|nf|nn)">(\w+)</span>'
+PLAIN = r'<span class="(?:n|nc|nf|nn)">(\w+)</span>(?!<span class="o">=</span>)'
 DOTTED = re.compile(rf'(?<!<span class="o">\.</span>){PLAIN}(?:<span class="o">\.</span>{PLAIN})?')
 
 
-def known_names(code: str) -> dict[str, str]:
+def known_names(cells: list[str]) -> dict[str, str]:
     """Return what names of a chapter's code stand for in ncbook: imported, or made of a class."""
     names: dict[str, str] = {}
-    for node in ast.walk(ast.parse(code)):
+    trees = []
+    for code in cells:
+        with suppress(SyntaxError):  # such as a magic of IPython's
+            trees.append(ast.parse(code))
+    every = [node for tree in trees for node in ast.walk(tree)]
+    for node in every:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ncbook":
             names |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
-    for node in ast.walk(ast.parse(code)):
+    for node in every:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             made = node.value.func
             if isinstance(made, ast.Name) and made.id in names and made.id[:1].isupper():
@@ -360,10 +384,7 @@ def link_code(app, pagename, templatename, context, doctree):
     cells = [cell.astext() for cell in cells if cell.get("language") in LEXERS]
     if not cells or "body" not in context:
         return
-    try:
-        names = known_names("\n".join(cells))
-    except SyntaxError:
-        return
+    names = known_names(cells)
     objects = app.env.get_domain("py").objects
 
     def entry(full):
@@ -397,9 +418,6 @@ def add_previews(app, pagename, templatename, context, doctree):
         return
     found = previews(context["body"])
     path = Path(app.outdir) / "_static" / "previews" / f"{pagename}.js"
-    if not found:
-        path.unlink(missing_ok=True)
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, ensure_ascii=False, sort_keys=True, indent=0).replace("</", "<\\/")
     path.write_text(
@@ -410,8 +428,6 @@ def add_previews(app, pagename, templatename, context, doctree):
 
 def previews(body: str) -> dict[str, str]:
     """Return what can be previewed of a page: the id of a place to a piece of HTML without ids."""
-    from bs4 import BeautifulSoup
-
     page, found = BeautifulSoup(body, "html.parser"), {}
     for box in page.select("div.proof[id], div.exercise[id], div.citation[id]"):
         found[box["id"]] = box
@@ -437,6 +453,7 @@ def setup(app):
     # Before the theme looks which parts of its margin are empty.
     app.connect("html-page-context", fill_margin, priority=400)
     app.connect("html-page-context", add_facts, priority=700)
+    app.connect("html-page-context", copy_beside)
     app.connect("html-page-context", link_code, priority=750)
     app.connect("html-page-context", add_previews, priority=950)
     app.add_directive("fig", Fig)

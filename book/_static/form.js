@@ -20,6 +20,15 @@
     }
   };
 
+  // A hash such as #50% names no place.
+  const name = (hash) => {
+    try {
+      return decodeURIComponent(hash.slice(1));
+    } catch {
+      return "";
+    }
+  };
+
   // ---- one switch for all code, in all tabs
   function switchCode() {
     const folds = [...document.querySelectorAll(CODE)];
@@ -28,15 +37,15 @@
     const button = document.createElement("button");
     button.type = "button";
     button.className = "ncb-all-code";
+    let all = false;
     const apply = (open) => {
       for (const fold of folds) fold.open = open;
       button.textContent = open ? "Fold the code" : "Show all code";
-      button.setAttribute("aria-pressed", open);
+      all = open;
     };
     button.addEventListener("click", () => {
-      const open = button.getAttribute("aria-pressed") !== "true";
-      remember(open);
-      apply(open);
+      remember(!all);
+      apply(!all);
     });
     (document.querySelector(".ncb-facts") || title).insertAdjacentElement(
       document.querySelector(".ncb-facts") ? "beforeend" : "afterend",
@@ -136,7 +145,7 @@
 
   async function show(link) {
     const page = pageOf(link);
-    const id = decodeURIComponent(link.hash.slice(1));
+    const id = name(link.hash);
     if (!page || !id) return;
     await load(page);
     const text = pages[page.name]?.[id];
@@ -169,7 +178,7 @@
   function previews() {
     const wanted = (target) => {
       const link = target instanceof Element && target.closest(".bd-article a[href*='#']");
-      return link && !link.matches(".headerlink, .ncb-to-code") ? link : null;
+      return link && !link.matches(".headerlink, .ncb-to-code, .ncb-name") ? link : null;
     };
     const begin = (link, wait) => {
       if (link === shown.link) return;
@@ -198,8 +207,7 @@
   // ---- a link to what is folded opens it, and a link to a claim the claim
   function openTarget() {
     const open = () => {
-      const name = decodeURIComponent(location.hash.slice(1));
-      const target = name && document.getElementById(name);
+      const target = document.getElementById(name(location.hash));
       if (!target) return;
       const own = target.matches('tr[id^="claim-"]') ? target.querySelector("details") : null;
       for (let one = own || target; one; one = one.parentElement) {

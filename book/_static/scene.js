@@ -40,6 +40,7 @@
         }
       } else if (layer.kind === "words") {
         at.forEach(([x, y], i) => {
+          if (Number.isNaN(x)) return;
           const text = element("text", { x: x.toFixed(1), y: y.toFixed(1), "font-size": layer.size, "text-anchor": "middle", fill: layer.colour });
           text.textContent = layer.words[i];
           drawn.push([2, text]);

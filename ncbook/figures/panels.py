@@ -29,6 +29,7 @@ from ncbook.figures.style import (
 )
 
 DASHES = ["", *(dashes for _, dashes in LINES[1:])]  # as seaborn has them
+PIECE = "a line without a gap"
 ALL = None  # the key of a reference that stands in every panel
 
 
@@ -92,7 +93,7 @@ class Panels:
     Raises
     ------
     ValueError
-        A panel, or what the axes show, is not in the data.
+        A panel, or what the axes show, is not in the data; or two groups have one name.
     """
 
     def __init__(
@@ -122,6 +123,11 @@ class Panels:
         if by and (missing := [one for one in panels if one not in set(self.table[by])]):
             raise ValueError(f"No row has {by} = {missing[0]!r}, which is to be a panel.")
         self.hues = [] if hue is None else list(dict.fromkeys(self.table[hue]))
+        called = [self.names(value) for value in self.hues]
+        if None in called or len({*called}) < len(called):
+            raise ValueError(
+                f"The groups {self.hues} of {hue} are called {called}; give each a name of its own."
+            )
 
     def _table(self, data) -> pd.DataFrame:
         """Return the columns that can be drawn; a row without a number in ``x`` has no place."""
@@ -183,10 +189,12 @@ class Panels:
 
         def layer(ax: Axes, panel: Any) -> None:
             rows, y = self._rows(panel, table)
+            if rows[y].isna().all():
+                return
             keys = [self.x] if self.hue is None else [self.hue, self.x]
             grouped = rows.groupby(keys, sort=False)[y]
-            middle = grouped.median().reset_index()
-            sns.lineplot(middle, x=self.x, y=y, estimator=None, ax=ax,
+            middle = _in_pieces(grouped.median().reset_index(), y, keys[:-1])
+            sns.lineplot(middle, x=self.x, y=y, units=PIECE, estimator=None, ax=ax,
                          **self._looks(label, marks))  # fmt: skip
             for k, one in enumerate([None] if self.hue is None else map(self.names, self.hues)):
                 if band is None:
@@ -211,7 +219,10 @@ class Panels:
 
         def layer(ax: Axes, panel: Any) -> None:
             rows, y = self._rows(panel, table)
-            sns.lineplot(rows, x=self.x, y=y, units=of, estimator=None, sort=False, ax=ax,
+            if rows[y].isna().all():
+                return
+            rows = _in_pieces(rows, y, [one for one in (self.hue, of) if one])
+            sns.lineplot(rows, x=self.x, y=y, units=PIECE, estimator=None, sort=False, ax=ax,
                          **self._looks(label) | look)  # fmt: skip
 
         return self._add(layer)
@@ -377,6 +388,15 @@ class Panels:
         if any(ax.get_legend_handles_labels()[1] for ax in places):
             shared_legend(fig, layout, title=self.legend)
         return fig
+
+
+def _in_pieces(rows: pd.DataFrame, y: str, by: list[str]) -> pd.DataFrame:
+    """Return rows with the stretch that each is of: a line ends where it has a gap."""
+    gaps, keys = rows[y].isna(), [rows[one].astype(str) for one in by]
+    piece = (gaps.groupby(keys, sort=False).cumsum() if by else gaps.cumsum()).astype(str)
+    for key in keys:
+        piece = key + ", " + piece
+    return rows.assign(**{PIECE: piece})
 
 
 def plain_ticks(ax: Axes) -> None:

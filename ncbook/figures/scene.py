@@ -59,7 +59,7 @@ class Scene:
     Raises
     ------
     ValueError
-        There is no panel, or a number of dimensions that is neither 2 nor 3.
+        There is no panel, a number of dimensions that is neither 2 nor 3, or no such frame.
     """
 
     def __init__(
@@ -76,6 +76,8 @@ class Scene:
                 f"A scene of {len(panels)} panels in {dimensions} dimensions; expected at least "
                 "one panel, and 2 or 3 dimensions."
             )
+        if not 0 <= begin < max(1, len(frames)):
+            raise ValueError(f"The scene begins at frame {begin}, and it has {len(frames)} frames.")
         self.panels, self.frames, self.frame_name = list(panels), list(frames), frame_name
         self.dimensions, self.view, self.begin = dimensions, view, begin
         self.layers: list[list[Layer]] = [[] for _ in self.panels]
@@ -106,6 +108,8 @@ class Scene:
     def _add(self, kind, places, name, colour, panel, size, words, faint) -> "Scene":
         places = np.asarray(places, dtype=float)
         places = places[None] if places.ndim == 2 else places
+        # What is not finite in one coordinate is nowhere.
+        places = np.where(np.isfinite(places).all(-1, keepdims=True), places, np.nan)
         frames = max(1, len(self.frames))
         if (
             places.ndim != 3
@@ -164,8 +168,9 @@ class Scene:
         }
 
     def _reach(self, layers: list[Layer]) -> float:
-        norms = [np.linalg.norm(one.places, axis=-1) for one in layers]
-        return float(max((np.nanmax(one) for one in norms if one.size), default=1.0)) or 1.0
+        norms = [np.linalg.norm(one.places, axis=-1).ravel() for one in layers]
+        finite = np.concatenate([one[np.isfinite(one)] for one in norms] + [np.zeros(1)])
+        return float(finite.max()) or 1.0
 
     # ---------------------------------------------------------------- the still
 
@@ -256,6 +261,7 @@ def shapes(panel: dict, view: Sequence[float], frame: int, dimensions: int) -> l
                 (2.0, f'<text x="{x:.1f}" y="{y:.1f}" font-size="{layer["size"]:g}" '
                       f'text-anchor="middle" fill="{layer["colour"]}">{html.escape(word)}</text>')
                 for (x, y, z), word in zip(at, layer["words"], strict=True)
+                if not math.isnan(x)
             ]  # fmt: skip
         else:
             gaps = np.isnan(at[:, 0]).nonzero()[0]

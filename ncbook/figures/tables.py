@@ -22,7 +22,7 @@ def table(
     data : Dataset, DataFrame or Series
         A row a label, or a combination of labels.
     names : mapping, optional
-        The columns that are shown, in order, to their titles; all of them without it.
+        The columns that are shown, in order, to their titles; without it all but the runs' status.
     digits : int
         Significant digits.
 
@@ -32,7 +32,8 @@ def table(
         There is no such column.
     """
     frame = data.to_dataframe() if isinstance(data, xr.Dataset) else pd.DataFrame(data)
-    frame = frame.drop(columns="status", errors="ignore")
+    if names is None:
+        frame = frame.drop(columns="status", errors="ignore")
     if names is not None:
         if missing := [name for name in names if name not in frame.columns]:
             raise ValueError(
@@ -57,6 +58,7 @@ def table(
 
 def _digits(value: float, digits: int) -> str:
     """Return a number with so many significant digits; a whole one that is not longer as it is."""
+    value = value + 0.0  # minus zero is zero
     if value == round(value) and abs(value) < 10**digits:
         return f"{value:.0f}"
     number, e, power = f"{value:#.{digits}g}".partition("e")

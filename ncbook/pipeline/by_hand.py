@@ -84,14 +84,13 @@ def run(
 def _bring(book: Book, job: Job, meta: dict, folder: Path, kept: Kept | None) -> None:
     """Put the result into its folder; what an earlier run left there goes, if it is as it was."""
     executed = job.result / NOTEBOOK
+    own = numbers.of_run(job.result, book.claims(job.chapter), job.values["profile"])
     text = pages.composed(
         job.chapter,
         job.values,
         executed,
         lambda: ledger.shown(book.root, job.chapter.id, job.values["profile"], job.result, kept),
-        numbers.of_run(job.result, book.claims(job.chapter), job.values["profile"])
-        if meta["whole"]
-        else None,
+        numbers.with_gaps(own | job.values, job.chapter.text) if meta["whole"] else None,
     )
     executed.unlink()
     write_atomic(job.result / f"{job.chapter.name}.ipynb", text)

@@ -11,6 +11,7 @@ with, besides or instead, ``:holds:`` claims, and ``:gives: a.claim 0.1 0.2`` fo
 between two numbers. What is named must come out so; the other claims may do as they like.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.workers import Job, Workers
 
-BLOCK = re.compile(r"^(:::+|```+)\{exercise\}(.*)\n((?::[a-z]+:.*\n)*)", re.M)
-OPTION = re.compile(r"^:([a-z]+): *(.*)$", re.M)
+BLOCK = re.compile(r"^(:::+|```+)\{exercise\}(.*)\n((?:.*\S.*\n)*)", re.M)  # to the empty line
+OPTION = re.compile(r"^[ \t]*:([a-z-]+):[ \t]*(.*)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,13 @@ def of_chapter(chapter: Chapter, claims) -> list[Exercise]:
     found = []
     for _, title, body in BLOCK.findall(chapter.text):
         options = dict(OPTION.findall(body))
+        where = f"The exercise {options.get('label', title.strip())!r} of {chapter.id}"
+        if body.lstrip().startswith("---"):
+            raise BookError(f"{where} has its options between ---; write them as :name: value.")
         if "run" not in options:
             continue
-        where = f"The exercise {options.get('label', title.strip())!r} of {chapter.id}"
+        if not options.get("label"):
+            raise BookError(f"{where} is to be run and has no name; give it one, :label: ex-...")
         given = {}
         for text in options["run"].split():
             name, equals, value = text.partition("=")
@@ -79,7 +84,7 @@ def of_chapter(chapter: Chapter, claims) -> list[Exercise]:
                 f"gives what becomes of claims of its chapter: {', '.join(claims)}."
             )
         values = chapter.values(QUICK, given)
-        found.append(Exercise(chapter, options.get("label", ""), values, fails, holds, gives))
+        found.append(Exercise(chapter, options["label"], values, fails, holds, gives))
     return found
 
 
@@ -95,8 +100,8 @@ def outcome(exercise: Exercise, folder, claims) -> list[str]:
             said.append(
                 f"{id} {verdict.name} ({value:.4g}), and the exercise says that it {wanted}"
             )
-        low, high = exercise.gives.get(id, (value, value))
-        if not low <= value <= high:
+        low, high = exercise.gives.get(id, (-math.inf, math.inf))
+        if id in exercise.gives and not low <= value <= high:
             said.append(f"{id} is {value:.4g}, and the exercise says from {low:g} to {high:g}")
     return said
 

@@ -6,6 +6,7 @@ parameter of the chapter, or a claim's id, which stands for what was measured fo
 """
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ncbook.claims.schema import Claim
 from ncbook.files import BookError
 from ncbook.typeset import typeset
 
+NO_NUMBER = "(no number)"
 # Not the braces of a formula, as in \frac{{x}}{2}.
 PLACE = re.compile(r"(?<![{}\w])\{\{([A-Za-z][\w.-]*)(?::([^{}]*))?\}\}")
 
@@ -26,13 +28,23 @@ def of_run(folder: Path, claims: dict[str, Claim], profile: str) -> dict[str, fl
         given = {}
     for id, claim in claims.items():
         one = record.read(folder / "claims" / f"{id}.json", claim, profile)
-        if one is not None and not one.not_finite:
-            given[id] = check.value(claim, one)
+        if one is not None:
+            given[id] = math.nan if one.not_finite else check.value(claim, one)
     return given
+
+
+def with_gaps(numbers: dict[str, float | str], text: str) -> dict[str, float | str]:
+    """Return numbers with those that a text asks for besides, as numbers that there are not.
+
+    For a run with other parameters, which may end before it has them all.
+    """
+    return {name: math.nan for name, _ in PLACE.findall(text)} | numbers
 
 
 def written(value: float | str, form: str) -> str:
     """Write a number by a format, as typeset text: 1.2e-06 is 1.2·10⁻⁶, a minus is one.
+
+    What is not finite is said to be no number.
 
     Raises
     ------
@@ -41,6 +53,8 @@ def written(value: float | str, form: str) -> str:
     """
     if isinstance(value, str):
         return format(value, form)
+    if not math.isfinite(value):
+        return NO_NUMBER
     if not form and isinstance(value, int):
         return typeset(str(value))
     return typeset(format(value, form or ".3g"))

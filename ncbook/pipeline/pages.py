@@ -29,7 +29,7 @@ KINDS = (
     ("table", re.compile(r"^(print|display|table)\(", re.M)),
 )
 OTHER = "preparation"  # what shows nothing is for a cell that follows
-FIGURE = re.compile(r"^(:::+|```+)\{fig\} *(\S+)\n(.*?)^\1$", re.M | re.S)
+FIGURE = re.compile(r"^(:::+|```+)\{fig\} *(\S+)[ \t]*\n(.*?)^\1$", re.M | re.S)
 ALT = re.compile(r"^:alt:(.*?)(?=^:[a-z]+:|^\s*$|\Z)", re.M | re.S)
 
 
@@ -115,8 +115,7 @@ def descriptions(text: str) -> dict[str, str]:
 
 
 def describe(data: dict[str, str], alt: str) -> None:
-    """Put the words that describe a figure into what Jupyter shows of it."""
-    data["text/plain"] = alt
+    """Put the words that describe a figure at its picture in Jupyter."""
     data["text/html"] = re.sub(
         r'\balt="[^"]*"', lambda _: f'alt="{html.escape(alt)}"', "".join(data["text/html"]), count=1
     )

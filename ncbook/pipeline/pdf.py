@@ -101,13 +101,16 @@ def browser() -> Iterator:
             "No Chromium is installed, which prints the pages. On Debian: apt install chromium."
         )
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
         raise BookError(
             "playwright, which drives Chromium, is not installed: make book does so."
         ) from error
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        try:
+            chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        except Error as error:
+            raise BookError(f"{program} does not start: {error}") from error
         try:
             yield chromium
         finally:
@@ -230,6 +233,7 @@ def _number(writer, chromium, folder: Path) -> None:
     path = folder / "numbers.pdf"
     page.pdf(path=path, prefer_css_page_size=True)
     page.close()
-    for sheet, number in zip(writer.pages, PdfReader(path).pages, strict=False):
+    numbers = PdfReader(path).pages[: len(writer.pages)]  # a blank one may follow
+    for sheet, number in zip(writer.pages, numbers, strict=True):
         sheet.merge_page(number)
         sheet.compress_content_streams()  # merging has unpacked them

@@ -113,7 +113,8 @@ def structure_of(inputs: dict[str, str]) -> str:
         for name, d in inputs.items()
         if name.startswith("book/")
         and not name.startswith(("book/_static/", "book/_generated/"))
-        and not name.endswith((".md", ".ipynb", ".csv", ".svg"))
+        and not {*BESIDE} & {*name.split("/")}
+        and not name.endswith((".md", ".ipynb"))
     }
     modules = sorted(name for name in inputs if name.startswith(f"{ncbook.__name__}/"))
     return digest(json.dumps([outer, inner, modules, sys.version], sort_keys=True))

@@ -198,3 +198,21 @@ def test_another_table_may_lack_a_panel(layer):
     drawn = panels.predicted(part) if layer == "predicted" else getattr(panels, layer)(data=part)
     with settings():
         assert len(drawn.draw("wide").axes) == 2
+
+
+@pytest.mark.parametrize("layer", ["median", "lines"])
+def test_a_line_ends_where_it_has_a_gap(layer):
+    values = np.array([[1.0, 2.0, np.nan, 4.0, 5.0], [2.0, 3.0, 4.0, 5.0, 6.0]])
+    data = runs.label({"a": values}, k=[0, 1], x=np.arange(5.0))
+    panels = Panels(data, {"a": "a"}, x="x", hue="k")
+    with settings():
+        (ax,) = getattr(panels, layer)().draw("wide").axes
+    drawn = sorted(tuple(line.get_ydata()) for line in ax.lines if len(line.get_ydata()))
+    assert drawn == [(1.0, 2.0), (2.0, 3.0, 4.0, 5.0, 6.0), (4.0, 5.0)]
+
+
+@pytest.mark.parametrize("names", [{0: "a"}, {0: "a", 1: "a"}])
+def test_groups_without_a_name_of_their_own_are_refused(names):
+    data = runs.label({"a": np.ones((2, 2))}, k=[0, 1], x=[1.0, 2.0])
+    with pytest.raises(ValueError, match=r"groups \[0, 1\] of k are called"):
+        Panels(data, {"a": "a"}, x="x", hue="k", names=names)

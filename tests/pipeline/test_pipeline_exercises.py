@@ -26,7 +26,7 @@ rates = [0.1, 0.2]
 ```
 
 """
-CLAIMS = {id: claim(id=id) for id in ("a.one", "a.two")}
+CLAIMS = {id: claim(id=id) for id in ("a.one", "a.two", "a.lost")}
 
 
 def parsed(body, tmp_path):
@@ -63,8 +63,9 @@ def test_what_cannot_be_run_or_judged_is_refused(options, said, tmp_path):
 
 def test_what_comes_out_otherwise_is_said(tmp_path, monkeypatch):
     expect = {"expect": 2.0, "tolerance": 0.1, "control": None}
-    known = {id: claim(id=id, **expect) for id in ("a.one", "a.two")}
+    known = {id: claim(id=id, **expect) for id in ("a.one", "a.two", "a.lost")}
     found = {"a.one": summarise([2.0]), "a.two": summarise([3.0])}
+    found["a.lost"] = summarise([float("nan")])
     monkeypatch.setattr(exercises.record, "read", lambda path, one, profile: found[one.id])
     body = ":::{{exercise}} A\n:label: ex-a\n:run: seeds=1\n{}\n\nWhy?\n:::\n"
     for options, said in (
@@ -73,6 +74,7 @@ def test_what_comes_out_otherwise_is_said(tmp_path, monkeypatch):
         (":holds: a.two", ["a.two fails (3), and the exercise says that it holds"]),
         (":gives: a.two 2.9 3.1", []),
         (":gives: a.two 1 2", ["a.two is 3, and the exercise says from 1 to 2"]),
+        (":fails: a.lost", []),
     ):
         (one,) = parsed(body.format(options), tmp_path)
         assert exercises.outcome(one, tmp_path, known) == said
