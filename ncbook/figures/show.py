@@ -97,7 +97,7 @@ def figure(name: str, picture: Drawn) -> None:
         {
             "text/html": f'<figure class="ncb-jupyter" data-name="{name}">{page}</figure>',
             # By which a second run is compared: the picture's strokes differ between machines.
-            "text/plain": f"Figure {name}, of a table of {len(picture.table)} rows: {digest(table)}",
+            "text/plain": f"Figure {name}, of the table {files.digest(table)[:16]}",
         },
         metadata={"ncbook": {"figure": name}},
         raw=True,
