@@ -67,7 +67,7 @@ def test_an_executed_chapter_is_a_clean_notebook(built_once):
     ]  # fmt: skip
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [1, 2]
-    assert code[0].metadata.tags == ["parameters"]
+    assert code[0].metadata.tags == ["parameters", "hide-input"]
     assert code[1].outputs[0].text == "5 0.001 [1.0, 2.5]\n"
     assert "`quick`" in notebook.cells[1].source
     assert "papermill" not in text
