@@ -142,6 +142,8 @@ def mend(body: str) -> str:
     for name in ("proof-content", "exercise-content", "solution-content"):
         body = body.replace(f' id="{name}"', "")
     body = body.replace(' id="proof">', ">")
+    # The name of folded code is what it shows.
+    body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     body = re.sub(
         r'(<div class="proof [^>]*id="([^"]+)">\s*<p class="admonition-title") id="\2"', r"\1", body
     )

@@ -165,7 +165,7 @@
       const said = document.createElement("output");
       play.type = "button";
       Object.assign(range, { type: "range", min: 0, max: data.frames.length - 1, step: 1, value: frame });
-      range.style.cssText = "flex:1 1 12rem;max-width:24rem";
+      range.style.cssText = "flex:1 1 12rem;max-width:24rem;color:inherit";
       range.setAttribute("aria-label", data.frame_name || "frame");
       const to = (next) => {
         frame = next;
