@@ -27,7 +27,8 @@ NAME_ALL = """() => {
   box.setAttribute("aria-hidden", "true");
   box.style.cssText = "font-size:1px;line-height:1px;color:transparent";
   for (const one of page.querySelectorAll("[id]")) {
-    if (one.closest("svg") || !one.getClientRects().length) continue;
+    // Nor what is not printed, nor a cell's code, to which nothing links.
+    if (one.closest("svg, .ncb-run, pre") || !one.getClientRects().length) continue;
     const link = document.createElement("a");
     link.href = "#" + one.id;
     link.textContent = ".";
@@ -177,11 +178,11 @@ def joined(parts: list[Part], base: str, output: Path, chromium) -> list[str]:
             if (target := _target(note.get_object(), own, base)) is not None:
                 _redirect(writer, note.get_object(), target, starts, places, lost)
     for part in parts:
-        above = [writer.add_outline_item(part.title, starts[part.name])]
+        above = [writer.add_outline_item(title=part.title, page_number=starts[part.name])]
         for level, words, mark in part.headings:
             number, _, _ = places.get((part.name, mark), (starts[part.name], None, None))
             del above[level - 1 :]
-            above.append(writer.add_outline_item(words, number, parent=above[-1]))
+            above.append(writer.add_outline_item(title=words, page_number=number, parent=above[-1]))
     _number(writer, chromium, Path(parts[0].path).parent)
     writer.add_metadata({"/Title": "Neural collapse, run"})
     writer.compress_identical_objects()

@@ -327,7 +327,8 @@ _BROKEN_IMAGES = """() => [...document.images]
 _WITHOUT_WORDS = """() => {
     const hidden = (node) => node.closest('[aria-hidden="true"], [role="presentation"]');
     // A link that has words needs no more for its picture.
-    const said = (image) => image.getAttribute("alt") === "" && image.closest("a")?.textContent.trim();
+    const said = (image) =>
+        image.getAttribute("alt") === "" && image.closest("a")?.textContent.trim();
     const images = [...document.images]
         .filter((image) => !hidden(image) && !said(image))
         .filter((image) => !(image.getAttribute("alt") || "").trim())

@@ -16,7 +16,8 @@ def made(browser, address, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pdf")
     parts = [pdf.printed(browser, address, name, folder) for name in NAMES]
     path = folder / "book.pdf"
-    return PdfReader(path), pdf.joined(parts, address, path, browser), path
+    lost = pdf.joined(parts, address, path, browser)
+    return PdfReader(path), lost, path
 
 
 @pytest.fixture(scope="module")

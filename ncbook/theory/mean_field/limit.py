@@ -337,7 +337,13 @@ def integrated_moments(found: Limit, X: Tensor, activation: str) -> Moments:
         ``(n, 2)``, the inputs of the limit.
     activation : {"tanh", "sigmoid"}
         That of the limit.
+
+    Raises
+    ------
+    ValueError
+        X is no tensor.
     """
+    tensors(X=X)
     X, W, R, u = (one.cpu().double() for one in (X, found.W, found.residual, found.u))
     u = u[found.law.cpu() > 1e-18]
     beta, decay = found.beta, found.decay

@@ -314,8 +314,9 @@ def turning_error(W: Tensor, V: Tensor, dW: Tensor, X: Tensor, y: Sequence[int] 
     Raises
     ------
     ValueError
-        The labels do not fit the samples or the outputs.
+        X is no tensor, or the labels do not fit the samples or the outputs.
     """
+    tensors(X=X)
     off = turning_rate(W, V, dW) - direction_field(W, V, X, y)[0]
     return off.norm(dim=-2).amax(-1)
 
