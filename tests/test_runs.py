@@ -103,3 +103,14 @@ def test_what_the_runs_were_recorded_at_is_their_axis_and_no_variable():
     )
     found = path.runs("R", seed=[0])
     assert found["R"].values.tolist() == [1, 10] and "R" not in found.data_vars
+
+
+def test_labels_that_do_not_agree_are_refused():
+    one, other = (runs.label({"a": [1.0, 2.0]}, eps=eps) for eps in ([0.3, 1.0], [0.1 * 3, 1.0]))
+    with pytest.raises(ValueError, match="eps"):
+        one / other
+    sweep = runs.Sweep(k=[0, 1])
+    for _, part in zip(sweep, (one, other), strict=False):
+        sweep.add(part)
+    with pytest.raises(ValueError, match="eps"):
+        sweep.dataset()

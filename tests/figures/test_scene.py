@@ -89,3 +89,20 @@ def test_places_of_another_shape_are_refused(shape):
 def test_a_scene_has_panels_and_two_or_three_dimensions(panels, dimensions):
     with pytest.raises(ValueError, match="expected at least one panel, and 2 or 3"):
         Scene(panels, dimensions=dimensions)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_place_that_is_not_finite_is_nowhere_and_moves_no_other(bad):
+    places = np.array([[1.0, 0.0], [0.5, bad], [0.0, 1.0]])
+    scene = Scene(dimensions=2).points(np.full((1, 2), np.nan), "lost").points(places, "seen")
+    scene.words([[0.0, bad]], ["lost"])
+    drawn = scene.still("a")
+    assert drawn.count("<circle") == 2 and "nan" not in drawn
+    assert drawn.count(">lost<") == 1, "in the legend alone"
+    assert scene.data()["panels"][0]["layers"][1]["places"][0] == [[1, 0], [None, None], [0, 1]]
+
+
+@pytest.mark.parametrize("begin", [-1, 2])
+def test_a_frame_that_is_not_there_cannot_come_first(begin):
+    with pytest.raises(ValueError, match=f"begins at frame {begin}, and it has 2 frames"):
+        Scene(frames=[0, 1], begin=begin)

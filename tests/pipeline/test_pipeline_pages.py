@@ -157,3 +157,10 @@ def test_what_a_chapter_gave_is_read(tmp_path):
     assert numbers.of_run(tmp_path, {}, "quick") == {}
     (tmp_path / "numbers.json").write_text(json.dumps({"a": 1.5, "b": "two"}))
     assert numbers.of_run(tmp_path, {}, "quick") == {"a": 1.5, "b": "two"}
+
+
+def test_a_run_that_has_not_all_numbers_says_so_in_its_text():
+    text = "{{a.lost:.2f}} and {{known:.1f}} and {{never}}"
+    found = numbers.with_gaps({"a.lost": math.nan, "known": 1.25}, text)
+    none = numbers.NO_NUMBER
+    assert numbers.fill(text, found, "here") == f"{none} and 1.2 and {none}"

@@ -67,6 +67,9 @@ def test_the_gallery_has_every_figure(site):
     for entry in entries:
         assert (site / "book" / entry.img["src"]).is_file()
         assert entry["href"].split("#")[0] and entry.get_text().split("Figure ")[1]
+        for formula in entry.select(".math"):
+            formula.decompose()
+        assert "\\" not in entry.get_text(), "a formula is set as one"
 
 
 # ---------------------------------------------------------------- what a reader does
