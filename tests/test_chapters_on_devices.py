@@ -113,7 +113,7 @@ def light(name: str):
 
     A run of the chapter goes through all its places, records and observables, in fewer steps.
     """
-    from ncbook import figures
+    from ncbook import figures, jobs
     from ncbook.dynamics import descent, flow, langevin, rescaled
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
@@ -143,6 +143,7 @@ def light(name: str):
         mock.patch.object(mean_field_limit, "_RESOLVED", math.inf),
         mock.patch.object(record.kept, "read", lambda *args: None),  # it may be of older claims
         mock.patch.object(figures, "figure", figure),
+        mock.patch.object(jobs, "sweep", with_(jobs.sweep, workers=lambda asked: 0)),
         mock.patch.object(record.Chapter, "show", lambda chapter: None),
     ):
         yield
