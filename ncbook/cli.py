@@ -79,7 +79,7 @@ def _root() -> Path:
 def _book():
     """The book that is meant, which says on the terminal how it gets on."""
     from ncbook.pipeline.book import Book
-    from ncbook.pipeline.progress import Progress
+    from ncbook.progress import Progress
 
     root = _root()
     with Progress(terminal=sys.stdout.isatty()) as say:
@@ -324,7 +324,7 @@ def data(context: typer.Context) -> None:
 def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> None:
     """Download a data set, or what is missing of it; the same command goes on with a part."""
     from ncbook.data import mnist_files
-    from ncbook.pipeline.progress import Progress
+    from ncbook.progress import Progress
 
     if name != "mnist":
         raise UsageError(f"There is no data set {name!r} to download; there is: mnist.")

@@ -6,10 +6,12 @@ installed package; of an installed one it is the version that counts.
 
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,11 @@ def here() -> dict[str, Any]:
         "device": machine.device(),
         "halved": os.environ.get("NCBOOK_HALVED") == "1",
     }
+
+
+def takes_checkpoint(function: Callable) -> bool:
+    """Whether a job wants a folder for what it has so far: by its parameter ``checkpoint``."""
+    return "checkpoint" in inspect.signature(function).parameters
 
 
 def key(parts: dict[str, Any]) -> str:

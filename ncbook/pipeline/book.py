@@ -11,7 +11,7 @@ from ncbook.pipeline import chapters as sources
 from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.keys import Keys
 from ncbook.pipeline.owned import Owned
-from ncbook.pipeline.progress import Progress
+from ncbook.progress import Progress
 from ncbook.store import Store
 
 

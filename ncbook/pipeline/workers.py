@@ -15,8 +15,7 @@ from typing import Any
 import platformdirs
 
 import ncbook
-from ncbook import lifeline, machine, store
-from ncbook.pipeline import progress
+from ncbook import lifeline, machine, progress, store
 from ncbook.pipeline.chapters import Chapter
 
 # What a run finds set, always the same: nothing of the person who builds reaches it.

@@ -10,7 +10,7 @@ from test_pipeline_runs import SLOW
 
 from ncbook.pipeline import owned as module
 from ncbook.pipeline.owned import Owned
-from ncbook.pipeline.progress import Progress
+from ncbook.progress import Progress
 
 
 class Said(Progress):
