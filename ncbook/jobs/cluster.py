@@ -1,14 +1,17 @@
 """Jobs on a Dask cluster that is there, named by its scheduler."""
 
+import contextlib
 import json
+import logging
 import secrets
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ncbook.files import BookError
@@ -17,6 +20,11 @@ from ncbook.jobs.worker import Event, Order
 from ncbook.store import META, Store
 
 WAIT = 30  # seconds for a scheduler to answer, and for it to have a worker
+POLL = 2  # seconds between looks at who is there
+LOST = (
+    "The connection to the scheduler was lost. What was finished is stored: the same again, with a "
+    "scheduler that runs, goes on from there."
+)
 
 
 @contextmanager
@@ -44,7 +52,7 @@ def connected(scheduler: str):
             f"No scheduler answers at {scheduler!r} ({error}). Name one that runs by its address, "
             "such as tcp://host:8786, or by the file that dask scheduler --scheduler-file wrote."
         ) from error
-    with client:
+    with _quiet(), client:
         try:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError as error:
@@ -53,6 +61,20 @@ def connected(scheduler: str):
                 "--nthreads 1 for each core."
             ) from error
         yield client
+
+
+@contextmanager
+def _quiet():
+    """Let what goes wrong with the connection be said by us alone."""
+    loggers = [logging.getLogger(f"distributed.{name}") for name in ("client", "core", "utils")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
 
 
 def where(client) -> dict[str, Any]:
@@ -85,29 +107,47 @@ def run(orders: list[Order], client) -> Iterator[tuple[Order, Event]]:
     """Run orders of one store on a cluster; yield what :func:`ncbook.jobs.local.run` yields.
 
     A result goes straight into the store where a worker has the store's folder, too; otherwise it
-    is sent here, and what a lost worker had so far is lost with it.
+    is sent here, and what a lost worker had so far is lost with it. No more jobs are handed out
+    than there are threads: of one that kills its worker, no other waits at the same.
+
+    Raises
+    ------
+    BookError
+        The scheduler is gone.
     """
     events: SimpleQueue = SimpleQueue()
-    left = {order["key"]: order for order in orders}
     topic = f"ncbook-{secrets.token_hex(8)}"
     folder = Path(orders[0]["folder"]) / worker.UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
     (folder / topic).touch()  # whoever sees it has the folder
     client.subscribe_topic(topic, lambda event: events.put((event[1], None)))
-    futures = []
+    waiting, running = deque(orders), {}
     try:
-        for key, order in left.items():
-            future = client.submit(remote, order, topic, key=f"{topic}-{key}", pure=False)
-            future.add_done_callback(lambda one, key=key: events.put((key, one)))
-            futures.append(future)
-        while left:
-            key, future = events.get()
-            if key in left:  # its worker may say that it begins when it has ended
-                order = left[key] if future is None else left.pop(key)
-                yield order, {"event": "begin"} if future is None else _event(future, order)
+        while waiting or running:
+            threads = _threads(client)
+            while waiting and len(running) < threads:
+                order = waiting.popleft()
+                key = order["key"]
+                future = client.submit(remote, order, topic, key=f"{topic}-{key}", pure=False)
+                future.add_done_callback(lambda one, key=key: events.put((key, one)))
+                running[key] = order, future
+            with contextlib.suppress(Empty):
+                key, future = events.get(timeout=POLL)
+                if future is not None:
+                    yield (order := running.pop(key)[0]), _event(future, order)
+                elif key in running:  # its worker may say that it begins when it has ended
+                    yield running[key][0], {"event": "begin"}
     finally:  # also the keyboard: what waits is not begun
-        client.cancel(futures)
+        client.cancel([future for _, future in running.values()])
         (folder / topic).unlink(missing_ok=True)
+
+
+def _threads(client) -> int:
+    """Return how many jobs the workers can run at once."""
+    try:
+        return sum(client.nthreads().values())
+    except Exception as error:  # of many kinds
+        raise BookError(LOST) from error
 
 
 def remote(order: Order, topic: str) -> Event:
@@ -133,9 +173,10 @@ def _event(future, order: Order) -> Event:
     try:
         event = future.result()
     except KilledWorker as error:
-        return {"event": "lost", "said": f"each worker that ran it died: {error}"}
-    except (CancelledError, OSError):
-        return {"event": "lost", "said": "the connection to the scheduler was lost."}
+        said = f"{error.allowed_failures + 1} workers died while they ran it."
+        return {"event": "lost", "said": f"{said} Often that means: out of memory."}
+    except (CancelledError, OSError) as error:
+        raise BookError(LOST) from error
     except Exception as error:
         return {"event": "error", "said": f"{type(error).__name__}: {error}"}
     if sent := event.pop("files", None):
