@@ -41,9 +41,9 @@ ROOMS = {
     "store": ("files", ""),
     "jobs": ("files codegraph machine lifeline progress runs store", "numpy xarray distributed"),
     "pipeline": (
-        "files codegraph machine lifeline progress claims jobs store typeset",
+        "files codegraph machine lifeline progress claims jobs store typeset figures",
         "jupytext nbformat papermill ipykernel jupyter_client jupyter_book packaging platformdirs "
-        "yaml rich playwright pypdf",
+        "yaml rich playwright pypdf pandas",
     ),
     "build": ("files machine claims jobs store pipeline", ""),
     # data: to list what there is

@@ -2,23 +2,20 @@
 
 import inspect
 import json
-import os
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
-from ncbook import files
 from ncbook.files import BookError
-from ncbook.jobs import identity, results
-from ncbook.jobs.run import bring, site
+from ncbook.jobs import identity, run
 from ncbook.jobs.worker import Order
 from ncbook.progress import Progress
-from ncbook.runs import Sweep
 from ncbook.store import Store
+
+if TYPE_CHECKING:
+    import xarray
 
 
 def sweep(
@@ -30,7 +27,7 @@ def sweep(
     folder: Path | None = None,
     report: Callable[[str], None] | None = None,
     **fixed: Any,
-) -> xr.Dataset:
+) -> "xarray.Dataset":
     """Run a function at every point of a grid; return all results as labelled runs. ::
 
         runs = sweep(lab.train, {"norm": ["none", "rms"], "seed": range(5)}, epochs=50)
@@ -75,6 +72,9 @@ def sweep(
         The function cannot be run as a job; the cluster is not there; or jobs failed, while all
         others were finished. The message says which, and why.
     """
+    from ncbook.jobs import results  # slow to import, and not needed by who runs chapters
+    from ncbook.runs import Sweep
+
     grid = {name: [_plain(one) for one in values] for name, values in grid.items()}
     name = _name(function)
     _check(function, name, grid, fixed)
@@ -91,10 +91,10 @@ def sweep(
         given = {"checkpoint": None} if identity.takes_checkpoint(function) else {}
         found = [results.dataset(function(**each, **given)) for each in arguments]
     else:
-        store = Store(Path(folder) if folder else _folder())
-        with site(workers, scheduler) as (where, run):
+        store = Store(Path(folder) if folder else run.folder())
+        with run.site(workers, scheduler) as (where, here):
             orders = _orders(identity.parts(name, {}, where), arguments, points, store)
-            bring(store, orders, run, Progress(report=report or (lambda line: None)))
+            run.bring(store, orders, here, Progress(report=report or (lambda line: None)))
         found = [results.read(store.folder / one["key"] / results.FILE) for one in orders]
     runs = Sweep(**grid)
     for _, one in zip(runs, found, strict=True):
@@ -160,15 +160,3 @@ def _orders(
             }
         )
     return orders
-
-
-def _folder() -> Path:
-    if named := os.environ.get("NCBOOK_JOBS"):
-        return Path(named)
-    try:
-        return files.root() / "_build" / "jobs"
-    except FileNotFoundError as error:
-        raise BookError(
-            "There is no checkout of the book here, whose _build/jobs would have the results. Name "
-            "a folder=..., or set NCBOOK_JOBS to one."
-        ) from error

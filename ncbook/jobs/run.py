@@ -1,10 +1,12 @@
 """Where jobs run, and how their results come into the store."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
-from ncbook import machine
+from ncbook import files, machine
 from ncbook.files import BookError
 from ncbook.jobs import cluster, identity, local
 from ncbook.jobs.worker import Event, Order
@@ -12,6 +14,25 @@ from ncbook.progress import Progress
 from ncbook.store import DamagedError, Store
 
 Run = Callable[[list[Order]], Iterator[tuple[Order, Event]]]
+
+
+def folder() -> Path:
+    """Return the folder of stored results: ``NCBOOK_JOBS``, or ``_build/jobs`` of the book.
+
+    Raises
+    ------
+    BookError
+        There is neither.
+    """
+    if named := os.environ.get("NCBOOK_JOBS"):
+        return Path(named)
+    try:
+        return files.root() / "_build" / "jobs"
+    except FileNotFoundError as error:
+        raise BookError(
+            "There is no checkout of the book here, whose _build/jobs would have the results. "
+            "Set NCBOOK_JOBS to a folder for them, or name one."
+        ) from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 
 from ncbook import lifeline, machine
 from ncbook.files import BookError
-from ncbook.jobs import identity, results
+from ncbook.jobs import identity
 from ncbook.store import Store
 
 UNFINISHED = "unfinished"  # folder of what jobs are at, beside their stored results
@@ -79,6 +79,8 @@ def call(order: Order, sofar: Path, filled: Path) -> None:
         The function cannot be imported here, or is not what was asked for; or it raised, or
         returned what cannot be stored.
     """
+    from ncbook.jobs import results  # slow to import, and not needed by a chapter
+
     name, arguments = order["parts"]["function"], dict(order["parts"]["arguments"])
     try:
         function = pkgutil.resolve_name(name)

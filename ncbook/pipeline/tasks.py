@@ -1,0 +1,71 @@
+"""A chapter as a job, which runs wherever jobs run: see :func:`ncbook.jobs.worker.perform`."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ncbook import files
+from ncbook.files import BookError, UsageError
+from ncbook.jobs import identity, worker
+from ncbook.jobs.worker import Order
+from ncbook.pipeline.book import Book
+from ncbook.pipeline.chapters import Chapter
+from ncbook.pipeline.keys import Keys
+from ncbook.pipeline.workers import Job, Workers
+from ncbook.progress import Progress
+
+
+def order(
+    keys: Keys, chapter: Chapter, values: Mapping[str, Any], folder: Path, label: str, **more: Any
+) -> Order:
+    """Return the order of a chapter's run with these values of its parameters."""
+    parts = keys.parts(chapter, values)
+    return {
+        "fill": "ncbook.pipeline.tasks:fill",
+        "folder": str(folder),
+        "key": keys.of(chapter, values),
+        "label": label,
+        "parts": json.loads(json.dumps(parts)),
+        "where": keys.where,
+        "chapter": chapter.id,
+        **more,
+    }
+
+
+def fill(order: Order, sofar: Path, filled: Path) -> None:
+    """Fill a folder with the result of a chapter that was executed here.
+
+    Raises
+    ------
+    BookError
+        There is no checkout of the book here, or it is another version; or a cell raised.
+    """
+    try:
+        book = Book(files.root(), Progress(report=lambda line: None))
+        chapter = book.find(order["chapter"])
+    except (FileNotFoundError, UsageError) as error:
+        raise BookError(f"The chapter is not where the job is to run: {error}") from error
+    _check(book, chapter, order)
+    folder = sofar / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    job = Job(chapter, order["parts"]["values"], folder, order.get("halved", False))
+    workers = Workers(book.root, 1, book.say, Path(order["folder"]) / worker.UNFINISHED / "fonts")
+    if not any(workers.fonts.glob("fontlist*")):
+        workers.prepare_fonts()
+    failures, _ = workers.run([job], lambda job, took: None)
+    if failures:
+        raise BookError(failures[0].text)
+    _check(book, chapter, order)  # nobody edited it meanwhile
+    filled.rmdir()
+    os.replace(job.result, filled)
+
+
+def _check(book: Book, chapter: Chapter, order: Order) -> None:
+    where = order["where"]
+    if where is not None:
+        worker.check_same(where, identity.here())
+    own = Keys(book.root, where).parts(chapter, order["parts"]["values"])
+    worker.check_same(order["parts"], json.loads(json.dumps(own)))
