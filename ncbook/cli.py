@@ -112,12 +112,13 @@ def build(
         list[str] | None,
         typer.Option(help="Execute only this chapter, and leave the site (may be repeated)."),
     ] = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Execute the chapters that changed, check the claims, make the site."""
     from ncbook import build as builder
 
     with _book() as book:
-        built = builder.build(book, profile, jobs, chapter or ())
+        built = builder.build(book, profile, jobs, chapter or (), scheduler=scheduler)
     print(built.ledger)
     if built.site:
         print(f"The book: {built.site}")

@@ -39,14 +39,15 @@ def measured(table: pd.DataFrame, layout: str, *, axes: Sequence[str]) -> Figure
             away = [rows["value"] - rows["min"], rows["max"] - rows["value"]]
             ax.errorbar(rows[first], rows["value"], yerr=away, **look, capsize=2, label=group)
         of_claim = table[table["name"] == name]
-        low, high = of_claim["low"].iloc[0], of_claim["high"].iloc[0]
-        bottom, top = ax.get_ylim()
-        ax.axhspan(max(low, bottom), min(high, top), color=INK, alpha=0.08, lw=0)
-        ax.set(title=name, xlabel=first)
         if _spread(table[first]):
             ax.set_xscale("log")
         if _spread(of_claim[["min", "max"]].stack()):
             ax.set_yscale("log")
+        bottom, top = ax.get_ylim()
+        low, high = max(of_claim["low"].iloc[0], bottom), min(of_claim["high"].iloc[0], top)
+        if low < high:
+            ax.axhspan(low, high, color=INK, alpha=0.08, lw=0)
+        ax.set(title=name, xlabel=first)
         plain_ticks(ax)
     if others:
         shared_legend(fig, layout)

@@ -145,7 +145,7 @@ def rows_of(folder: Path, claims: Mapping[str, Any], profile: str) -> list[dict[
         )
     for name, value in numbers.of_run(folder, {}, profile).items():
         if not isinstance(value, str):
-            rows.append({"quantity": "number", "name": name, "value": value})
+            rows.append({"quantity": "number", "name": name, "value": value, "n": 1})
     return rows
 
 
@@ -155,7 +155,7 @@ def _write(book: Book, folder: Path, rows: Sequence[Mapping], axes: Sequence[str
 
     from ncbook.figures import Picture, over_grid, show
 
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).astype({"n": "Int64"})
     for name in table.columns:  # lists as parameters
         if table[name].map(lambda one: isinstance(one, list)).any():
             table[name] = table[name].map(json.dumps)

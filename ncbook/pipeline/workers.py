@@ -159,6 +159,7 @@ class Workers:
         keep_open: tuple[int, ...] = (),
     ) -> None:
         self.root, self.jobs, self.say, self.fonts = root, jobs, say, fonts
+        self.where: dict[str, Any] | None = None  # see ncbook.pipeline.keys.Keys
         self.keep_open = keep_open
         self._processes: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
