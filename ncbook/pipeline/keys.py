@@ -38,13 +38,15 @@ class Keys:
     def __init__(self, root: Path, where: dict[str, Any] | None = None) -> None:
         self.root, self.where, self.graph = root, where, Graph(PACKAGE)
         here = identity.here() if where is None else where
-        named = {name: os.environ.get(name) for name in PASSED if "DEVICES" in name}
+        named = {
+            name: os.environ[name] for name in PASSED if "DEVICES" in name and name in os.environ
+        }
         self._common = {
             "format": 4,
             "packages": machine.packages(root),
             **{name: here[name] for name in ("python", "machine", "device")},
             # On a cluster each worker may have another one, of one kind.
-            "devices": named if where is None else None,
+            "devices": named if where is None else {},
             "settings": SETTINGS,
         }
 

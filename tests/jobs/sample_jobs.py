@@ -52,13 +52,35 @@ def waits(x: int, trace: str) -> dict[str, float]:
     return {"y": float(x)}
 
 
+def stored(store: Path) -> set[str]:
+    """The keys of the results in a store."""
+    return {path.name for path in store.glob("[0-9a-f]*")}
+
+
 def leave(trace: str, name: str) -> None:
     """Leave a trace of a call."""
     with (Path(trace) / "calls").open("a") as file:
         file.write(name + "\n")
 
 
-def calls(trace: Path) -> list[str]:
+def calls(trace: str | Path) -> list[str]:
     """The calls that left a trace, in order of their names."""
-    path = trace / "calls"
+    path = Path(trace) / "calls"
     return sorted(path.read_text().split()) if path.exists() else []
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs."""
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)

@@ -1,7 +1,6 @@
 """Jobs over a grid: run once, stored to the bit, whatever happens to processes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import sample_jobs
 import xarray as xr
-from sample_jobs import calls
+from sample_jobs import alive, calls, stored, wait_for
 
 from ncbook.files import BookError
 from ncbook.jobs import identity, results, run, sweep, worker
@@ -33,10 +32,6 @@ def trace(tmp_path) -> Path:
 @pytest.fixture
 def store(tmp_path) -> Path:
     return tmp_path / "store"
-
-
-def stored(store: Path) -> set[str]:
-    return {path.name for path in store.glob("[0-9a-f]*")}
 
 
 def test_results_are_labelled_the_same_everywhere_and_made_once(trace, store):
@@ -247,18 +242,3 @@ def test_results_are_where_the_book_or_the_variable_says(tmp_path, monkeypatch, 
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
     with pytest.raises(BookError, match="Set NCBOOK_JOBS"):
         run.folder()
-
-
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)

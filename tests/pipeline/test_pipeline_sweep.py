@@ -1,0 +1,160 @@
+"""A chapter over a grid of its parameters: runs of real kernels, here and on a real cluster."""
+
+import importlib.util
+
+import distributed
+import pandas as pd
+import pytest
+
+from ncbook.files import UsageError
+from ncbook.jobs import worker
+from ncbook.pipeline import chapters, sweeping, tasks
+from ncbook.pipeline.book import Book
+
+CLAIMS = """\
+paper = "A paper"
+citation = "nobody2025"
+part = "Part I"
+[[claim]]
+id = "a.seeds"
+place = "Figure 1"
+origin = "paper"
+kind = "number"
+sentence = "It is six."
+chapter = "paper/01-one"
+statistic = "worst"
+expect = 6.0
+tolerance = {abs = 0.5, reason = "a test"}
+control = {what = "one less", expect = 5.0}
+"""
+CODE = """\
+import os
+from pathlib import Path
+from ncbook.claims.record import Chapter
+chapter = Chapter("paper/01-one", profile, {"device": "cpu"})
+with (Path(os.environ["NCBOOK_ROOT"]) / "calls").open("a") as file:
+    _ = file.write(f"{seeds} {rate:g}\\n")
+if seeds == 7 and not (Path(os.environ["NCBOOK_ROOT"]) / "mended").exists():
+    raise ValueError("not seven")
+chapter.check({"a.seeds": [float(seeds), seeds + 100 * rate]})
+chapter.number("size", 2.0 * seeds)
+"""
+
+
+@pytest.fixture
+def book(empty):
+    """A book of one chapter that measures how many seeds it has."""
+    empty.chapter("01-one", CODE)
+    empty.contents()
+    (empty.root / "notebooks" / "paper" / "claims.toml").write_text(CLAIMS)
+    return empty
+
+
+def calls(book) -> list[str]:
+    return sorted((book.root / "calls").read_text().splitlines())
+
+
+def table(folder) -> pd.DataFrame:
+    return pd.read_csv(folder / sweeping.TABLE)
+
+
+def test_a_grid_gives_one_table_and_what_was_run_is_not_run_again(book, tmp_path):
+    out = tmp_path / "out"
+    grid = ["sweep", "01-one", "-p", "seeds=5,6", "-p", "rate=1e-2,1e-3", "--output", str(out)]
+    said = book.do(*grid)
+    assert "01-one seeds=5 rate=0.01 ..." in said and "done (4 of 4)" in said
+    assert "4 claims were measured: 3 fails, 1 holds" in said
+    assert calls(book) == ["5 0.001", "5 0.01", "6 0.001", "6 0.01"]
+    found = table(out)
+    claims = found[found["quantity"] == "claim"].set_index(["seeds", "rate"])
+    assert claims.loc[(5, 0.01), "value"] == 5 and claims.loc[(5, 0.01), "verdict"] == "fails"
+    one = claims.loc[(6, 0.001)]
+    assert [one[name] for name in ("min", "median", "max")] == pytest.approx([6, 6.05, 6.1])
+    assert (one["n"], one["low"], one["high"], one["verdict"]) == (2, 5.5, 6.5, "holds")
+    numbers = found[found["quantity"] == "number"].set_index(["seeds", "rate"])["value"]
+    assert numbers.to_dict() == {(s, r): 2 * s for s in (5, 6) for r in (0.01, 0.001)}
+    assert (out / sweeping.FIGURE).read_text().startswith("<svg")
+    assert (out / sweeping.PARQUET).exists() == (importlib.util.find_spec("pyarrow") is not None)
+    grid[3] = "seeds=6,4"
+    said = book.do(*grid)
+    assert "2 of 4 jobs are there already." in said and len(calls(book)) == 6
+    assert set(table(out)["seeds"]) == {4, 6}  # an earlier result that is as it was is replaced
+    assert not (book.root / "book" / "paper").exists()
+
+
+def test_a_run_that_fails_leaves_the_others_and_their_table(book):
+    grid = ("sweep", "01-one", "-p", "seeds=6,7,8", "--jobs", "1")
+    said = book.do(*grid, expect=1)
+    assert "1 of 3 jobs failed; the results of the others are stored." in said
+    assert "01-one seeds=7: paper/01-one, code cell 2" in said and "not seven" in said
+    (folder,) = (book.root / "runs").glob("01-one-sweep-*")
+    assert f"The table of the others: {folder}" in said
+    assert set(table(folder)["seeds"]) == {6, 8}
+    (book.root / "mended").touch()
+    assert "2 of 3 jobs are there already." in book.do(*grid)
+    assert set(table(folder)["seeds"]) == {6, 7, 8}
+    book.do("clean", "--all")
+    assert [path.name for path in (book.root / "_build").iterdir()] == ["lock"]
+
+
+@pytest.fixture
+def scheduler(book):
+    """The address of a cluster whose worker has the book."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None,
+        silence_logs="CRITICAL", env={"NCBOOK_ROOT": str(book.root)},
+    ) as cluster:  # fmt: skip
+        yield cluster.scheduler_address
+
+
+def test_a_cluster_runs_a_grid_and_a_build(book, scheduler):
+    grid = ("sweep", "01-one", "-p", "seeds=6,7", "--scheduler", scheduler)
+    said = book.do(*grid, expect=1)
+    assert "1 of 2 jobs failed" in said and "01-one seeds=7: paper/01-one, code cell 2" in said
+    (book.root / "mended").touch()
+    said = book.do(*grid)
+    assert "1 of 2 jobs are there already." in said
+    assert calls(book) == ["6 0.001", "7 0.001", "7 0.001"]
+    source = book.root / "notebooks" / "paper" / "01-one.md"
+    source.write_text(source.read_text().replace("seeds = 5 ", "seeds = 6 "))
+    said = book.do("build", "--chapter", "01-one", "--scheduler", scheduler)
+    assert "paper/01-one (quick): done (1 of 1)" in said and book.page("01-one").exists()
+    assert calls(book)[1:] == ["6 0.001", "7 0.001", "7 0.001"]
+    # Of one kind of machine, it is no matter where: the build has it from here, too.
+    assert "1 chapter unchanged" in book.do("build", "--chapter", "01-one")
+
+
+def test_a_chapter_of_another_version_is_refused_where_it_is_to_run(book, tmp_path, monkeypatch):
+    monkeypatch.setenv("NCBOOK_ROOT", str(book.root))
+    own = Book(book.root)
+    chapter = own.find("01-one")
+    order = tasks.order(own.keys(), chapter, chapter.values(), tmp_path / "store", "one")
+    order["parts"]["cells"][1][0] = "0" * 64
+    event = worker.perform(order)
+    assert event["event"] == "error"
+    assert "not the same where it is to run (cells)" in event["said"]
+    event = worker.perform(order | {"chapter": "paper/07-x"})
+    assert "The chapter is not where the job is to run: 'paper/07-x' is no chapter" in event["said"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "seed=1,2"], "no parameter 'seed'. Its parameters are: seeds (int"),
+        (["-p", "seeds=1,many"], "'seeds' is an int, and 'many' is not"),
+        (["-p", "seeds"], "'seeds' is not NAME=VALUE, such as -p seeds=10,20"),
+        (["-p", "seeds=1,1"], "names a value twice"),
+        ([], "A sweep needs parameters with several values"),
+        (["-p", "seeds=1", "--output", "book/x"], "lies in the book's own book/"),
+    ],
+)
+def test_bad_usage_is_a_sentence(built_once, arguments, message):
+    assert message in built_once[0].do("sweep", "01-one", *arguments, expect=2)
+
+
+def test_lists_are_values_of_a_grid_too(built_once):
+    chapter = chapters.read(built_once[0].root / "notebooks" / "paper" / "01-one.md")
+    points = sweeping.grid(chapter, {"sizes": "[1.0,2.5], [3.0]", "seeds": "1"})
+    assert points == [{"sizes": [1.0, 2.5], "seeds": 1}, {"sizes": [3.0], "seeds": 1}]
+    with pytest.raises(UsageError):
+        sweeping.grid(chapter, {})
