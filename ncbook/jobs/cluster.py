@@ -3,9 +3,11 @@
 import contextlib
 import json
 import logging
+import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -166,6 +168,17 @@ def remote(order: Order, topic: str) -> Event:
         return event | ({"files": sent} if sent else {})
 
 
+def _arrives(folder: Path) -> bool:
+    """Wait for a folder that another machine made: a network's file system shows it later."""
+    deadline = time.monotonic() + WAIT
+    while not folder.exists():
+        if time.monotonic() > deadline:
+            return False
+        os.listdir(folder.parent)  # look again
+        time.sleep(0.1)
+    return True
+
+
 def _event(future, order: Order) -> Event:
     """Return what became of an order; put into the store what was sent."""
     from distributed import KilledWorker
@@ -179,6 +192,10 @@ def _event(future, order: Order) -> Event:
         raise BookError(LOST) from error
     except Exception as error:
         return {"event": "error", "said": f"{type(error).__name__}: {error}"}
+    stored = Path(order["folder"]) / order["key"]
+    if event["event"] == "done" and "files" not in event and not _arrives(stored):
+        said = f"its worker put the result into {stored}, and it is not seen here."
+        return {"event": "lost", "said": said}
     if sent := event.pop("files", None):
         store = Store(Path(order["folder"]))
         filled = store.folder / worker.UNFINISHED / order["key"] / "result"

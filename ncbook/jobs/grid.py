@@ -120,6 +120,8 @@ def _check(function: Callable, name: str, grid: Mapping, fixed: Mapping) -> None
     """Make sure that the grid is one, and that the function takes what it is given."""
     if twice := sorted(grid.keys() & fixed.keys()):
         raise BookError(f"{name}: {twice[0]} is given in the grid and for all; give it once.")
+    if "checkpoint" in {*grid, *fixed}:
+        raise BookError(f"{name}: checkpoint is a folder that each job is given; give none.")
     for axis, values in grid.items():
         if not values or len({*map(repr, values)}) < len(values):
             raise BookError(f"{name}: {axis} is {values}; expected values, each of them once.")

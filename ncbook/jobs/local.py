@@ -54,6 +54,8 @@ def run(orders: list[Order], workers: int) -> Iterator[tuple[Order, Event]]:
     finally:  # also the keyboard: nothing runs on
         for process in pool:
             process.stop()
+        for process in pool:
+            process.wait()
 
 
 class _Process:
@@ -76,17 +78,20 @@ class _Process:
                     events.put((order, error))
 
     def stop(self) -> None:
-        """End the process and what it runs; start no other."""
-        with self._lock:
+        """Let the process end, and what it runs; start no other."""
+        with self._lock, contextlib.suppress(OSError):
             self._stopped = True
             if self._process is not None:
-                with contextlib.suppress(OSError):
-                    self._process.stdin.close()  # its lifeline
-                try:
-                    self._process.wait(5)
-                except subprocess.TimeoutExpired:
-                    self._process.kill()
-                self._process.wait()
+                self._process.stdin.close()  # its lifeline
+
+    def wait(self) -> None:
+        """Wait for the process's end, and no longer than it may take."""
+        if self._process is not None:
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+            self._process.wait()
 
     def _run(self, order: Order) -> Event:
         ended = ""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -84,19 +84,22 @@ def bring(store: Store, orders: list[Order], run: Run, say: Progress) -> None:
     missing = {one["key"]: one for one in orders if not _is_stored(store, one["key"])}
     if there := len(orders) - len(missing):
         say.say(f"{there} of {len(orders)} jobs are there already.")
+    if not missing:
+        return
     wrong, begun, ended = [], set(), 0
-    for order, event in run([*missing.values()]) if missing else ():
-        label = order["label"]
-        if label not in begun:
-            begun.add(label)
-            say.begin(label)
-        if event["event"] == "begin":
-            continue
-        ended += 1
-        if event["event"] != "done":
-            wrong.append(f"{label}: {event['said']}")
-        note = "done" if event["event"] == "done" else "FAILED"
-        say.end(label, f"{note} ({ended} of {len(missing)})")
+    with closing(run([*missing.values()])) as events:
+        for order, event in events:
+            label = order["label"]
+            if label not in begun:
+                begun.add(label)
+                say.begin(label)
+            if event["event"] == "begin":
+                continue
+            ended += 1
+            if event["event"] != "done":
+                wrong.append(f"{label}: {event['said']}")
+            note = "done" if event["event"] == "done" else "FAILED"
+            say.end(label, f"{note} ({ended} of {len(missing)})")
     if wrong:
         raise BookError(
             f"{len(wrong)} of {len(orders)} jobs failed; the results of the others are stored.\n\n"

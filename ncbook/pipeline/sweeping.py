@@ -40,7 +40,7 @@ def sweep(
     profile : str
         The profile that the other parameters take their values from.
     output : Path, optional
-        The folder for the table; ``runs/<NN-name>-sweep-<key>`` without it.
+        The folder for the table; ``runs/<NN-name>-sweep-<hash>`` without it.
     workers, scheduler : optional
         Where: see :func:`ncbook.jobs.run.site`.
 
@@ -58,16 +58,15 @@ def sweep(
     chapter = book.find(named)
     points = grid(chapter, given)
     every = [chapter.values(profile, point) for point in points]
-    store = Store(jobs.folder().resolve())
-    failed = ""
+    name = f"{chapter.name}-sweep-{digest(json.dumps([chapter.id, every]))[:8]}"
+    folder = by_hand.result_folder(book, output, name)
+    store, failed = Store(jobs.folder().resolve()), ""
     with jobs.site(workers, scheduler) as (where, here):
         keys = book.keys(None if scheduler is None else where)
         orders = [
             tasks.order(keys, chapter, values, store.folder, _label(chapter, point))
             for point, values in zip(points, every, strict=True)
         ]
-        name = f"{chapter.name}-sweep-{digest(''.join(one['key'] for one in orders))[:8]}"
-        folder = by_hand.result_folder(book, output, name)
         try:
             jobs.bring(store, orders, here, book.say)
         except BookError as error:

@@ -78,6 +78,9 @@ class Elsewhere(Workers):
         super().__init__(book.root, 1, book.say, book.fonts)
         self.where, self._run, self._book = where, run, book
 
+    def prepare_fonts(self) -> None:
+        """Leave it to the workers."""
+
     def run(self, todo: list[Job], done) -> tuple[list[Failure], list[Job]]:
         """Execute jobs; what is finished is in the store of jobs until it is all that can be.
 
@@ -87,10 +90,7 @@ class Elsewhere(Workers):
             A chapter raised, or the cluster is gone; what was finished was told to ``done``.
         """
         keys, store = self._book.keys(self.where), Store(jobs.folder().resolve())
-        orders = [
-            order(keys, job.chapter, job.values, store.folder, job.label)
-            for job in todo
-        ]
+        orders = [order(keys, job.chapter, job.values, store.folder, job.label) for job in todo]
         failed = None
         try:
             jobs.bring(store, orders, self._run, self.say)

@@ -222,6 +222,7 @@ def test_what_cannot_be_a_job_is_refused(store):
         ({"x": [[1, 2]]}, {}, r"x has the value \[1, 2\]; expected numbers, texts"),
         ({"x": [1], "z": [1]}, {}, "unexpected keyword argument 'z'. It takes x, trace"),
         ({"x": [1]}, {"x": 2}, "in the grid and for all"),
+        ({"x": [1]}, {"checkpoint": "here"}, "a folder that each job is given"),
         ({"x": [1]}, {"trace": store}, "no plain value"),
         ({"x": [float("nan")]}, {"trace": ""}, "no plain value"),
     ]
