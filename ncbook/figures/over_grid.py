@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
 
 from ncbook.figures.panels import plain_ticks
 from ncbook.figures.style import INK, group_styles, new_figure, shared_legend
@@ -35,7 +36,7 @@ def measured(table: pd.DataFrame, layout: str, *, axes: Sequence[str]) -> Figure
     for ax, name in zip(panels, names, strict=True):
         for group, look in style.items():
             rows = table[(table["name"] == name) & (np.array(groups) == group)]
-            rows = rows if rows[first].dtype == object else rows.sort_values(first)
+            rows = rows.sort_values(first) if is_numeric_dtype(rows[first]) else rows
             away = [rows["value"] - rows["min"], rows["max"] - rows["value"]]
             ax.errorbar(rows[first], rows["value"], yerr=away, **look, capsize=2, label=group)
         of_claim = table[table["name"] == name]
@@ -56,7 +57,7 @@ def measured(table: pd.DataFrame, layout: str, *, axes: Sequence[str]) -> Figure
 
 def _spread(values: pd.Series) -> bool:
     """Whether values are positive numbers that spread over more than a linear axis shows."""
-    if values.dtype.kind not in "if":
+    if not is_numeric_dtype(values):
         return False
     finite = values[np.isfinite(values)]
     return len(finite) > 0 and finite.min() > 0 and finite.max() > WIDE_SPREAD * finite.min()

@@ -96,6 +96,12 @@ def sweep(
             orders = _orders(identity.parts(name, {}, where), arguments, points, store)
             run.bring(store, orders, here, Progress(report=report or (lambda line: None)))
         found = [results.read(store.folder / one["key"] / results.FILE) for one in orders]
+    for one in found:
+        if twice := sorted({*grid} & {*one.variables}):
+            raise BookError(
+                f"{name} returned a variable {twice[0]}, which is an axis of the grid already. Let "
+                "it return it under another name, or not at all."
+            )
     runs = Sweep(**grid)
     for _, one in zip(runs, found, strict=True):
         runs.add(one)

@@ -101,13 +101,16 @@ def reached(module: str) -> tuple[dict[str, str], set[str]]:
             text = graphs[top].modules[one].read_text(encoding="utf-8")
             waiting += [
                 (other, graph(other).used_by(text)[0] if graph(other) else set())
-                for other in graphs[top].externals(one) - sys.stdlib_module_names
+                for other in graphs[top].externals(one)
             ]
-    return code, {top for top, one in graphs.items() if one is None}
+    installed = {top for top, one in graphs.items() if one is None}
+    return code, installed - sys.stdlib_module_names
 
 
 def _place(top: str) -> Path | None:
     """Return where a top-level module's code is; None where it is installed, or nowhere."""
+    if top in sys.stdlib_module_names:
+        return None
     try:
         origin = importlib.util.find_spec(top).origin or ""
     except (AttributeError, ValueError):

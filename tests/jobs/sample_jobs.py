@@ -24,6 +24,11 @@ def square(x: float, trace: str) -> dict[str, float]:
     return {"y": x**2}
 
 
+def echo(x: float) -> dict[str, float]:
+    """What it is given, under its name."""
+    return {"x": x}
+
+
 def dies_once(x: int, trace: str, checkpoint: Path | None = None) -> dict[str, float]:
     """Of 1: half the work, then the process dies; the rest in the next try."""
     leave(trace, str(x))
@@ -67,20 +72,3 @@ def calls(trace: str | Path) -> list[str]:
     """The calls that left a trace, in order of their names."""
     path = Path(trace) / "calls"
     return sorted(path.read_text().split()) if path.exists() else []
-
-
-def alive(process: int) -> bool:
-    """Whether a process runs."""
-    try:
-        os.kill(process, 0)
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)

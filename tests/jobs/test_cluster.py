@@ -11,7 +11,8 @@ from pathlib import Path
 import distributed
 import pytest
 import sample_jobs
-from sample_jobs import alive, calls, stored, wait_for
+from processes import runs, wait_for
+from sample_jobs import calls, stored
 
 from ncbook.files import BookError
 from ncbook.jobs import cluster, identity, sweep, worker
@@ -140,7 +141,7 @@ def test_a_scheduler_that_stops_loses_no_finished_job(there, fixed):
     assert said == ["lost"]
     (trace / "go").touch()
     processes = [int(path.name.removeprefix("process-")) for path in trace.glob("process-*")]
-    wait_for(lambda: not any(alive(one) for one in processes if one != os.getpid()))
+    wait_for(lambda: not any(runs(one) for one in processes if one != os.getpid()))
     local = {name: fixed[name] for name in ("folder", "trace")}
     found = sweep(sample_jobs.waits, {"x": [0, 1, 2, 3]}, **local)
     assert found["y"].to_numpy().tolist() == [0, 1, 2, 3]

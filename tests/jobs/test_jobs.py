@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import sample_jobs
 import xarray as xr
-from sample_jobs import alive, calls, stored, wait_for
+from processes import runs, wait_for
+from sample_jobs import calls, stored
 
 from ncbook.files import BookError
 from ncbook.jobs import identity, results, run, sweep, worker
@@ -120,7 +121,7 @@ def test_killed_it_loses_no_finished_job_and_leaves_no_process(trace, store):
     client.send_signal(signal.SIGKILL)
     client.wait()
     processes = [int(path.name.removeprefix("process-")) for path in trace.glob("process-*")]
-    wait_for(lambda: not any(alive(process) for process in processes))
+    wait_for(lambda: not any(runs(process) for process in processes))
     (trace / "go").touch()
     found = sweep(sample_jobs.waits, {"x": [0, 1, 2]}, folder=store, trace=str(trace))
     assert found["y"].to_numpy().tolist() == [0, 1, 2]
@@ -229,6 +230,8 @@ def test_what_cannot_be_a_job_is_refused(store):
     for grid, fixed, said in refused:
         with pytest.raises(BookError, match=said):
             sweep(sample_jobs.square, grid, folder=store, **{"trace": ""} | fixed)
+    with pytest.raises(BookError, match="returned a variable x, which is an axis of the grid"):
+        sweep(sample_jobs.echo, {"x": [1]}, workers=0)
     with pytest.raises(BookError, match="3 workers of this machine and the scheduler"):
         sweep(sample_jobs.square, {"x": [1]}, workers=3, scheduler="tcp://nowhere:1", trace="")
 

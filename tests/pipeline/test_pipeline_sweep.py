@@ -1,10 +1,14 @@
 """A chapter over a grid of its parameters: runs of real kernels, here and on a real cluster."""
 
 import importlib.util
+from pathlib import Path
 
 import distributed
+import nbformat
 import pandas as pd
 import pytest
+from processes import runs, wait_for
+from scratch_book import kill
 
 from ncbook.files import UsageError
 from ncbook.jobs import worker
@@ -39,6 +43,12 @@ if seeds == 7 and not (Path(os.environ["NCBOOK_ROOT"]) / "mended").exists():
 chapter.check({"a.seeds": [float(seeds), seeds + 100 * rate]})
 chapter.number("size", 2.0 * seeds)
 """
+SLOW = """\
+import time
+(Path(os.environ["NCBOOK_ROOT"]) / f"kernel-{os.getpid()}").touch()
+while seeds > 6 and not (Path(os.environ["NCBOOK_ROOT"]) / "go").exists():
+    time.sleep(0.05)
+"""
 
 
 @pytest.fixture
@@ -51,7 +61,12 @@ def book(empty):
 
 
 def calls(book) -> list[str]:
-    return sorted((book.root / "calls").read_text().splitlines())
+    path = book.root / "calls"
+    return sorted(path.read_text().splitlines()) if path.exists() else []
+
+
+def stored(book) -> list[Path]:
+    return list((book.root / "_build" / "jobs").glob("[0-9a-f]*"))
 
 
 def table(folder) -> pd.DataFrame:
@@ -86,6 +101,37 @@ def test_a_grid_gives_one_table_and_what_was_run_is_not_run_again(book, tmp_path
     assert not (book.root / "book" / "paper").exists()
     book.do("clean", "--all")
     assert [path.name for path in (book.root / "_build").iterdir()] == ["lock"]
+
+
+def test_killed_it_loses_no_finished_run_and_leaves_nothing_running(book):
+    book.chapter("01-one", CODE + SLOW)
+    grid = ("sweep", "01-one", "-p", "seeds=6,8,9", "--jobs", "2")
+    process = book.start(*grid)
+    wait_for(lambda: len(calls(book)) == 3 and len(stored(book)) == 1)
+    kill(process)
+    kernels = [int(path.name.removeprefix("kernel-")) for path in book.root.glob("kernel-*")]
+    wait_for(lambda: not any(runs(kernel) for kernel in kernels))
+    (book.root / "go").touch()
+    assert "1 of 3 jobs are there already." in book.do(*grid)
+    assert calls(book) == ["6 0.001", "8 0.001", "8 0.001", "9 0.001", "9 0.001"]
+
+
+def test_a_chapter_runs_jobs_and_shows_nothing_of_it(book):
+    book.chapter(
+        "01-one",
+        """
+        from json import loads
+        from ncbook.jobs import sweep
+        runs = sweep(loads, {"s": ['{"y": 1}', '{"y": 2}', '{"y": 4}']})
+        print(dict(runs.sizes), int(runs["y"].sum()))
+        """,
+    )
+    (book.root / "notebooks" / "paper" / "claims.toml").unlink()
+    book.do("build", "--chapter", "01-one")
+    cells = nbformat.read(book.page("01-one"), 4).cells
+    (output,) = [one for cell in cells if cell.cell_type == "code" for one in cell.outputs]
+    assert output["text"] == "{'s': 3} 7\n"
+    assert len(stored(book)) == 3
 
 
 @pytest.fixture
