@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from ncbook import cli
-from ncbook.data import idx, images, mnist_files
+from ncbook.data import downloads, idx, images, mnist_files
 from ncbook.data.idx import DataError
 from ncbook.files import PART
 from ncbook.runtime import Runtime
@@ -378,7 +378,7 @@ class Server:
 def server(monkeypatch):
     made = Server()
     monkeypatch.setattr(mnist_files, "MIRRORS", (made.url,))
-    monkeypatch.setattr(mnist_files, "CHUNK", 50)
+    monkeypatch.setattr(downloads, "CHUNK", 50)
     yield made
     made.close()
 
@@ -540,7 +540,7 @@ def test_a_server_that_is_not_there_is_said(server):
 
 
 def test_a_server_that_never_answers_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(mnist_files, "TIMEOUT", (1, 0.2))
+    monkeypatch.setattr(downloads, "TIMEOUT", (1, 0.2))
     silent = threading.Event()
     monkeypatch.setattr(server, "answer", lambda request: silent.wait(5))
     with pytest.raises(DataError, match=r"no answer within 0\.2 seconds"):
