@@ -103,6 +103,22 @@ class Pictures:
             parts += [part[labels >= 0], labels[labels >= 0]]
         return Pictures(*parts, tuple(groups))
 
+    def without_duplicates(self) -> "Pictures":
+        """Return the pictures without those that are there before, to the last pixel.
+
+        Of pictures that are the same in all pixels, whatever their labels, the first stays; one
+        that is in the training part is dropped from the test part, for a test of what was learnt.
+        """
+        seen, parts = set(), []
+        for part, labels in ((self.train, self.train_labels), (self.test, self.test_labels)):
+            kept = []
+            for i, picture in enumerate(part.numpy()):
+                if (key := picture.tobytes()) not in seen:
+                    seen.add(key)
+                    kept.append(i)
+            parts += [part[kept], labels[kept]]
+        return Pictures(*parts, self.classes)
+
     def standardised(
         self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, Tensor]:
