@@ -72,7 +72,9 @@ ARCHIVES = {
 }
 STRIPS = {"train": "cifar100-superclasses.tar", "test": "cifar100-superclasses-test.tar"}
 
-TEN = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+TEN = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+)  # fmt: skip
 # CIFAR-100's superclasses with their classes, named and ordered as in the official files.
 SUPERCLASSES = {
     name: tuple(classes.split())

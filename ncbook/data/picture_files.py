@@ -119,7 +119,7 @@ def strips(path: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         listed = _manifest(_member(file, path, names[0] if names else "manifest.json"), path)
         if missing := [name for name in classes if name not in listed]:
             raise DataError(
-                f"{path} has no {', '.join(missing)}: it has {', '.join(listed)}. Ask for these, "
+                f"{path} has no class {missing[0]!r}: it has {', '.join(listed)}. Ask for these, "
                 "or take the official archive."
             )
         for k, name in enumerate(classes):
