@@ -219,6 +219,22 @@ def _check(path: Path, name: str, sha256: str) -> None:
         )
 
 
+def check(name: str, place: Path) -> None:
+    """Check the official archive in a folder, where it is what the folder has.
+
+    Raises
+    ------
+    DataError
+        It is another file, or cannot be read.
+    """
+    path = place / ARCHIVES[name].file
+    if _kind(name, place) == "archive":
+        try:
+            _check(path, str(path), ARCHIVES[name].sha256)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
+
+
 def _kind(name: str, place: Path) -> str | None:
     """Return what a folder has: "archive", "folders", "strips", or None."""
     classes = TEN if name == "cifar10" else HUNDRED
@@ -240,10 +256,8 @@ def _read(name: str, classes: tuple[str, ...]) -> Pictures:
             f"{name}', or set NCBOOK_DATA to a folder that has {archive.file}, or the folders "
             "train/<class> and test/<class>."
         )
-    kind = _kind(name, place)
-    if kind == "archive":
-        _check(place / archive.file, str(place / archive.file), archive.sha256)
-    parts = []
+    check(name, place)
+    kind, parts = _kind(name, place), []
     for part in ("train", "test"):
         if kind == "archive":
             pictures, labels = _official(name, place / archive.file, part, classes)

@@ -125,8 +125,7 @@ class Pictures:
         """Return the training and the test part with mean 0 and variance 1 in every channel.
 
         Mean and variance are those of the training part, over its pictures, rows and columns; the
-        test part is shifted and scaled by the same numbers. They are computed from the levels'
-        counts, so they are exact to float64's rounding whatever the number of pictures.
+        test part is shifted and scaled by the same numbers.
 
         Returns
         -------
@@ -144,13 +143,9 @@ class Pictures:
                 "A channel has the same level in all training pictures: expected one that varies, "
                 "for its variance is to be made 1."
             )
-        levels = torch.arange(256, dtype=torch.float64)
-        table = (levels - mean[:, None]) / deviation[:, None]  # (channels, 256)
+        mean, deviation = (m.to(device, dtype)[:, None, None] for m in (mean, deviation))
         return tuple(
-            torch.stack(
-                [channel[part[:, c].int()] for c, channel in enumerate(table.to(dtype))], 1
-            ).to(device)
-            for part in (self.train, self.test)
+            part.to(device, dtype).sub_(mean).div_(deviation) for part in (self.train, self.test)
         )
 
     def moments(self) -> tuple[Tensor, Tensor]:
