@@ -14,13 +14,12 @@ def onto_span(X: Tensor) -> Tensor:
 
     It reduces the mean-field network of Wu and Mondelli (2025) without approximation. A particle
     (a, u) sees a sample only through <u, x> = <V^T u, V^T x>. Write u = V b + c with c orthogonal
-    to the span. The outputs, hence the loss and its gradient, depend on (a, b) alone, and
-    ||u||^2 = ||b||^2 + ||c||^2; so in the gradient flow c follows dc/dt = -lambda c, whatever the
-    data, a and b do, and (a, b) follows the flow of the same network with r in place of d. If u
-    starts with a law that no rotation changes and with independent coordinates, u ~ N(0, s^2 I_d),
-    then b = V^T u ~ N(0, s^2 I_r), independent of c: the start of the reduced network. So the
-    outputs, the features and all that is computed from them have the same law in r dimensions as
-    in d. What is lost of E||u||^2 is E||c||^2 = s^2 (d - r) exp(-2 lambda t).
+    to the span. The outputs, hence the loss and its gradient, depend on a and b alone, and
+    ||u||^2 = ||b||^2 + ||c||^2; so in the gradient flow dc/dt = -lambda_rho c, whatever the data,
+    a and b do, and (a, b) follows the flow of the same network with r in place of d. Where u
+    starts as N(0, s^2 I_d), b = V^T u starts as N(0, s^2 I_r), independent of c: the start of the
+    reduced network. So outputs, features and all that is computed from them have the same law in r
+    dimensions as in d. What E||u||^2 loses is E||c||^2 = s^2 (d - r) exp(-2 lambda_rho t).
 
     Parameters
     ----------
@@ -45,4 +44,5 @@ def onto_span(X: Tensor) -> Tensor:
             "floating-point numbers, one row a sample, that are not all 0."
         )
     P, S, _ = torch.linalg.svd(X, full_matrices=False)
-    return (P * S)[:, S > max(X.shape) * torch.finfo(X.dtype).eps * S[0]]
+    least = max(X.shape) * torch.finfo(X.dtype).eps * S[0]
+    return (P * S)[:, least < S]

@@ -14,8 +14,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from ncbook.data import cifar
-from ncbook.data.pretrained import FILE, PER_CLASS, TEST_PER_CLASS
 from ncbook.data.pictures import Pictures
+from ncbook.data.pretrained import FILE, PER_CLASS, TEST_PER_CLASS
 from ncbook.files import digest, write_atomic
 
 SIDE, SEED, BATCH = 128, 0, 100
