@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import runpy
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ncbook import cli
-from ncbook.data import catalogue, cifar, downloads
+from ncbook.data import catalogue, cifar, downloads, pretrained
 from ncbook.data.idx import DataError
 from ncbook.files import PART
 
@@ -227,6 +228,29 @@ def test_some_superclasses_come_out_of_the_whole(own):
 def test_superclasses_that_are_none_are_refused(names):
     with pytest.raises(ValueError, match="expected some of aquatic_mammals"):
         cifar.cifar100(names)
+
+
+def test_the_script_of_the_features_takes_as_many_of_each_class_in_order(own):
+    """On small strips, with the mean of the enlarged picture's channels as its features."""
+    put_strips(own)
+    script = runpy.run_path(str(pretrained.FILE.parent / "_make.py"))
+    script["chosen"].__globals__.update(PER_CLASS=3, TEST_PER_CLASS=1)
+    chosen = script["chosen"]()
+    assert chosen.classes == tuple(c for s in cifar.THREE for c in cifar.SUPERCLASSES[s])
+    assert torch.equal(chosen.train_labels, torch.arange(15).repeat_interleave(3))
+    assert torch.equal(chosen.test_labels, torch.arange(15))
+    known = dict(map(reversed, as_labelled(*drawn("train", FIFTEEN), FIFTEEN)))
+    found = [known[picture.tobytes()] for picture in chosen.train.numpy()]
+    assert found == [chosen.classes[k] for k in chosen.train_labels.tolist()]
+
+    class Network:
+        def extract_features(self, x):
+            assert x.shape[1:] == (3, 128, 128) and -127 / 128 <= x.min() and x.max() <= 1
+            return x
+
+    features = script["features"](Network(), chosen.train)
+    means = (chosen.train.double().mean((2, 3)) - 127) / 128
+    assert features.dtype == np.float16 and np.abs(features - means.numpy()).max() < 0.05
 
 
 # --- What is wrong with files -------------------------------------------------------------------

@@ -16,7 +16,7 @@ from misbehaving_server import Server
 from typer.testing import CliRunner
 
 from ncbook import cli
-from ncbook.data import catalogue, downloads, idx, images, mnist_files
+from ncbook.data import catalogue, downloads, idx, images, mnist_files, pretrained
 from ncbook.data.idx import DataError
 from ncbook.files import PART
 from ncbook.runtime import Runtime
@@ -176,7 +176,7 @@ def test_the_script_chooses_in_proportion_and_evenly():
 SETUP = "import setuptools; setuptools.setup()"
 
 
-def test_the_sample_is_part_of_an_installed_package(root, tmp_path):
+def test_what_ships_is_part_of_an_installed_package(root, tmp_path):
     shutil.copy(root / "pyproject.toml", tmp_path)
     shutil.copytree(
         root / "ncbook", tmp_path / "ncbook", ignore=shutil.ignore_patterns("__pycache__")
@@ -187,10 +187,11 @@ def test_the_sample_is_part_of_an_installed_package(root, tmp_path):
         check=True,
         capture_output=True,
     )
-    installed = tmp_path / "out" / "ncbook" / "data" / "mnist_sample"
-    for path in mnist_files.SAMPLE_FOLDER.iterdir():
-        if path.is_file():
-            assert (installed / path.name).read_bytes() == path.read_bytes()
+    for folder in (mnist_files.SAMPLE_FOLDER, pretrained.FILE.parent):
+        installed = tmp_path / "out" / "ncbook" / "data" / folder.name
+        for path in folder.iterdir():
+            if path.is_file():
+                assert (installed / path.name).read_bytes() == path.read_bytes()
 
 
 # --- The full set, at hand ----------------------------------------------------------------------
