@@ -245,7 +245,7 @@ def test_the_script_of_the_features_takes_as_many_of_each_class_in_order(own):
 
     class Network:
         def extract_features(self, x):
-            assert x.shape[1:] == (3, 128, 128) and -127 / 128 <= x.min() and x.max() <= 1
+            assert x.shape[1:] == (3, 128, 128) and x.min() >= -127 / 128 and x.max() <= 1
             return x
 
     features = script["features"](Network(), chosen.train)
