@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncbook.data.cifar import SUPERCLASSES, THREE
+from ncbook.data.cifar_classes import SUPERCLASSES, THREE
 from ncbook.data.idx import DataError
 from ncbook.files import digest
 from ncbook.runtime import Runtime
