@@ -82,7 +82,7 @@ def pretrained_features(run: Runtime) -> Features:
             f"{FILE} is not what it should be: its SHA-256 is {found}, and {SHA256} was expected. "
             "Install the package anew."
         )
-    with np.load(io.BytesIO(content)) as arrays:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         train, test = (torch.from_numpy(arrays[part]).double() for part in ("train", "test"))
     scale = torch.linalg.vector_norm(train, dim=1).max()
     classes = torch.arange(sum(len(SUPERCLASSES[s]) for s in THREE), device=run.device)
