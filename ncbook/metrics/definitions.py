@@ -82,7 +82,7 @@ DEFINITIONS = {
     ),
     "nc4.papyan": Definition(
         "classifier and nearest class mean disagree",
-        "Avg_i [argmax_k (⟨w_k, h_i⟩ + b_k) ≠ argmin_k |h_i - μ_k|]",
+        "#{i : argmax_k (⟨w_k, h_i⟩ + b_k) ≠ argmin_k |h_i - μ_k|} / n",
         PAPYAN,
     ),
 }
