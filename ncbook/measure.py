@@ -139,10 +139,11 @@ def _labels(labels: np.ndarray, samples: int) -> torch.Tensor:
             f"labels has shape {labels.shape}, but ({samples},) is expected, as features has "
             f"{samples} rows. {remedy}."
         )
-    if labels.dtype.kind not in "iu" or labels.min() < 0:
+    integers = labels.dtype.kind in "iu"
+    if not integers or labels.min() < 0:
         raise BookError(
-            f"labels is an array of {labels.dtype} with the label {labels.min()}, but integers "
-            "from 0 are expected. Number the classes: "
+            f"labels is an array of {labels.dtype}{', some of them negative' if integers else ''}, but "
+            "integers from 0 are expected. Number the classes: "
             "numpy.unique(labels, return_inverse=True)[1]."
         )
     return torch.from_numpy(labels.astype(np.int64))

@@ -222,3 +222,113 @@ def test_on_another_device(kind, monkeypatch):
         torch.testing.assert_close(
             value.double(), expected.measures[name], rtol=rtol, atol=1e-6 if kind == "mps" else 0
         )
+
+
+# ---------------------------------------------------------------- what there is no measure of
+
+
+class Twice(nn.Module):
+    """Calls its classifier on two views, as contrastive codes do."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        return self.fc(x) + self.fc(-x)
+
+
+class Never(Twice):
+    """Uses its classifier's weight without calling it."""
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.fc.weight)
+
+
+class Pair(nn.Module):
+    """A head that is given two tensors."""
+
+    def forward(self, x, y):
+        return x + y
+
+
+class Given(nn.Module):
+    """Gives its head whatever a function makes of x."""
+
+    def __init__(self, *make):
+        super().__init__()
+        self.fc = nn.Identity() if len(make) == 1 else Pair()
+        self.make = make
+
+    def forward(self, x):
+        return self.fc(*[one(x) for one in self.make])
+
+
+def test_a_keyword_and_a_layer_that_works_in_place_are_as_good():
+    class Keyword(Twice):
+        def forward(self, x):
+            return self.fc(input=x)
+
+    x, labels = data()
+    found = collapse_of(Keyword(), "fc", [(x, labels)], CLASSES)
+    torch.testing.assert_close(
+        found.statistics.means, metrics.class_statistics(x.double(), labels).means
+    )
+    head = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, CLASSES))
+    found = collapse_of(nn.Sequential(nn.Linear(6, 6), head), "1", [(x, labels)], CLASSES)
+    assert (found.statistics.means < 0).any()
+
+
+def test_a_layer_that_is_no_classifier_has_features_alone():
+    head = nn.Sequential(nn.Linear(WIDTH, 5), nn.Linear(5, CLASSES))
+    found = collapse_of(network(head=head), "fc.0", batches(), CLASSES, test=batches())
+    assert not [name for name in found.measures if "weights" in name or name[:3] in ("nc3", "nc4")]
+    assert found.test_accuracy == found.accuracy <= 1
+    # Five outputs are not four classes.
+    five = collapse_of(network(head=nn.Linear(WIDTH, 5)), "fc", batches(), CLASSES)
+    assert five.accuracy.isnan() and five.measures.keys() == found.measures.keys()
+
+
+def one_hot():
+    return [(x, nn.functional.one_hot(labels, CLASSES)) for x, labels in batches()]
+
+
+def measured(net=None, layer="fc", loader=None, classes=CLASSES, **options):
+    return lambda: collapse_of(
+        network() if net is None else net, layer, loader or batches(), classes, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (measured(layer="fcs"), r"no layer 'fcs'; .* such as 'fc'"),
+        (measured(layer="body.linear"), "such as 'body.2', 'body.1', 'body.0'"),
+        (measured(layer="qqqq"), r"such as 'body.0', 'fc'"),
+        (measured(nn.DataParallel(network())), r"wrapper .* hides it; .*'module.fc'"),
+        (measured(nn.ModuleDict({"module": nn.DataParallel(network())})), "'module.module.fc'"),
+        (measured(layer=network().fc), "layer a Linear, but .* the name"),
+        (measured(net=3), "network is a int"),
+        (measured(Twice()), "called 2 times in a pass, but once .* Name one that is called once"),
+        (measured(Never()), r"called 0 times in a pass, .*functional"),
+        (measured(Given(lambda x: x, lambda x: x)), r"given \(40, 6\), \(40, 6\), but one matrix"),
+        (measured(Given(lambda x: (x, x))), "given tuple, but one matrix"),
+        (measured(Given(lambda x: x[..., None, None])), r"given \(40, 6, 1, 1\), but one matrix"),
+        (measured(Given(lambda x: x.long())), "features has dtype torch.int64"),
+        (measured(Given(lambda x: x.repeat(2, 1))), r"labels has shape \(40,\), .* \(80, 6\)"),
+        (measured(loader=one_hot()), r"labels has shape \(40, 4\).*argmax\(-1\)"),
+        (measured(test=one_hot()), r"labels has shape \(40, 4\).*argmax\(-1\)"),
+        (measured(classes=3), r"labels lie in 0..3, but 0..2"),
+        (measured(classes=5), "No sample of class 4"),
+        (measured(classes=1), "num_classes is 1"),
+        (measured(loader=[data()[0]]), r"yielded a Tensor, but a pair \(x, labels\)"),
+        (measured(loader=[({"x": data()[0]}, data()[1])]), "a pair .* with a tensor x"),
+        (measured(loader=[(*data(), 1)]), "yielded a tuple, but a pair"),
+        (measured(loader=iter([])), "No mini-batch"),
+        (measured(test=[]), "test yielded no sample"),
+    ],
+)
+def test_errors_are_sentences(call, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        call()
+    assert str(caught.value).endswith(".")
