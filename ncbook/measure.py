@@ -142,8 +142,8 @@ def _labels(labels: np.ndarray, samples: int) -> torch.Tensor:
     integers = labels.dtype.kind in "iu"
     if not integers or labels.min() < 0:
         raise BookError(
-            f"labels is an array of {labels.dtype}{', some of them negative' if integers else ''}, but "
-            "integers from 0 are expected. Number the classes: "
+            f"labels is an array of {labels.dtype}{', some of them negative' if integers else ''}, "
+            "but integers from 0 are expected. Number the classes: "
             "numpy.unique(labels, return_inverse=True)[1]."
         )
     return torch.from_numpy(labels.astype(np.int64))
