@@ -25,8 +25,8 @@ def part_i(quick: bool, say: Say) -> Report:
     """Figure 1 of Part I, and the metrics."""
     report = figure_1.run(quick, say=say)
     with figure_1.one_thread():
-        sizes = ((64,), 500) if quick else ()
-        nc1, network = metrics.rows(*sizes), metrics.network_rows(*sizes)
+        nc1 = metrics.rows((64,), 500) if quick else metrics.rows()
+        network = metrics.network_rows(((64, 500),)) if quick else metrics.network_rows()
         metrics.show(nc1)
         metrics.show(network)
     wrong = [
