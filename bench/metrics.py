@@ -117,7 +117,8 @@ def show(table: list[dict]) -> None:
     for row in table:
         print(
             f"{row['D']:>6} {row['n']:>6} {row['method']:<20} {row['seconds']:>10.4f} "
-            f"{row['repeats']:>8} {row['ratio']:>9.1f} {row['error']:>9.1e}{'' if row['agrees'] else '  DIFFERS'}"
+            f"{row['repeats']:>8} {row['ratio']:>9.1f} {row['error']:>9.1e}"
+            f"{'' if row['agrees'] else '  DIFFERS'}"
         )
 
 
