@@ -23,6 +23,10 @@ class Definition(NamedTuple):
     source: str
 
 
+#: The name of each measure, as :func:`~ncbook.metrics.collapse.measures` and others have it, and
+#: its definition, in the order of a table.
+#:
+#: :meta hide-value:
 DEFINITIONS = {
     "nc1.papyan": Definition(
         "within-class scatter, seen through the class means", "Tr(Σ_W Σ_B⁺) / K", PAPYAN
