@@ -47,7 +47,8 @@ ROOMS = {
         "yaml rich playwright pypdf",
     ),
     "build": ("files claims pipeline", ""),
-    "cli": ("files claims pipeline build data", "typer"),  # data: to list what there is
+    "measure": ("files metrics", "torch numpy rich"),
+    "cli": ("files claims pipeline build data measure", "typer"),  # data: to list what there is
     "__main__": ("cli", ""),
 }
 
