@@ -160,10 +160,7 @@ def mnist(run: Runtime, digits: Sequence[int] | None = None, source: str = "samp
     digits = tuple(whole("a digit", d) for d in (range(10) if digits is None else digits))
     if not digits or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
         raise ValueError(f"digits = {digits}: expected different digits from 0 to 9.")
-    sources = {"sample": mnist_files.sample, "full": mnist_files.full}
-    if source not in sources:
-        raise ValueError(f'source = {source!r}: expected "sample" or "full".')
-    arrays = sources[source]()
+    arrays = mnist_files.load(source)
     wanted = torch.full((10,), -1)
     wanted[list(digits)] = torch.arange(len(digits))
     parts = []
@@ -216,15 +213,25 @@ def mnist_modulo(
             f'give a number from 1 to {smallest}, or more images with source = "full".'
         )
     draw = generator(seed)
-    train = _balanced(labels, per_class, draw)
-    test = _balanced(test_labels, int(test_labels.bincount().min()), draw)
+    train = balanced(labels, per_class, draw)
+    test = balanced(test_labels, int(test_labels.bincount().min()), draw)
     return Images(
         every.train[train], labels[train], every.test[test], test_labels[test], every.shape
     )
 
 
-def _balanced(labels: Tensor, per_class: int, draw: torch.Generator) -> Tensor:
-    """Return positions of as many labels of each class, in random order."""
+def balanced(labels: Tensor, per_class: int, draw: torch.Generator) -> Tensor:
+    """Return positions of ``per_class`` labels of each class, in random order.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Shape ``(n,)``, classes 0..K-1; a class that has fewer gives what it has.
+    per_class : int
+        Positions of each class.
+    draw : torch.Generator
+        On the CPU; draws the positions and their order.
+    """
     order = torch.randperm(len(labels), generator=draw).to(labels.device)
     ranked = labels[order]
     members = [(ranked == k).nonzero().flatten() for k in range(int(labels.max()) + 1)]

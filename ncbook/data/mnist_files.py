@@ -152,6 +152,22 @@ def full() -> dict[str, np.ndarray]:
     return read(place, OFFICIAL)
 
 
+def load(source: str) -> dict[str, np.ndarray]:
+    """Return the :func:`sample` or the :func:`full` set, by its name.
+
+    Raises
+    ------
+    ValueError
+        ``source`` is neither "sample" nor "full".
+    DataError
+        The files are not at hand, or are not what they should be.
+    """
+    sources = {"sample": sample, "full": full}
+    if source not in sources:
+        raise ValueError(f'source = {source!r}: expected "sample" or "full".')
+    return sources[source]()
+
+
 def fetch(
     report: Report | None = None,
     mirrors: Sequence[str] | None = None,
