@@ -309,11 +309,11 @@ def chapters() -> None:
 @report_errors
 def data(context: typer.Context) -> None:
     """List the data sets: what they are, where they come from, whether they are here."""
-    from ncbook.data import images
+    from ncbook.data import catalogue
 
     if context.invoked_subcommand:
         return
-    for entry in images.available():
+    for entry in catalogue.available():
         print(f"{entry.pop('name')}")
         for key, value in entry.items():
             print(f"    {key}: {value}")
@@ -321,13 +321,22 @@ def data(context: typer.Context) -> None:
 
 @sets.command()
 @report_errors
-def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(help="The data set: mnist, cifar10 or cifar100.")],
+) -> None:
     """Download a data set, or what is missing of it; the same command goes on with a part."""
-    from ncbook.data import mnist_files
+    from ncbook.data import cifar, mnist_files
     from ncbook.pipeline.progress import Progress
 
-    if name != "mnist":
-        raise UsageError(f"There is no data set {name!r} to download; there is: mnist.")
+    fetches = {"mnist": ("MNIST", mnist_files.fetch)} | {
+        one: (archive.title, functools.partial(cifar.fetch, one))
+        for one, archive in cifar.ARCHIVES.items()
+    }
+    if name not in fetches:
+        raise UsageError(
+            f"There is no data set {name!r} to download; there is: {', '.join(fetches)}."
+        )
+    title, download = fetches[name]
     with Progress(terminal=sys.stdout.isatty()) as say:
         running = ""
 
@@ -340,10 +349,10 @@ def fetch(name: Annotated[str, typer.Argument(help="The data set: mnist.")]) -> 
                 running = file
             say.step(file, done, total or done)
 
-        place = mnist_files.fetch(report)
+        place = download(report)
         if running:
             say.end(running)
-    print(f"MNIST is at hand: {place}")
+    print(f"{title} is at hand: {place}")
 
 
 @app.command()

@@ -24,7 +24,7 @@ ROOMS = {
     "codegraph": ("", ""),
     "frames": ("runtime", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
-    "data": ("files frames runtime", "torch numpy sklearn pooch requests"),
+    "data": ("files frames runtime", "torch numpy sklearn PIL pooch requests"),
     "runs": ("", "numpy pandas xarray"),
     "models": ("frames runtime", "torch"),
     "theory": ("frames runtime", "torch numpy scipy"),

@@ -9,51 +9,6 @@ from torch import Tensor
 from ncbook.data import mnist_files
 from ncbook.runtime import Runtime, generator, whole
 
-SOURCES = {
-    "digits": {
-        "name": "digits",
-        "shape": "1797 images of 8 x 8 pixels, 10 classes",
-        "source": "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, "
-        "UCI Machine Learning Repository, 1998, doi:10.24432/C50P49 (its test part)",
-        "licence": "CC BY 4.0",
-        "where": "ships with scikit-learn (sklearn.datasets.load_digits)",
-    },
-    "mnist (sample)": {
-        "name": "mnist (sample)",
-        "shape": "10000 + 2000 images of 28 x 28 pixels, 10 classes",
-        "source": "drawn from the official files of MNIST, every class in its share",
-        "licence": "CC BY-SA 3.0",
-        "where": "ships with this package (ncbook/data/mnist_sample)",
-    },
-    "mnist (full)": {
-        "name": "mnist (full)",
-        "shape": "60000 + 10000 images of 28 x 28 pixels, 10 classes",
-        "source": "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten "
-        "digits, http://yann.lecun.com/exdb/mnist/",
-        "licence": "CC BY-SA 3.0",
-        "where": "python -m ncbook data fetch mnist downloads it (11 MB); or NCBOOK_DATA names a "
-        "folder that has the official files",
-    },
-}
-
-
-def available() -> list[dict[str, str]]:
-    """Return what there is: name, shape, source, licence, where, at hand; one dict a data set."""
-    return [{**entry, "at hand": _at_hand(name)} for name, entry in SOURCES.items()]
-
-
-def _at_hand(name: str) -> str:
-    if name != "mnist (full)":
-        return "yes"
-    try:
-        folder = mnist_files.folder()
-        if folder is None:
-            return "no"
-        mnist_files.full()
-    except mnist_files.DataError as error:
-        return f"no: {error}"
-    return f"yes, in {folder}"
-
 
 @dataclass(frozen=True)
 class Images:

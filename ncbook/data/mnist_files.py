@@ -4,18 +4,16 @@ A file is known by the SHA-256 of its content without gzip, because a gzip's own
 packed it. What has another hash is never used and never kept.
 """
 
-import fcntl
-import functools
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ncbook.data import idx
+from ncbook.data import downloads, idx, places
+from ncbook.data.downloads import Report
 from ncbook.data.idx import DataError
-from ncbook.files import PART, digest
+from ncbook.files import digest
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -36,11 +34,6 @@ SAMPLE = {
 SAMPLE_FOLDER = Path(__file__).parent / "mnist_sample"
 
 GOES_ON = "in the cache, 'python -m ncbook data fetch mnist' does that"
-TIMEOUT = (10, 30)  # seconds: for a connection, between two pieces
-TRIES = 3  # at one mirror, each going on where the last was cut off
-CHUNK = 2**16  # bytes a piece
-
-Report = Callable[[str, int, int | None], None]
 
 
 def read(place: Path, hashes: dict[str, str]) -> dict[str, np.ndarray]:
@@ -83,41 +76,26 @@ def read(place: Path, hashes: dict[str, str]) -> dict[str, np.ndarray]:
 
 
 def cache() -> Path:
-    """Return the folder that downloads go to, in the user's cache folder as the system names it.
-
-    ``NCBOOK_CACHE`` names another in its place: a run has no home folder of anybody's.
-    """
-    return Path(os.environ.get("NCBOOK_CACHE") or _pooch().os_cache("ncbook")) / "mnist"
-
-
-def _pooch():
-    """Import pooch, where it is used only, and without what it says of a kernel's widgets."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        import pooch
-    return pooch
+    """Return the folder that downloads go to; see :func:`ncbook.data.places.cache`."""
+    return places.cache("mnist")
 
 
 def folder() -> Path | None:
     """Return the folder that holds any of the official files, or None where there is none.
 
-    The one that ``NCBOOK_DATA`` names, where it is set; else the cache.
+    The one that ``NCBOOK_DATA`` names, or ``mnist`` in it, where it is set; else the cache.
 
     Raises
     ------
     DataError
         ``NCBOOK_DATA`` names no folder, or one that has none of them.
     """
-    named = os.environ.get("NCBOOK_DATA")
-    place = cache() if named is None else Path(named)
-    if named != "" and any(_here(place, name) for name in OFFICIAL):
-        return place
-    if named is None:
-        return None
-    found = "has none of MNIST's files" if named and os.path.isdir(place) else "is no folder"
-    raise DataError(
-        f"NCBOOK_DATA is {named!r}, which {found}. Set it to a folder that has "
-        f"{', '.join(OFFICIAL)} (with .gz or without, under just these names), or unset it."
+    return places.find(
+        "MNIST",
+        "mnist",
+        cache(),
+        lambda place: any(_here(place, name) for name in OFFICIAL),
+        f"{', '.join(OFFICIAL)} (with .gz or without, under just these names)",
     )
 
 
@@ -195,107 +173,9 @@ def fetch(
         No mirror gave a file that is the official one. What came of a file is kept, unless it was
         another file. Or the folder cannot be written.
     """
-    place = Path(into or cache())
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with (place / ".lock").open("w") as lock:
-            # Two downloads of one file would write into each other's part.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for name in OFFICIAL:
-                _fetch(name, place, mirrors or MIRRORS, report or (lambda name, done, total: None))
-    except OSError as error:
-        raise DataError(
-            f"MNIST's files cannot be written to {place} ({error.strerror or error}). Set "
-            "XDG_CACHE_HOME to a folder where they can, or NCBOOK_DATA to one that has them."
-        ) from error
-    return place
-
-
-def _fetch(name: str, place: Path, mirrors: Sequence[str], report: Report) -> None:
-    import requests
-
-    pooch = _pooch()
-    pooch.get_logger().setLevel("WARNING")  # this package says itself what it does
-    troubles = []
-    for mirror in mirrors:
-        files = pooch.create(
-            path=place,
-            base_url=mirror,
-            registry=OFFICIAL,
-            urls={name: f"{mirror.rstrip('/')}/{name}.gz"},
-            retry_if_failed=TRIES - 1,
-        )
-        try:
-            # pooch leaves a file with the right hash alone, and keeps no other.
-            files.fetch(name, downloader=functools.partial(_download, name, report))
-            for part in place.glob(f"{name}.*{PART}"):
-                part.unlink()  # of another mirror
-            return
-        except DataError as error:
-            troubles.append(str(error))
-        except requests.RequestException as error:
-            troubles.append(f"{mirror}: {_in_words(error)}.")
-    raise DataError(
-        f"No mirror gave MNIST's {name}. {' '.join(troubles)} Try again later, when it goes on "
-        "where it was cut off; or set NCBOOK_DATA to a folder that has MNIST's files."
+    return downloads.fetch(
+        "MNIST", OFFICIAL, Path(into or cache()), mirrors or MIRRORS, _content, report, ".gz"
     )
-
-
-def _download(name: str, report: Report, url: str, output: str, pooch) -> None:
-    """Download for pooch: the packed file into a part that stays, its content into ``output``."""
-    part = Path(pooch.path) / f"{name}.{digest(url)[:8]}{PART}"
-    while True:
-        went_on = _fill(part, url, lambda done, total: report(name, done, total))
-        try:
-            content = _content(part, url, OFFICIAL[name])
-            break
-        except DataError:
-            part.unlink()
-            if not went_on:
-                raise
-            # The part may have begun as another file: once more, from the start.
-    Path(output).write_bytes(content)
-    part.unlink()
-
-
-def _fill(part: Path, url: str, report: Callable[[int, int | None], None]) -> bool:
-    """Download what a part lacks; tell whether it went on from what was there."""
-    import requests
-
-    have = part.stat().st_size if part.exists() else 0
-    # Bytes are counted as they are stored, so nobody may pack them for the way.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        status = answer.status_code
-        if have and status == requests.codes.requested_range_not_satisfiable:
-            return True  # there is nothing after what is here; whether it is right is seen later
-        if 400 <= status < 500:
-            raise DataError(f"{url} answered {status} {answer.reason}.")
-        answer.raise_for_status()
-        went_on = have > 0 and status == requests.codes.partial_content
-        if went_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            part.unlink()  # another piece than the one asked for: once more, from the start
-            return _fill(part, url, report)
-        done = have if went_on else 0
-        length = answer.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdigit() else None
-        with part.open("ab" if went_on else "wb") as file:
-            report(done, total)
-            for piece in answer.iter_content(CHUNK):
-                file.write(piece)
-                done += len(piece)
-                report(done, total)
-    return went_on
-
-
-def _in_words(error: Exception) -> str:
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {TIMEOUT[1]} seconds"
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return "no connection, or none that lasted"
-    return str(error)
 
 
 def _here(place: Path, name: str) -> Path | None:

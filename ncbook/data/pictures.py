@@ -103,14 +103,29 @@ class Pictures:
             parts += [part[labels >= 0], labels[labels >= 0]]
         return Pictures(*parts, tuple(groups))
 
+    def without_duplicates(self) -> "Pictures":
+        """Return the pictures without those that are there before, to the last pixel.
+
+        Of pictures that are the same in all pixels, whatever their labels, the first stays; one
+        that is in the training part is dropped from the test part, for a test of what was learnt.
+        """
+        seen, parts = set(), []
+        for part, labels in ((self.train, self.train_labels), (self.test, self.test_labels)):
+            kept = []
+            for i, picture in enumerate(part.numpy()):
+                if (key := picture.tobytes()) not in seen:
+                    seen.add(key)
+                    kept.append(i)
+            parts += [part[kept], labels[kept]]
+        return Pictures(*parts, self.classes)
+
     def standardised(
         self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, Tensor]:
         """Return the training and the test part with mean 0 and variance 1 in every channel.
 
         Mean and variance are those of the training part, over its pictures, rows and columns; the
-        test part is shifted and scaled by the same numbers. They are computed from the levels'
-        counts, so they are exact to float64's rounding whatever the number of pictures.
+        test part is shifted and scaled by the same numbers.
 
         Returns
         -------
@@ -128,13 +143,9 @@ class Pictures:
                 "A channel has the same level in all training pictures: expected one that varies, "
                 "for its variance is to be made 1."
             )
-        levels = torch.arange(256, dtype=torch.float64)
-        table = (levels - mean[:, None]) / deviation[:, None]  # (channels, 256)
+        mean, deviation = (m.to(device, dtype)[:, None, None] for m in (mean, deviation))
         return tuple(
-            torch.stack(
-                [channel[part[:, c].int()] for c, channel in enumerate(table.to(dtype))], 1
-            ).to(device)
-            for part in (self.train, self.test)
+            part.to(device, dtype).sub_(mean).div_(deviation) for part in (self.train, self.test)
         )
 
     def moments(self) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ncbook.data import images, mnist_files
+from ncbook.data import catalogue, images, mnist_files
 from ncbook.runtime import Runtime
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
@@ -71,13 +71,13 @@ def test_a_part_without_images_is_refused(per_class):
 
 
 def test_what_is_available_has_source_and_licence():
-    entries = images.available()
+    entries = catalogue.available()
     assert [entry["name"] for entry in entries] == ["digits", "mnist (sample)", "mnist (full)"]
     for entry in entries:
         assert set(entry) == {"name", "shape", "source", "licence", "where", "at hand"}
         assert all(entry.values())
     entries[0]["name"] = "changed"
-    assert images.available()[0]["name"] == "digits"
+    assert catalogue.available()[0]["name"] == "digits"
 
 
 # --- MNIST with labels modulo q -----------------------------------------------------------------

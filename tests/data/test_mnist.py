@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from ncbook import cli
-from ncbook.data import idx, images, mnist_files
+from ncbook.data import catalogue, downloads, idx, images, mnist_files
 from ncbook.data.idx import DataError
 from ncbook.files import PART
 from ncbook.runtime import Runtime
@@ -254,7 +254,7 @@ def test_a_named_folder_without_the_files_is_not_taken_for_unset(
         mnist_files.full()
     for name in (str(tmp_path / "own"), *NAMES, "with .gz or without"):
         assert name in str(refused.value)
-    assert "has none of MNIST's files" in images.available()[2]["at hand"]
+    assert "has none of MNIST's files" in catalogue.available()[2]["at hand"]
 
 
 def test_an_empty_setting_is_none_of_a_folder(monkeypatch, tmp_path):
@@ -303,7 +303,7 @@ def test_a_bad_file_at_hand_is_named(tmp_path, monkeypatch, content, why):
     monkeypatch.setenv("NCBOOK_DATA", str(place))
     with pytest.raises(DataError, match=f"(?s){place}.*{why}"):
         images.mnist(RUN, source="full")
-    assert "no: " in images.available()[2]["at hand"]
+    assert "no: " in catalogue.available()[2]["at hand"]
 
 
 # --- Downloads ----------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ class Server:
 def server(monkeypatch):
     made = Server()
     monkeypatch.setattr(mnist_files, "MIRRORS", (made.url,))
-    monkeypatch.setattr(mnist_files, "CHUNK", 50)
+    monkeypatch.setattr(downloads, "CHUNK", 50)
     yield made
     made.close()
 
@@ -540,7 +540,7 @@ def test_a_server_that_is_not_there_is_said(server):
 
 
 def test_a_server_that_never_answers_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(mnist_files, "TIMEOUT", (1, 0.2))
+    monkeypatch.setattr(downloads, "TIMEOUT", (1, 0.2))
     silent = threading.Event()
     monkeypatch.setattr(server, "answer", lambda request: silent.wait(5))
     with pytest.raises(DataError, match=r"no answer within 0\.2 seconds"):
