@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ncbook import machine
 from ncbook.claims import ledger
 from ncbook.files import BookError, check_writable
-from ncbook.pipeline import machine, numbers, pages, settling, site
+from ncbook.pipeline import numbers, pages, settling, site
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.execution import Outcome, execute

@@ -204,8 +204,8 @@ def exercises(
     ] = None,
 ) -> None:
     """Run the exercises that are to be run: does what they say happen?"""
+    from ncbook import machine
     from ncbook.pipeline import exercises as tasks
-    from ncbook.pipeline import machine
     from ncbook.pipeline.workers import Workers
 
     with _book() as book:

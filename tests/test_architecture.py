@@ -21,7 +21,9 @@ PACKAGE = Path(ncbook.__file__).resolve().parent
 # Room -> the other rooms that it may import, the packages that it may import.
 ROOMS = {
     "files": ("", ""),
-    "codegraph": ("", ""),
+    "codegraph": ("files", ""),
+    "machine": ("", "packaging"),
+    "lifeline": ("", ""),
     "frames": ("runtime", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
     "data": ("files frames runtime", "torch numpy sklearn PIL pooch requests"),
@@ -37,13 +39,14 @@ ROOMS = {
     # never torch
     "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn IPython"),
     "store": ("files", ""),
+    "jobs": ("files codegraph machine lifeline runs store", "numpy xarray"),
     "pipeline": (
-        "files codegraph claims store typeset",
+        "files codegraph machine lifeline claims store typeset",
         "jupytext nbformat papermill ipykernel jupyter_client jupyter_book packaging platformdirs "
         "yaml rich playwright pypdf",
     ),
-    "build": ("files claims pipeline", ""),
-    "cli": ("files claims pipeline build data", "typer"),  # data: to list what there is
+    "build": ("files machine claims pipeline", ""),
+    "cli": ("files machine claims pipeline build data", "typer"),  # data: to list what there is
     "__main__": ("cli", ""),
 }
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ncbook import machine
 from ncbook.files import BookError
-from ncbook.pipeline import machine, pages
+from ncbook.pipeline import pages
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import Chapter
 from ncbook.pipeline.owned import WORK

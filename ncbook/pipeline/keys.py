@@ -13,10 +13,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ncbook import machine
 from ncbook.claims import kept
 from ncbook.codegraph import Graph, fingerprint
 from ncbook.files import digest
-from ncbook.pipeline import machine
 from ncbook.pipeline.chapters import Chapter
 from ncbook.pipeline.workers import PACKAGE, PASSED, SETTINGS
 
@@ -29,7 +29,6 @@ class Keys:
 
     def __init__(self, root: Path) -> None:
         self.root, self.graph = root, Graph(PACKAGE)
-        self._digests: dict[Path, str] = {}
         self._common = {
             "format": 4,
             "packages": machine.packages(root),
@@ -60,21 +59,7 @@ class Keys:
         """Return the fingerprint of each file behind a chapter: ``ncbook/<path>`` -> hash."""
         used, _ = self.graph.used_by(chapter.code)
         modules = {*self.graph.closure(used), EXECUTION} & self.graph.modules.keys()
-        code = {self.graph.modules[name] for name in modules}
-        # Data and settings that lie beside the code.
-        folders = {path.parent for path in code if path.parent != self.graph.folder}
-        code |= {
-            path
-            for folder in folders
-            for path in folder.iterdir()
-            if path.is_file() and path.suffix != ".py" and not path.name.startswith(".")
-        }
-        for path in code:
-            if path not in self._digests:
-                is_code = path.suffix == ".py"
-                self._digests[path] = fingerprint(path.read_text()) if is_code else digest(path)
-        start = self.graph.folder.parent
-        return {path.relative_to(start).as_posix(): self._digests[path] for path in sorted(code)}
+        return self.graph.contents(modules)
 
     def external(self, chapter: Chapter) -> set[str]:
         """Return the top-level names of all that the chapter can import from elsewhere."""

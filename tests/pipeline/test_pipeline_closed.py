@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from scratch_book import obey_permissions, set_writable, snapshot
 
-from ncbook import files
-from ncbook.pipeline import machine, workers
+from ncbook import files, machine
+from ncbook.pipeline import workers
 
 DRAWS = """\
 import os, locale, time
