@@ -60,7 +60,7 @@ def train_on_pictures(
     ----------
     data : str
         A name of ``DATA``.
-    epochs, rate, batch, momentum, decay, drops, precision, checkpoint
+    epochs, rate, batch, momentum, decay, drops, precision
         As :class:`~ncbook.dynamics.networks.Schedule` and
         :func:`~ncbook.dynamics.networks.train_network` have them.
     seed : int
@@ -76,6 +76,8 @@ def train_on_pictures(
         Neurons of that head.
     every : int
         Epochs from one measurement to the next; the last epoch is always measured.
+    checkpoint : Path, optional
+        A folder for the state after each epoch, from which a training that was cut off goes on.
 
     Returns
     -------
@@ -129,7 +131,7 @@ def train_on_pictures(
         observe=observe,
         record=sorted({*range(0, epochs, runtime.whole("every", every, 1)), epochs}),
         precision=precision,
-        checkpoint=checkpoint,
+        checkpoint=None if checkpoint is None else checkpoint / "training.pt",
     )
 
 

@@ -39,8 +39,8 @@ def test_the_seed_is_that_of_the_start_and_of_the_order():
 
 
 def test_a_training_goes_on_from_its_checkpoint(tmp_path):
-    whole = train_on_pictures(**SMALL, checkpoint=tmp_path / "whole.pt")
-    place = tmp_path / "state.pt"
+    whole = train_on_pictures(**SMALL, checkpoint=tmp_path / "whole")
+    place = tmp_path / "cut"
 
     class Cut(Exception):
         pass
