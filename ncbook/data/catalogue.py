@@ -35,7 +35,7 @@ SOURCES = {
         "name": "features of CIFAR-100",
         "shape": "1500 + 300 vectors of 1280 numbers, 15 classes of 3 superclasses",
         "source": "outputs of EfficientNet-Lite0, trained on ImageNet, for images of CIFAR-100",
-        "licence": "that of this package (ncbook/data/pretrained_features/LICENCE.txt)",
+        "licence": "CC BY 4.0 for the numbers; the network's weights are under Apache 2.0",
         "where": "ships with this package (ncbook/data/pretrained_features)",
     },
     "cifar10": {

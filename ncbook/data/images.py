@@ -115,7 +115,7 @@ def mnist(run: Runtime, digits: Sequence[int] | None = None, source: str = "samp
     digits = tuple(whole("a digit", d) for d in (range(10) if digits is None else digits))
     if not digits or len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
         raise ValueError(f"digits = {digits}: expected different digits from 0 to 9.")
-    arrays = mnist_files.load(source)
+    arrays = mnist_files.arrays(source)
     wanted = torch.full((10,), -1)
     wanted[list(digits)] = torch.arange(len(digits))
     parts = []

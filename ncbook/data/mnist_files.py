@@ -130,7 +130,7 @@ def full() -> dict[str, np.ndarray]:
     return read(place, OFFICIAL)
 
 
-def load(source: str) -> dict[str, np.ndarray]:
+def arrays(source: str) -> dict[str, np.ndarray]:
     """Return the :func:`sample` or the :func:`full` set, by its name.
 
     Raises

@@ -185,7 +185,7 @@ def mnist(source: str = "sample") -> Pictures:
     DataError
         The files are not at hand, or are not what they should be.
     """
-    arrays = mnist_files.load(source)
+    arrays = mnist_files.arrays(source)
     parts = []
     for part in ("train", "t10k"):
         # Copied, because what is read from a file cannot be written to, as tensors expect.

@@ -1,11 +1,12 @@
 """Features that are made, as a stand-in for those of a pretrained network on three superclasses.
 
 Figure 1 (b) of Wu and Mondelli (ICML 2025) trains on the penultimate layer of a ResNet50,
-pretrained on ImageNet, of three superclasses of CIFAR-100 with five classes each. Neither the
-weights nor the images are at hand. These features share the structure that can be said without
-them, and nothing else: they are outputs of a ReLU, so that none is negative and half are zero;
-each superclass is made of five subclasses; within a subclass they vary in few directions. Numbers
-measured on them are about this law, not about CIFAR-100.
+pretrained on ImageNet, of three superclasses of CIFAR-100 with five classes each. Those weights
+are not at hand; :mod:`ncbook.data.pretrained` has the features of another network. The ones here
+share the structure that can be said without images, and nothing else: they are outputs of a ReLU,
+so that none is negative and half are zero; each superclass is made of five subclasses; within a
+subclass they vary in few directions. Numbers measured on them are about this law, not about
+CIFAR-100.
 """
 
 import math

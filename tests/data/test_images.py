@@ -72,7 +72,9 @@ def test_a_part_without_images_is_refused(per_class):
 
 def test_what_is_available_has_source_and_licence():
     entries = catalogue.available()
-    assert [entry["name"] for entry in entries] == ["digits", "mnist (sample)", "mnist (full)"]
+    assert [entry["name"] for entry in entries] == [
+        "digits", "mnist (sample)", "mnist (full)", "features of CIFAR-100", "cifar10", "cifar100"
+    ]  # fmt: skip
     for entry in entries:
         assert set(entry) == {"name", "shape", "source", "licence", "where", "at hand"}
         assert all(entry.values())

@@ -1,7 +1,6 @@
 """MNIST: the sample, the full set, and downloads from servers that misbehave."""
 
 import hashlib
-import http.server
 import os
 import runpy
 import shutil
@@ -13,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from misbehaving_server import Server
 from typer.testing import CliRunner
 
 from ncbook import cli
-from ncbook.data import catalogue, downloads, idx, images, mnist_files
+from ncbook.data import catalogue, downloads, idx, images, mnist_files, pretrained
 from ncbook.data.idx import DataError
 from ncbook.files import PART
 from ncbook.runtime import Runtime
@@ -40,6 +40,7 @@ def small_set() -> dict[str, np.ndarray]:
 
 SET = small_set()
 PACKED = {name: idx.encode(array) for name, array in SET.items()}
+SERVED = {f"{name}.gz": packed for name, packed in PACKED.items()}
 PLAIN = {name: idx.unpack(packed, name) for name, packed in PACKED.items()}
 
 
@@ -175,7 +176,7 @@ def test_the_script_chooses_in_proportion_and_evenly():
 SETUP = "import setuptools; setuptools.setup()"
 
 
-def test_the_sample_is_part_of_an_installed_package(root, tmp_path):
+def test_what_ships_is_part_of_an_installed_package(root, tmp_path):
     shutil.copy(root / "pyproject.toml", tmp_path)
     shutil.copytree(
         root / "ncbook", tmp_path / "ncbook", ignore=shutil.ignore_patterns("__pycache__")
@@ -186,10 +187,11 @@ def test_the_sample_is_part_of_an_installed_package(root, tmp_path):
         check=True,
         capture_output=True,
     )
-    installed = tmp_path / "out" / "ncbook" / "data" / "mnist_sample"
-    for path in mnist_files.SAMPLE_FOLDER.iterdir():
-        if path.is_file():
-            assert (installed / path.name).read_bytes() == path.read_bytes()
+    for folder in (mnist_files.SAMPLE_FOLDER, pretrained.FILE.parent):
+        installed = tmp_path / "out" / "ncbook" / "data" / folder.name
+        for path in folder.iterdir():
+            if path.is_file():
+                assert (installed / path.name).read_bytes() == path.read_bytes()
 
 
 # --- The full set, at hand ----------------------------------------------------------------------
@@ -309,74 +311,9 @@ def test_a_bad_file_at_hand_is_named(tmp_path, monkeypatch, content, why):
 # --- Downloads ----------------------------------------------------------------------------------
 
 
-class Server:
-    """Serve files on this machine, each answer as the next entry of ``behaviour`` says.
-
-    ``cut`` closes the connection after so many bytes; ``hang up`` closes it before any; ``ignore``
-    sends all whatever was asked for; ``shifted`` sends another piece than asked for; ``packed``
-    says that gzip is the coding of the way; a number is a status; bytes are sent instead.
-    """
-
-    def __init__(self) -> None:
-        self.behaviour: list = []
-        self.asked: list[tuple[str, str | None]] = []
-        server = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                server.answer(self)
-
-            def log_message(self, *arguments):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/mnist/"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def answer(self, request) -> None:
-        name = request.path.rsplit("/", 1)[1].removesuffix(".gz")
-        wanted = request.headers.get("Range")
-        self.asked.append((name, wanted))
-        how = self.behaviour.pop(0) if self.behaviour else "whole"
-        kind, *most = how if isinstance(how, tuple) else (how,)
-        request.close_connection = True
-        if kind == "hang up":
-            return
-        if isinstance(kind, int):
-            request.send_response(kind)
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-            return
-        content = kind if isinstance(kind, bytes) else PACKED[name]
-        start = int(wanted.split("=")[1].rstrip("-")) if wanted and kind != "ignore" else 0
-        if wanted and start >= len(content):
-            request.send_response(416)
-            request.send_header("Content-Range", f"bytes */{len(content)}")
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-            return
-        start = start // 2 if kind == "shifted" else start
-        request.send_response(206 if wanted and kind != "ignore" else 200)
-        if wanted and kind != "ignore":
-            request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if kind == "packed":
-            request.send_header("Content-Encoding", "gzip")
-        request.send_header("Content-Length", str(len(content) - start))
-        request.end_headers()
-        body = content[start:]
-        request.wfile.write(body[: most[0]] if kind == "cut" else body)
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-
-
 @pytest.fixture
 def server(monkeypatch):
-    made = Server()
+    made = Server(SERVED)
     monkeypatch.setattr(mnist_files, "MIRRORS", (made.url,))
     monkeypatch.setattr(downloads, "CHUNK", 50)
     yield made
@@ -521,7 +458,7 @@ def test_a_file_that_is_gone_is_not_asked_for_twice(server):
 
 
 def test_the_next_mirror_takes_over(server, monkeypatch):
-    other = Server()
+    other = Server(SERVED)
     monkeypatch.setattr(mnist_files, "MIRRORS", (other.url, server.url))
     other.behaviour = [("cut", 100)] * 3 + [404, OTHER, "hang up"] + ["hang up"] * 2
     try:
