@@ -48,6 +48,9 @@ SMALL = {
     "mixon-parshall-pi/04-figure-1": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/05-figure-2": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/06-limits-and-costs": dict(p=3, seeds=1, steps=100),
+    "papyan-han-donoho/01-measure-your-network": dict(
+        per_class=10, test_per_class=2, width=4, epochs=2
+    ),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),

@@ -8,6 +8,10 @@ from ncbook.figures.style import COLOURS, INK, new_figure, shared_legend
 from ncbook.typeset import typeset
 
 REACH = 0.2, 5.0  # the factors that have a place on the axis of traps
+_DEFINITIONS = {
+    "papyan": {"marker": "o", "label": "Papyan, Han, Donoho"},
+    "min-zhu-vidal": {"marker": "s", "label": "Min, Zhu, Vidal", "markerfacecolor": "none"},
+}
 
 
 def parts(table: pd.DataFrame, layout: str) -> Figure:
@@ -39,8 +43,13 @@ def parts(table: pd.DataFrame, layout: str) -> Figure:
     return fig
 
 
+def _written(value: float) -> str:
+    """Return a factor with two digits, a whole one without a power of ten up to a thousand."""
+    return typeset(f"{value:.0f}" if 10 <= abs(value) < 1000 else f"{value:.2g}")
+
+
 def traps(table: pd.DataFrame, layout: str) -> Figure:
-    """Draw by how much measurements are off, a row each, under the name of what they have in common.
+    """Draw by how much measurements are off, a row each, under what they have in common.
 
     Parameters
     ----------
@@ -55,26 +64,25 @@ def traps(table: pd.DataFrame, layout: str) -> Figure:
     low, high = REACH
     at, ticks, names = 0.0, [], []
     for trap, rows in table.groupby("trap", sort=False):
-        ax.text(0, at, f"{trap}", transform=ax.get_yaxis_transform(), va="center", color=INK,
+        ax.text(0, at, trap, transform=ax.get_yaxis_transform(), va="center", color=INK,
                 fontsize=8.5, weight="bold")  # fmt: skip
         for _, row in rows.iterrows():
             at += 1
             ticks.append(at), names.append(row["way"])
-            for k, (name, look) in enumerate({
-                "papyan": {"marker": "o", "label": "Papyan, Han, Donoho"},
-                "min-zhu-vidal": {"marker": "s", "label": "Min, Zhu, Vidal",
-                                  "markerfacecolor": "none"},
-            }.items()):  # fmt: skip
+            beyond = {"<": [], ">": []}
+            for k, (name, look) in enumerate(_DEFINITIONS.items()):
                 value, look = row[name], {"color": COLOURS[k], "linestyle": "none"} | look
                 if low < value < high:
                     ax.plot(value, at, **look)
                 elif np.isfinite(value):
-                    large = abs(value) >= high
-                    edge, side = (high, -1) if large else (low, 1)
-                    ax.plot(edge, at, **look | {"marker": ">" if large else "<", "label": None})
-                    ax.annotate(typeset(f"{value:.2g}"), (edge, at), (side * (6 + 42 * k), 0),
-                                textcoords="offset points", va="center", color=INK, fontsize=8,
-                                ha="right" if large else "left")  # fmt: skip
+                    arrow = ">" if abs(value) >= high else "<"
+                    beyond[arrow].append(_written(value))
+                    look |= {"marker": arrow, "label": None}
+                    ax.plot(high if arrow == ">" else low, at, **look)
+            for arrow, values in beyond.items():
+                edge, side, to = (high, -7, "right") if arrow == ">" else (low, 7, "left")
+                ax.annotate(", ".join(values), (edge, at), (side, 0), ha=to, va="center",
+                            textcoords="offset points", color=INK, fontsize=8)  # fmt: skip
         at += 1.2
     ax.axvline(1, color=INK, linestyle=":", lw=1.1)
     ax.set_xscale("log")
