@@ -52,7 +52,8 @@ ROOMS = {
     ),
     "build": ("files machine claims pipeline", ""),
     "measure": ("files metrics", "torch numpy rich"),
-    "cli": ("files machine claims pipeline build data measure", "typer"),  # data: to list what there is
+    # data: to list what there is
+    "cli": ("files machine claims pipeline build data measure", "typer"),
     "__main__": ("cli", ""),
 }
 
