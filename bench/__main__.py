@@ -26,14 +26,16 @@ def part_i(quick: bool, say: Say) -> Report:
     report = figure_1.run(quick, say=say)
     with figure_1.one_thread():
         nc1 = metrics.rows((64,), 500) if quick else metrics.rows()
+        network = metrics.network_rows(((64, 500),)) if quick else metrics.network_rows()
         metrics.show(nc1)
+        metrics.show(network)
     wrong = [
         f"NC1, {row['method']} at D = {row['D']}: differs from ours by {row['error']:.1e}, "
         f"relative; expected at most {metrics.TOLERANCE:g}."
-        for row in nc1
+        for row in nc1 + network
         if not row["agrees"]
     ]
-    return Report(report.tables | {"metrics": nc1}, report.wrong + wrong)
+    return Report(report.tables | {"metrics": nc1, "network": network}, report.wrong + wrong)
 
 
 def part_ii(quick: bool, say: Say) -> Report:

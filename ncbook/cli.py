@@ -290,6 +290,25 @@ def claims(
 
 @app.command()
 @report_errors
+def measure(
+    file: Annotated[
+        Path,
+        typer.Argument(help="An .npz: features (n, D), labels (n,), or also W (K, D), b (K,)."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Measure the collapse of features in a file: NC1 to NC4 in each paper's definition."""
+    from ncbook import measure as measuring
+
+    measured = measuring.measure(file)
+    if as_json:
+        print(measuring.as_json(measured))
+    else:
+        measuring.show(measured)
+
+
+@app.command()
+@report_errors
 def chapters() -> None:
     """List the chapters with their parameters and profiles."""
     with _book() as book:

@@ -51,7 +51,8 @@ ROOMS = {
         "yaml rich playwright pypdf",
     ),
     "build": ("files machine claims pipeline", ""),
-    "cli": ("files machine claims pipeline build data", "typer"),  # data: to list what there is
+    "measure": ("files metrics", "torch numpy rich"),
+    "cli": ("files machine claims pipeline build data measure", "typer"),  # data: to list it
     "__main__": ("cli", ""),
 }
 

@@ -1,12 +1,15 @@
-"""The examples in the docstrings do what they show."""
+"""The examples in the docstrings and in the README do what they show."""
 
+import re
 import subprocess
 import sys
+
+import torch
 
 # What users call first has examples; any other module that has some is run, too.
 FIRST = (
     "runs", "metrics", "models.ufm", "models.shallow_relu", "dynamics.flow", "dynamics.descent",
-    "dynamics.langevin", "dynamics.training",
+    "dynamics.langevin", "dynamics.training", "metrics.network", "metrics.directional",
 )  # fmt: skip
 
 
@@ -27,6 +30,19 @@ def test_examples_do_what_they_show(root):
         [sys.executable, "-c", RUN, *with_examples(root)], cwd=root, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readmes_code_measures_a_network(root, capsys):
+    (code,) = re.findall(r"^```python\n(.*?)^```", (root / "README.md").read_text(), re.M | re.S)
+    assert len([line for line in code.splitlines() if line]) <= 5
+    network = torch.nn.Sequential()
+    network.fc = torch.nn.Linear(20, 10)
+    x = torch.randn(100, 20, generator=torch.Generator().manual_seed(1))
+    names = {"network": network, "loader": [(x, torch.arange(100) % 10)]}
+    exec(code, names)
+    printed = capsys.readouterr().out
+    assert printed.startswith(str(names["found"])) and "nc3.papyan" in printed
+    assert printed.splitlines()[-1] == str(names["found"].measures["nc1.papyan"])
 
 
 RUN = """

@@ -53,9 +53,7 @@ class Chapter:
         is unknown, or the file of the chapter's kept paper-size results is malformed.
     """
 
-    def __init__(
-        self, name: str, profile: str = "quick", provenance: Any = None
-    ) -> None:
+    def __init__(self, name: str, profile: str = "quick", provenance: Any = None) -> None:
         if profile not in PROFILES:
             raise ClaimsError(f"profile is {profile!r}; known profiles are {', '.join(PROFILES)}.")
         self.name = name

@@ -23,6 +23,10 @@ class Definition(NamedTuple):
     source: str
 
 
+#: The name of each measure, as :func:`~ncbook.metrics.collapse.measures` and others have it, and
+#: its definition, in the order of a table.
+#:
+#: :meta hide-value:
 DEFINITIONS = {
     "nc1.papyan": Definition(
         "within-class scatter, seen through the class means", "Tr(Σ_W Σ_B⁺) / K", PAPYAN
@@ -82,7 +86,7 @@ DEFINITIONS = {
     ),
     "nc4.papyan": Definition(
         "classifier and nearest class mean disagree",
-        "Avg_i [argmax_k (⟨w_k, h_i⟩ + b_k) ≠ argmin_k |h_i - μ_k|]",
+        "#{i : argmax_k (⟨w_k, h_i⟩ + b_k) ≠ argmin_k |h_i - μ_k|} / n",
         PAPYAN,
     ),
 }

@@ -150,8 +150,8 @@ def collapse_of(
             if weights is not None:
                 nc4 = nc4_papyan(statistics, weights, bias, features.to(weights))
                 disagree = disagree + len(features) * nc4
-    mode, one = "train" if training else "eval", torch.ones_like(statistics.means[0, 0])
-    accuracy = one * right / statistics.samples
+    mode = "train" if training else "eval"
+    accuracy = right.to(statistics.means) / statistics.samples
     if test is None:
         return Collapse(layer, mode, table, statistics, accuracy)
     if tested == 0:
@@ -161,7 +161,8 @@ def collapse_of(
         )
     if weights is not None:
         table["nc4.papyan"] = disagree / tested
-    return Collapse(layer, mode, table, statistics, accuracy, one * test_right / tested)
+    test_accuracy = test_right.to(statistics.means) / tested
+    return Collapse(layer, mode, table, statistics, accuracy, test_accuracy)
 
 
 def _layer(network: nn.Module, layer: str) -> nn.Module:
@@ -235,12 +236,12 @@ def _running(
 
     modes = {part: part.training for part in network.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()] if training else []
-    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
     # What was compiled before the hook came does not call it.
     compiles = "torch._dynamo" in sys.modules
     eager = torch.compiler.set_stance("force_eager") if compiles else nullcontext()
     # Only the network runs under autocast: no measure loses digits to it.
     with torch.no_grad(), torch.autocast(kind, enabled=False), eager:
+        handle = module.register_forward_pre_hook(hook, with_kwargs=True)
         try:
             network.train(training)
             yield run

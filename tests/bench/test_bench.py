@@ -53,7 +53,7 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
     assert {row["group"] for row in one["flow"]} == set(groups)
     assert all(row["accuracy"] <= row["level"] for row in one["flow"])
     assert all(row["difference"] <= figure_1.SAME for row in one["descent"])
-    assert one["metrics"] and one["limit"] and one["threads"]
+    assert one["metrics"] and one["network"] and one["limit"] and one["threads"]
     assert two["steps"] and two["systems"] and len(two["schedules"]) == 2
     assert [(row["method"], row["dtype"]) for row in three["mnist"]] == [
         (method, dtype)

@@ -183,7 +183,7 @@ def test_sentences():
         'or <a href="to/x/01-y#z">there</a>.'
     )
     assert wording.sentence_html(text) == (
-        'If \\(a&lt;b\\) &amp; \\(f[1](x)\\), see \\(y\\) &quot;here&quot; or there.'
+        "If \\(a&lt;b\\) &amp; \\(f[1](x)\\), see \\(y\\) &quot;here&quot; or there."
     )
     assert wording.linked(text) and not wording.linked("No $f[1](x)$.")
     assert wording.plain(text) == 'If $a<b$ & $f[1](x)$, see $y$ "here" or there.'
