@@ -40,6 +40,9 @@ SMALL = {
     "min-zhu-vidal/06-many-classes": dict(seeds=2, per_class=3, classes=[3, 4, 5], R_end=11.0),
     "min-zhu-vidal/07-mnist": dict(seeds=2, epochs=13, passes=1, frozen=1, width=8),
     "min-zhu-vidal/08-biases": dict(sets=2, seeds=2, level=2.0),
+    "min-zhu-vidal/09-deep-networks": dict(
+        per_class=4, test_per_class=2, width=4, hidden=20, epochs=2, drops=[1], every=1, batch=20, seeds=1
+    ),
     "mixon-parshall-pi/01-neural-collapse": dict(
         seeds=2, width=8, epochs=6, per_class=25, frames=4
     ),
@@ -48,6 +51,9 @@ SMALL = {
     "mixon-parshall-pi/04-figure-1": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/05-figure-2": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/06-limits-and-costs": dict(p=3, seeds=1, steps=100),
+    "mixon-parshall-pi/07-deep-network": dict(
+        per_class=10, test_per_class=2, width=4, epochs=4, early=1, drop=2, batch=50, seeds=1
+    ),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
@@ -113,7 +119,7 @@ def light(name: str):
 
     A run of the chapter goes through all its places, records and observables, in fewer steps.
     """
-    from ncbook import figures
+    from ncbook import figures, jobs
     from ncbook.dynamics import descent, flow, langevin, rescaled
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
@@ -143,6 +149,7 @@ def light(name: str):
         mock.patch.object(mean_field_limit, "_RESOLVED", math.inf),
         mock.patch.object(record.kept, "read", lambda *args: None),  # it may be of older claims
         mock.patch.object(figures, "figure", figure),
+        mock.patch.object(jobs, "sweep", with_(jobs.sweep, workers=lambda asked: 0)),
         mock.patch.object(record.Chapter, "show", lambda chapter: None),
     ):
         yield

@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scratch_book import snapshot, wait_for
+from processes import wait_for
+from scratch_book import snapshot
 from test_pipeline_runs import SLOW
 
 from ncbook.pipeline import owned as module
 from ncbook.pipeline.owned import Owned
-from ncbook.pipeline.progress import Progress
+from ncbook.progress import Progress
 
 
 class Said(Progress):
