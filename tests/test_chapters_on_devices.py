@@ -41,7 +41,8 @@ SMALL = {
     "min-zhu-vidal/07-mnist": dict(seeds=2, epochs=13, passes=1, frozen=1, width=8),
     "min-zhu-vidal/08-biases": dict(sets=2, seeds=2, level=2.0),
     "min-zhu-vidal/09-deep-networks": dict(
-        per_class=4, test_per_class=2, width=4, hidden=20, epochs=2, drops=[1], every=1, batch=20, seeds=1
+        per_class=4, test_per_class=2, width=4, hidden=20, epochs=2, drops=[1], every=1, batch=20,
+        seeds=1,
     ),
     "mixon-parshall-pi/01-neural-collapse": dict(
         seeds=2, width=8, epochs=6, per_class=25, frames=4
