@@ -25,7 +25,8 @@ from ncbook.pipeline import chapters, workers
 STEPS = 8  # the most of an iteration from one place of its record to the next
 LONG = {"wu-mondelli/02-stationary-points": 1000}  # a chapter that needs more
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
-MOST = 20  # of the steps of a flow in rescaled time
+MOST = 7  # of the steps of a flow in rescaled time
+STRIDE = 4  # steps between two looks at them: most end in the second
 POINTS = 61  # of the grid of a limit of many particles, along an axis
 ALL = 1000
 # Chapters that ask for what only a run has that came to its end.
@@ -114,7 +115,7 @@ def light(name: str):
     A run of the chapter goes through all its places, records and observables, in fewer steps.
     """
     from ncbook import figures
-    from ncbook.dynamics import descent, flow, langevin, rescaled
+    from ncbook.dynamics import descent, ensemble, flow, langevin, rescaled
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
@@ -135,6 +136,7 @@ def light(name: str):
         mock.patch.object(flow, "adaptive_flow", with_(flow.adaptive_flow, **coarse)),
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
+        mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
             mean_field_limit,
             "stationary_limit",
