@@ -22,8 +22,9 @@ from ncbook import files
 from ncbook.claims import record
 from ncbook.pipeline import chapters, workers
 
-STEPS = 8  # the most of an iteration from one place of its record to the next
-LONG = {"wu-mondelli/02-stationary-points": 1000}  # a chapter that needs more
+STEPS = 2  # the most of an iteration from one place of its record to the next
+PLACES = 40  # of a long record
+LONG = {"wu-mondelli/02-stationary-points": 300}  # a chapter that needs more
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 7  # of the steps of a flow in rescaled time
 STRIDE = 4  # steps between two looks at them: most end in the second
@@ -96,14 +97,26 @@ def with_(driver, **changed):
 
 
 def hurried(iterate, steps):
-    """Return an iteration that goes only the first steps of each stretch."""
+    """Return an iteration that goes only the first steps of each stretch, and few of many.
+
+    What was observed last is repeated at the places between.
+    """
 
     @functools.wraps(iterate)
-    def part(z, advance, *args, **options):
-        def short(now, stop):
-            return advance(now, min(stop, now + steps))
+    def part(z, advance, record, end, times, observe=None, *args, **options):
+        every, place, seen = 1 + len(record) // PLACES, -1, {}
 
-        return iterate(z, short, *args, **options)
+        def short(now, stop):
+            nonlocal place
+            place += 1
+            return 0 if place % every else advance(now, min(stop, now + steps))
+
+        def look(z):
+            if place % every == 0:
+                seen.update(observe(z))
+            return seen
+
+        return iterate(z, short, record, end, times, observe and look, *args, **options)
 
     return part
 
@@ -115,7 +128,7 @@ def light(name: str):
     A run of the chapter goes through all its places, records and observables, in fewer steps.
     """
     from ncbook import figures
-    from ncbook.dynamics import descent, ensemble, flow, langevin, rescaled
+    from ncbook.dynamics import descent, ensemble, flow, langevin, rank_one, rescaled
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
@@ -135,6 +148,7 @@ def light(name: str):
         mock.patch.object(flow, "flow", with_(flow.flow, method=lambda asked: "Euler")),
         mock.patch.object(flow, "adaptive_flow", with_(flow.adaptive_flow, **coarse)),
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
+        mock.patch.object(rank_one, "class_paths", with_(rank_one.class_paths, **coarse)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
         mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
