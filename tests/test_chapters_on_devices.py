@@ -24,6 +24,7 @@ from ncbook.pipeline import chapters, workers
 
 STEPS = 2  # the most of an iteration from one place of its record to the next
 PLACES = 40  # of a long record
+PART = 16  # of the time of a flow of given steps
 LONG = {"wu-mondelli/02-stationary-points": 300}  # a chapter that needs more
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 7  # of the steps of a flow in rescaled time
@@ -96,8 +97,8 @@ def with_(driver, **changed):
     return other
 
 
-def hurried(iterate, steps):
-    """Return an iteration that goes only the first steps of each stretch, and few of many.
+def hurried(iterate, part_of):
+    """Return an iteration that goes only the first part of each stretch, and few of many.
 
     What was observed last is repeated at the places between.
     """
@@ -109,7 +110,7 @@ def hurried(iterate, steps):
         def short(now, stop):
             nonlocal place
             place += 1
-            return 0 if place % every else advance(now, min(stop, now + steps))
+            return 0 if place % every else advance(now, part_of(now, stop))
 
         def look(z):
             if place % every == 0:
@@ -140,11 +141,16 @@ def light(name: str):
                 picture.draw("wide")
 
     steps = LONG.get(name, STEPS)
+    few_steps, short_time = (
+        lambda now, stop: min(stop, now + steps),
+        lambda now, stop: now + (stop - now) / PART,
+    )
     coarse = {"rtol": lambda asked: max(RTOL, asked or 0)}
     few = coarse | {"max_steps": lambda asked: ALL if name in FINISHED else MOST}
     with (
-        mock.patch.object(langevin, "iterate", hurried(langevin.iterate, steps)),
-        mock.patch.object(descent, "iterate", hurried(descent.iterate, steps)),
+        mock.patch.object(langevin, "iterate", hurried(langevin.iterate, few_steps)),
+        mock.patch.object(descent, "iterate", hurried(descent.iterate, few_steps)),
+        mock.patch.object(flow, "iterate", hurried(flow.iterate, short_time)),
         mock.patch.object(flow, "flow", with_(flow.flow, method=lambda asked: "Euler")),
         mock.patch.object(flow, "adaptive_flow", with_(flow.adaptive_flow, **coarse)),
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
