@@ -12,6 +12,7 @@ import functools
 import math
 import os
 import warnings
+from collections import Counter
 from unittest import mock
 
 import pytest
@@ -25,6 +26,7 @@ from ncbook.pipeline import chapters, workers
 STEPS = 2  # the most of an iteration from one place of its record to the next
 PLACES = 40  # of a long record
 PART = 16  # of the time of a flow of given steps
+BATCHES = 20  # of training on mini-batches
 LONG = {"wu-mondelli/02-stationary-points": 300}  # a chapter that needs more
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 7  # of the steps of a flow in rescaled time
@@ -122,6 +124,19 @@ def hurried(iterate, part_of):
     return part
 
 
+def at_first(step):
+    """Return a step that a run takes ``BATCHES`` times, and no more."""
+    taken = Counter()
+
+    @functools.wraps(step)
+    def other(run, *args):
+        taken[run] += 1
+        if taken[run] <= BATCHES:
+            step(run, *args)
+
+    return other
+
+
 @contextlib.contextmanager
 def light(name: str):
     """Draw figures in one layout, make no page of them, and integrate no better than needed.
@@ -129,7 +144,7 @@ def light(name: str):
     A run of the chapter goes through all its places, records and observables, in fewer steps.
     """
     from ncbook import figures
-    from ncbook.dynamics import descent, ensemble, flow, langevin, rank_one, rescaled
+    from ncbook.dynamics import descent, ensemble, flow, langevin, minibatch, rank_one, rescaled
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
@@ -150,6 +165,7 @@ def light(name: str):
     with (
         mock.patch.object(langevin, "iterate", hurried(langevin.iterate, few_steps)),
         mock.patch.object(descent, "iterate", hurried(descent.iterate, few_steps)),
+        mock.patch.object(minibatch._Run, "step", at_first(minibatch._Run.step)),
         mock.patch.object(flow, "iterate", hurried(flow.iterate, short_time)),
         mock.patch.object(flow, "flow", with_(flow.flow, method=lambda asked: "Euler")),
         mock.patch.object(flow, "adaptive_flow", with_(flow.adaptive_flow, **coarse)),
