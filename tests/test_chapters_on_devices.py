@@ -24,9 +24,9 @@ from ncbook.claims import record
 from ncbook.pipeline import chapters, workers
 
 STEPS = 2  # the most of an iteration from one place of its record to the next
-PLACES = 40  # of a long record
-PART = 16  # of the time of a flow of given steps
-BATCHES = 20  # of training on mini-batches
+PART = 16  # of the way there a flow of given steps goes one sixteenth
+PLACES = 40  # of a record, at which about it is observed
+BATCHES = 20  # the most steps of training on mini-batches
 LONG = {"wu-mondelli/02-stationary-points": 300}  # a chapter that needs more
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 7  # of the steps of a flow in rescaled time
@@ -42,7 +42,7 @@ SMALL = {
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),
     "min-zhu-vidal/04-separation": dict(seeds=1, runs=1),
     "min-zhu-vidal/05-late-training": dict(seeds=2, per_class=4),
-    "min-zhu-vidal/06-many-classes": dict(seeds=2, per_class=3, classes=[3, 4, 5], R_end=11.0),
+    "min-zhu-vidal/06-many-classes": dict(seeds=2, per_class=3, classes=[3, 4, 5], R_end=60.0),
     "min-zhu-vidal/07-mnist": dict(seeds=2, epochs=13, passes=1, frozen=1, width=8),
     "min-zhu-vidal/08-biases": dict(sets=2, seeds=2, level=2.0),
     "mixon-parshall-pi/01-neural-collapse": dict(
@@ -100,9 +100,9 @@ def with_(driver, **changed):
 
 
 def hurried(iterate, part_of):
-    """Return an iteration that goes only the first part of each stretch, and few of many.
+    """Return an iteration that goes to ``part_of(now, stop)`` of each stretch, and few of many.
 
-    What was observed last is repeated at the places between.
+    At the places between, what was observed last is repeated.
     """
 
     @functools.wraps(iterate)
@@ -141,7 +141,7 @@ def at_first(step):
 def light(name: str):
     """Draw figures in one layout, make no page of them, and integrate no better than needed.
 
-    A run of the chapter goes through all its places, records and observables, in fewer steps.
+    A run of the chapter makes all its records and sees all its observables, in fewer steps.
     """
     from ncbook import figures
     from ncbook.dynamics import descent, ensemble, flow, langevin, minibatch, rank_one, rescaled
@@ -155,11 +155,12 @@ def light(name: str):
             with style.settings():
                 picture.draw("wide")
 
-    steps = LONG.get(name, STEPS)
-    few_steps, short_time = (
-        lambda now, stop: min(stop, now + steps),
-        lambda now, stop: now + (stop - now) / PART,
-    )
+    def few_steps(now, stop):
+        return min(stop, now + LONG.get(name, STEPS))
+
+    def short_time(now, stop):
+        return now + (stop - now) / PART
+
     coarse = {"rtol": lambda asked: max(RTOL, asked or 0)}
     few = coarse | {"max_steps": lambda asked: ALL if name in FINISHED else MOST}
     with (
