@@ -27,12 +27,13 @@ STEPS = 2  # the most of an iteration from one place of its record to the next
 PART = 16  # of the way there a flow of given steps goes one sixteenth
 PLACES = 40  # of a record, at which about it is observed
 BATCHES = 20  # the most steps of training on mini-batches
-LONG = {"wu-mondelli/02-stationary-points": 300}  # a chapter that needs more
+ALL = 1000
+# Chapters that need more steps.
+LONG = {"wu-mondelli/02-stationary-points": 300, "wu-mondelli/08-features": ALL}
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 7  # of the steps of a flow in rescaled time
 STRIDE = 4  # steps between two looks at them: most end in the second
 POINTS = 61  # of the grid of a limit of many particles, along an axis
-ALL = 1000
 # Chapters that ask for what only a run has that came to its end.
 FINISHED = {"min-zhu-vidal/06-many-classes"}
 # The parameters of each chapter that are not as they stand in it.
@@ -42,7 +43,7 @@ SMALL = {
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),
     "min-zhu-vidal/04-separation": dict(seeds=1, runs=1),
     "min-zhu-vidal/05-late-training": dict(seeds=2, per_class=4),
-    "min-zhu-vidal/06-many-classes": dict(seeds=2, per_class=3, classes=[3, 4, 5], R_end=60.0),
+    "min-zhu-vidal/06-many-classes": dict(seeds=2, per_class=3, classes=[3, 4, 5], R_end=11.0),
     "min-zhu-vidal/07-mnist": dict(seeds=2, epochs=13, passes=1, frozen=1, width=8),
     "min-zhu-vidal/08-biases": dict(sets=2, seeds=2, level=2.0),
     "mixon-parshall-pi/01-neural-collapse": dict(
@@ -124,14 +125,14 @@ def hurried(iterate, part_of):
     return part
 
 
-def at_first(step):
-    """Return a step that a run takes ``BATCHES`` times, and no more."""
+def at_first(step, most):
+    """Return a step that a run takes ``most`` times, and no more."""
     taken = Counter()
 
     @functools.wraps(step)
     def other(run, *args):
         taken[run] += 1
-        if taken[run] <= BATCHES:
+        if taken[run] <= most:
             step(run, *args)
 
     return other
@@ -159,14 +160,16 @@ def light(name: str):
         return min(stop, now + LONG.get(name, STEPS))
 
     def short_time(now, stop):
-        return now + (stop - now) / PART
+        return min(stop, now + max(0.1, (stop - now) / PART))
 
     coarse = {"rtol": lambda asked: max(RTOL, asked or 0)}
     few = coarse | {"max_steps": lambda asked: ALL if name in FINISHED else MOST}
     with (
         mock.patch.object(langevin, "iterate", hurried(langevin.iterate, few_steps)),
         mock.patch.object(descent, "iterate", hurried(descent.iterate, few_steps)),
-        mock.patch.object(minibatch._Run, "step", at_first(minibatch._Run.step)),
+        mock.patch.object(
+            minibatch._Run, "step", at_first(minibatch._Run.step, LONG.get(name, BATCHES))
+        ),
         mock.patch.object(flow, "iterate", hurried(flow.iterate, short_time)),
         mock.patch.object(flow, "flow", with_(flow.flow, method=lambda asked: "Euler")),
         mock.patch.object(flow, "adaptive_flow", with_(flow.adaptive_flow, **coarse)),
