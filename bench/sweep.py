@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from ncbook.jobs import sweep
-from ncbook.store import Store
 
 WORKERS = 2
 SHARE = 0.9  # of the workers' time that must go into jobs of SECONDS
@@ -20,7 +19,7 @@ HERE, CLUSTER = "processes of this machine", "workers of a Dask cluster"
 
 def work(steps: int, seed: int) -> dict[str, float]:
     """Train a small network for some steps, on one thread: a job."""
-    threads = torch.get_num_threads()
+    began, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)
     draw = torch.Generator().manual_seed(seed)
     x, y = torch.randn(128, 256, generator=draw), torch.randn(128, 10, generator=draw)
@@ -32,7 +31,7 @@ def work(steps: int, seed: int) -> dict[str, float]:
         loss.backward()
         weights = [(one - 1e-3 * one.grad).detach() for one in weights]
     torch.set_num_threads(threads)
-    return {"loss": loss.item()}
+    return {"loss": loss.item(), "seconds": time.perf_counter() - began}
 
 
 def run(quick: bool = False, say: Callable[[str], None] = print):
@@ -49,12 +48,8 @@ def run(quick: bool = False, say: Callable[[str], None] = print):
 
     count, seconds = (2, 0.2) if quick else (JOBS, SECONDS)
     work(10, 0)
-    began = time.perf_counter()
-    work(200, 0)
-    steps = max(1, round(200 * seconds / (time.perf_counter() - began)))
-    began = time.perf_counter()
-    work(steps, 0)
-    loop = count * (time.perf_counter() - began)
+    steps = max(1, round(200 * seconds / work(200, 0)["seconds"]))
+    loop = count * work(steps, 0)["seconds"]
     say(
         f"{count} jobs of about {seconds:g} s on {WORKERS} workers; one after the other in a loop "
         f"they take {loop:.1f} s (one measured).\n"
@@ -64,11 +59,10 @@ def run(quick: bool = False, say: Callable[[str], None] = print):
     for method in (HERE, CLUSTER):
         with tempfile.TemporaryDirectory() as folder, _where(method) as where:
             began = time.perf_counter()
-            sweep(work, {"seed": range(count)}, steps=steps, folder=Path(folder), **where)
+            seeds = {"seed": range(count)}
+            done = sweep(work, seeds, steps=steps, folder=Path(folder), **where)
             wall = time.perf_counter() - began
-            store = Store(Path(folder))
-            done = [store.get(path.name) for path in store.folder.glob("[0-9a-f]" * 64)]
-        inside = sum(result.seconds for result in done)
+        inside = float(done["seconds"].sum())
         row = {"method": method, "jobs": count, "wall": wall, "inside": inside,
                "share": inside / (WORKERS * wall), "gain": loop / wall}  # fmt: skip
         say(f"{method:28}{wall:9.1f}{inside:12.1f}{row['share']:8.1%}{row['gain']:7.2f}")
