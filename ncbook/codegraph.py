@@ -9,6 +9,8 @@ import hashlib
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from ncbook.files import digest
+
 
 @lru_cache(maxsize=1024)
 def fingerprint(code: str) -> str:
@@ -44,25 +46,28 @@ def _is_text(node) -> bool:
 
 
 class Graph:
-    """The import graph of the package in `folder`.
+    """The import graph of a package, or of a module that is in none.
 
     Imports count wherever they stand: at the top, inside a function, under ``if``. A module
     depends on the ``__init__`` of every package above it, because importing it runs them.
 
     Parameters
     ----------
-    folder : Path
-        The package's own folder, the one that holds its ``__init__.py``.
+    place : Path
+        The package's own folder, the one that holds its ``__init__.py``; or the module's file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        self.name = self.folder.name
+    def __init__(self, place: Path) -> None:
+        self.folder = Path(place)
+        self.name = self.folder.stem
         self._read: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._digests: dict[Path, str] = {}
 
     @cached_property
     def modules(self) -> dict[str, Path]:
         """Every module of the package: its dotted name -> its file."""
+        if self.folder.is_file():
+            return {self.name: self.folder}
         found = {}
         for path in sorted(self.folder.rglob("*.py")):
             parts = [self.name, *path.relative_to(self.folder).with_suffix("").parts]
@@ -89,6 +94,27 @@ class Graph:
                 seen.add(module)
                 waiting += [n for name in self.imports(module) for n in self._with_parents(name)]
         return frozenset(seen)
+
+    def contents(self, modules) -> dict[str, str]:
+        """The fingerprint of each file behind some modules: its path from above -> hash.
+
+        Of data and settings that lie beside the code, too, but for those beside the package's
+        own ``__init__``.
+        """
+        code = {self.modules[name] for name in modules}
+        top = self.folder if self.folder.is_dir() else self.folder.parent
+        code |= {
+            path
+            for folder in {path.parent for path in code} - {top}
+            for path in folder.iterdir()
+            if path.is_file() and path.suffix != ".py" and not path.name.startswith(".")
+        }
+        for path in code:
+            if path not in self._digests:
+                is_code = path.suffix == ".py"
+                self._digests[path] = fingerprint(path.read_text()) if is_code else digest(path)
+        start = self.folder.parent
+        return {path.relative_to(start).as_posix(): self._digests[path] for path in sorted(code)}
 
     def used_by(self, code: str) -> tuple[frozenset[str], frozenset[str]]:
         """What a piece of code imports: modules of the package, top-level names outside it.

@@ -13,7 +13,7 @@ import pytest
 import torch
 from jupyter_client.connect import LocalPortCache
 
-from ncbook.pipeline import machine
+from ncbook import machine
 from ncbook.pipeline.workers import environment
 from ncbook.store import Store
 

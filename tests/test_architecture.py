@@ -21,7 +21,10 @@ PACKAGE = Path(ncbook.__file__).resolve().parent
 # Room -> the other rooms that it may import, the packages that it may import.
 ROOMS = {
     "files": ("", ""),
-    "codegraph": ("", ""),
+    "codegraph": ("files", ""),
+    "machine": ("", "packaging"),
+    "lifeline": ("", ""),
+    "progress": ("", "rich"),
     "frames": ("runtime", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
     "data": (
@@ -33,22 +36,25 @@ ROOMS = {
     "runs": ("", "numpy pandas xarray"),
     "models": ("frames runtime", "torch"),
     "theory": ("frames runtime", "torch numpy scipy"),
-    "dynamics": ("models data runs runtime", "torch numpy scipy pandas xarray"),
+    "dynamics": ("files models data runs runtime", "torch numpy scipy pandas xarray"),
     # Never theory: a shared error would confirm itself. What both take of frames is tested alone.
     "metrics": ("frames", "torch"),
+    "trainings": ("data dynamics metrics models runtime", "torch xarray"),
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "typeset": ("", ""),
     # never torch
     "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn IPython"),
     "store": ("files", ""),
+    "jobs": ("files codegraph machine lifeline progress runs store", "numpy xarray distributed"),
     "pipeline": (
-        "files codegraph claims store typeset",
+        "files codegraph machine lifeline progress claims jobs store typeset figures",
         "jupytext nbformat papermill ipykernel jupyter_client jupyter_book packaging platformdirs "
-        "yaml rich playwright pypdf",
+        "yaml rich playwright pypdf pandas",
     ),
-    "build": ("files claims pipeline", ""),
+    "build": ("files machine claims jobs store pipeline", ""),
     "measure": ("files metrics", "torch numpy rich"),
-    "cli": ("files claims pipeline build data measure", "typer"),  # data: to list what there is
+    # data: to list what there is
+    "cli": ("files machine progress claims pipeline build data measure", "typer"),
     "__main__": ("cli", ""),
 }
 

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ncbook import lifeline
 from ncbook.files import BookError, write_atomic
-from ncbook.pipeline import chapters, lifeline, workers
+from ncbook.pipeline import chapters
 
 STARTS = 3  # of a kernel that does not answer
 INJECTED = "injected-parameters"  # papermill's tag of the cell with the values
@@ -117,8 +118,7 @@ def main() -> int:
     """Do one job."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever else writes to standard output must not mix with the events
-    job = json.loads(sys.stdin.readline())
-    lifeline.exit_with_parent(_kill_kernels)
+    job = json.loads(lifeline.orders(_kill_kernels).get())
 
     def tell(**event):
         events.write(json.dumps(event) + "\n")
@@ -176,7 +176,9 @@ def _described(error: Exception, at: dict[str, Any]) -> dict[str, Any]:
         }
     message = f"{type(error).__name__}: {error}".rstrip(".")
     if "ernel died" in str(error):
-        message = f"the kernel died: it {workers.ending(_kernels[-1].poll() if _kernels else None)}"
+        message = (
+            f"the kernel died: it {lifeline.ending(_kernels[-1].poll() if _kernels else None)}"
+        )
     return {"kind": "kernel", "number": at["number"], "source": at["source"], "message": message}
 
 

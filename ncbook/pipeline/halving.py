@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ncbook import machine
 from ncbook.claims import check, record
 from ncbook.claims.measured import Record
 from ncbook.claims.schema import Claim
 from ncbook.files import BookError, write_atomic
-from ncbook.pipeline import machine
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import QUICK
 from ncbook.pipeline.execution import execute

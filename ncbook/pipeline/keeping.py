@@ -3,9 +3,10 @@
 import time
 from pathlib import Path
 
+from ncbook import machine
 from ncbook.claims import kept, page
 from ncbook.files import BookError
-from ncbook.pipeline import machine, settling
+from ncbook.pipeline import settling
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.owned import set_aside
 from ncbook.store import DamagedError

@@ -8,15 +8,15 @@ chapter as it is now and the outputs under its key.
 
 import json
 import os
-import platform
 import re
 from pathlib import Path
 from typing import Any
 
+from ncbook import machine
 from ncbook.claims import kept
 from ncbook.codegraph import Graph, fingerprint
 from ncbook.files import digest
-from ncbook.pipeline import machine
+from ncbook.jobs import identity
 from ncbook.pipeline.chapters import Chapter
 from ncbook.pipeline.workers import PACKAGE, PASSED, SETTINGS
 
@@ -25,18 +25,28 @@ EXECUTION = "ncbook.pipeline.execute"
 
 
 class Keys:
-    """The keys of results, for the code as it is now."""
+    """The keys of results, for the code as it is now.
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.graph = root, Graph(PACKAGE)
-        self._digests: dict[Path, str] = {}
+    Parameters
+    ----------
+    root : Path
+        The book's root.
+    where : dict, optional
+        What :func:`ncbook.jobs.identity.here` says where chapters are to run, if that is not here.
+    """
+
+    def __init__(self, root: Path, where: dict[str, Any] | None = None) -> None:
+        self.root, self.where, self.graph = root, where, Graph(PACKAGE)
+        here = identity.here() if where is None else where
+        named = {
+            name: os.environ[name] for name in PASSED if "DEVICES" in name and name in os.environ
+        }
         self._common = {
             "format": 4,
             "packages": machine.packages(root),
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-            "device": machine.device(),
-            "devices": {name: os.environ.get(name) for name in PASSED if "DEVICES" in name},
+            **{name: here[name] for name in ("python", "machine", "device")},
+            # On a cluster each worker may have another one, of one kind.
+            "devices": named if where is None else {},
             "settings": SETTINGS,
         }
 
@@ -60,21 +70,7 @@ class Keys:
         """Return the fingerprint of each file behind a chapter: ``ncbook/<path>`` -> hash."""
         used, _ = self.graph.used_by(chapter.code)
         modules = {*self.graph.closure(used), EXECUTION} & self.graph.modules.keys()
-        code = {self.graph.modules[name] for name in modules}
-        # Data and settings that lie beside the code.
-        folders = {path.parent for path in code if path.parent != self.graph.folder}
-        code |= {
-            path
-            for folder in folders
-            for path in folder.iterdir()
-            if path.is_file() and path.suffix != ".py" and not path.name.startswith(".")
-        }
-        for path in code:
-            if path not in self._digests:
-                is_code = path.suffix == ".py"
-                self._digests[path] = fingerprint(path.read_text()) if is_code else digest(path)
-        start = self.graph.folder.parent
-        return {path.relative_to(start).as_posix(): self._digests[path] for path in sorted(code)}
+        return self.graph.contents(modules)
 
     def external(self, chapter: Chapter) -> set[str]:
         """Return the top-level names of all that the chapter can import from elsewhere."""

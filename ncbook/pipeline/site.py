@@ -14,15 +14,16 @@ import time
 from pathlib import Path
 
 import ncbook
+from ncbook import lifeline
 from ncbook.files import BookError, digest
-from ncbook.pipeline import lifeline, status
+from ncbook.pipeline import status
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import NAME
 from ncbook.pipeline.execution import Outcome
 from ncbook.pipeline.owned import WORK, set_aside
 from ncbook.pipeline.pages import BESIDE
-from ncbook.pipeline.progress import Progress, plain
 from ncbook.pipeline.workers import environment
+from ncbook.progress import Progress, plain
 
 STAMP = "site.json"
 SITES = "sites"
@@ -303,7 +304,7 @@ def _is_ours(link: Path) -> bool:
 
 def main() -> None:
     """Run Jupyter Book here: the worker process of `run_jupyter_book`."""
-    lifeline.exit_with_parent()
+    lifeline.orders()
     root, work = sys.argv[1:]
     from jupyter_book.cli.main import main as jupyter_book
 

@@ -3,7 +3,7 @@
 import json
 import time
 
-from ncbook.pipeline import machine
+from ncbook import machine
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.execution import Outcome
 from ncbook.store import Result

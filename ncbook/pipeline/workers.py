@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -16,22 +15,12 @@ from typing import Any
 import platformdirs
 
 import ncbook
-from ncbook import store
-from ncbook.pipeline import progress
+from ncbook import lifeline, machine, progress, store
 from ncbook.pipeline.chapters import Chapter
 
 # What a run finds set, always the same: nothing of the person who builds reaches it.
 SETTINGS = {
-    **dict.fromkeys(
-        (
-            "OMP_NUM_THREADS",
-            "MKL_NUM_THREADS",
-            "OPENBLAS_NUM_THREADS",
-            "VECLIB_MAXIMUM_THREADS",
-            "NUMEXPR_NUM_THREADS",
-        ),
-        "1",
-    ),
+    **machine.ONE_THREAD,
     "PYTORCH_ENABLE_MPS_FALLBACK": "1",  # see ncbook.runtime.decomposes
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
@@ -113,6 +102,7 @@ def environment(
         "NCBOOK_ROOT": str(root),
         "NCBOOK_OUT": str(out),
         "NCBOOK_CHAPTER": name,
+        "NCBOOK_JOBS": os.path.abspath(os.environ.get("NCBOOK_JOBS") or root / "_build" / "jobs"),
         # The chapter runs elsewhere: a path that is relative to here would lead it astray.
         "NCBOOK_CACHE": os.path.abspath(
             os.environ.get("NCBOOK_CACHE") or platformdirs.user_cache_dir("ncbook")
@@ -169,6 +159,7 @@ class Workers:
         keep_open: tuple[int, ...] = (),
     ) -> None:
         self.root, self.jobs, self.say, self.fonts = root, jobs, say, fonts
+        self.where: dict[str, Any] | None = None  # see ncbook.pipeline.keys.Keys
         self.keep_open = keep_open
         self._processes: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
@@ -273,12 +264,12 @@ class Workers:
             self.say.end(job.label, f"executed {event['cells']} cells")
             return float(event["seconds"])
         self.say.end(job.label, "FAILED")
-        said = _last_words(log)
+        said = lifeline.last_words(log.read_text(errors="replace"))
         if event.get("event") == "error":
             return describe(job.chapter.id, event, self.say.colours, said)
         return (
-            f"{job.chapter.id}: its worker process {ending(process.returncode)} without a result."
-            f"{said}"
+            f"{job.chapter.id}: its worker process {lifeline.ending(process.returncode)} without a "
+            f"result.{said}"
         )
 
     def _follow(self, process: subprocess.Popen, job: Job) -> dict[str, Any]:
@@ -325,20 +316,6 @@ def describe(chapter: str, event: dict[str, Any], colours: bool, said: str = "")
     if not colours:
         lines = [progress.plain(line) for line in lines]
     return "\n".join([where, *(f"  {line}" for line in lines)])
-
-
-def ending(status: int | None) -> str:
-    """Say how a process ended: ``was killed by SIGKILL (often: out of memory)``."""
-    if status is None or status >= 0:
-        return f"ended with exit status {status}"
-    name = signal.Signals(-status).name
-    return f"was killed by {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
-
-
-def _last_words(log: Path, lines: int = 12) -> str:
-    """What a process said last on its standard error, indented; empty where it said nothing."""
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return "".join(f"\n  {line}" for line in ["It said last:", *said[-lines:]]) if said else ""
 
 
 def _short(traceback: list[str]) -> list[str]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from ncbook import build as builder
-from ncbook import store
+from ncbook import machine, store
 from ncbook.codegraph import fingerprint
 from ncbook.files import BookError
-from ncbook.pipeline import keys, machine, settling
+from ncbook.pipeline import keys, settling
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.workers import Workers
 

@@ -14,6 +14,17 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 EXECUTE = ("papermill", "jupytext")  # what executes a chapter
+# Variables that let a process compute with one thread: more are slower on the chapters' tensors.
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    ),
+    "1",
+)
 
 
 @cache
