@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench import figure_1, metrics, mnist, part_2, part_3, stationarity
+from bench import figure_1, metrics, mnist, networks, part_2, part_3, stationarity, sweep
 from bench.figure_1 import Report
 from ncbook import files
 
@@ -93,28 +93,44 @@ def part_iii(quick: bool, say: Say) -> Report:
     return Report({"mnist": digits, "late": late}, wrong)
 
 
-PARTS = {"part-1": part_i, "part-2": part_ii, "part-3": part_iii}
+def deep(quick: bool, say: Say) -> Report:
+    """Trainings of a deep network."""
+    with figure_1.one_thread():
+        table = networks.rows(quick, say)
+    wrong = [
+        f"Networks, {row['method']} on {row['device']} in {row['precision']}: weights "
+        f"{row['apart']:.1e} from ours; expected at most {networks.TOLERANCE:g}."
+        for row in table
+        if not row["agrees"]
+    ]
+    return Report({"networks": table}, wrong)
+
+
+PARTS = {"part-1": part_i, "part-2": part_ii, "part-3": part_iii, "networks": deep}
+ON_DEMAND = {"sweep": sweep.run}  # about the machinery, not about the papers
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks; return 1 if two methods that must agree do not, else 0."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; without it, all"
-    )
+        "parts", nargs="*", metavar="PART",
+        help=f"any of {', '.join(PARTS)}, or {', '.join(ON_DEMAND)}; without it, all the first",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a smoke test: its times mean nothing")
     parser.add_argument(
         "--save", action="store_true", help="also write results/bench/PART.json, with provenance"
     )
     options = parser.parse_args(arguments)
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"unknown part {min(unknown)!r}; known are {', '.join(PARTS)}.")
+    every = PARTS | ON_DEMAND
+    if unknown := set(options.parts) - set(every):
+        parser.error(f"unknown part {min(unknown)!r}; known are {', '.join(every)}.")
     if importlib.util.find_spec("torchdiffeq") is None:
         parser.error("torchdiffeq is not installed; make bench installs it, or pip install it.")
     wrong = []
     for name in options.parts or PARTS:
         load = _load()
-        report = PARTS[name](options.quick, _say)
+        report = every[name](options.quick, _say)
         wrong += report.wrong
         if options.save:
             content = {"provenance": provenance() | load} | report.tables

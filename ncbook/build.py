@@ -7,6 +7,7 @@ changed, and it replaces the one that stood before in one step.
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,15 @@ from typing import Any
 from ncbook import machine
 from ncbook.claims import ledger
 from ncbook.files import BookError, check_writable
+from ncbook.jobs.run import site as site_of_jobs
+from ncbook.jobs.worker import UNFINISHED
 from ncbook.pipeline import numbers, pages, settling, site
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.execution import Outcome, execute
+from ncbook.pipeline.tasks import Elsewhere
 from ncbook.pipeline.workers import Workers
+from ncbook.store import Store
 
 
 @dataclass
@@ -39,6 +44,7 @@ def build(
     jobs: int | None = None,
     only: Sequence[str] = (),
     make_site=site.make,
+    scheduler: str | None = None,
 ) -> Built:
     """Build a book.
 
@@ -53,6 +59,8 @@ def build(
         Execute only these chapters, and leave the site as it is.
     make_site : function
         The site's builder; a test puts another here.
+    scheduler : str, optional
+        Of a Dask cluster that executes the chapters: see :func:`ncbook.jobs.cluster.connected`.
 
     Raises
     ------
@@ -76,8 +84,8 @@ def build(
             check_writable(book.pages / "_generated")
             book.check_kept()
         kept = book.kept(chosen, profile)
-        workers = Workers(book.root, jobs or machine.cores(), book.say, book.fonts, (held,))
-        outcome = execute(book, chosen, profile, workers)
+        with _workers(book, jobs, scheduler, held) as workers:
+            outcome = execute(book, chosen, profile, workers)
         publish(book, chosen, outcome, kept, whole=not only)
         folders = {id: (result.folder, result.key) for id, result in outcome.results.items()}
         built = Built(
@@ -86,6 +94,16 @@ def build(
         if not only:
             built.site = make_site(book, outcome, held)
     return built
+
+
+@contextmanager
+def _workers(book: Book, jobs: int | None, scheduler: str | None, held: int):
+    """Have who executes chapters: processes of this machine, or a cluster."""
+    if scheduler is None:
+        yield Workers(book.root, jobs or machine.cores(), book.say, book.fonts, (held,))
+        return
+    with site_of_jobs(jobs, scheduler) as (where, run):
+        yield Elsewhere(book, where, run)
 
 
 def publish(
@@ -149,5 +167,7 @@ def clean(book: Book, everything: bool = False) -> None:
         site.withdraw(book)
         book.owned.clean(spare=() if everything else ("_build/cache",))
         if everything:
-            for aside in book.store.clear():
+            jobs = Store(book.made / "jobs")
+            shutil.rmtree(jobs.folder / UNFINISHED, ignore_errors=True)
+            for aside in [*book.store.clear(), *jobs.clear()]:
                 book.say.warn(f"Left alone, since it is not as it was stored: {aside}.")

@@ -35,6 +35,12 @@ Profile = Annotated[
     str, typer.Option(help="quick: minutes on two cores. paper: the paper's own sizes.")
 ]
 
+Jobs = Annotated[int | None, typer.Option(min=1, help="Most at once; the cores by default.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="Of a Dask cluster: tcp://host:8786, or the file that it wrote."),
+]
+
 
 def report_errors(command):
     """Make a command end with a sentence and an exit status where it cannot do what was asked."""
@@ -79,30 +85,40 @@ def _root() -> Path:
 def _book():
     """The book that is meant, which says on the terminal how it gets on."""
     from ncbook.pipeline.book import Book
-    from ncbook.pipeline.progress import Progress
+    from ncbook.progress import Progress
 
     root = _root()
     with Progress(terminal=sys.stdout.isatty()) as say:
         yield Book(root, say)
 
 
+def _given(parameter: list[str] | None, example: str) -> dict[str, str]:
+    """Return parameters by name, as they were typed."""
+    given = {}
+    for text in parameter or ():
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip()):
+            raise UsageError(f"-p {text!r} is not NAME=VALUE, such as -p {example}.")
+        given[name.strip()] = value.strip()
+    return given
+
+
 @app.command()
 @report_errors
 def build(
     profile: Profile = "quick",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Most chapters at once; the cores by default.")
-    ] = None,
+    jobs: Jobs = None,
     chapter: Annotated[
         list[str] | None,
         typer.Option(help="Execute only this chapter, and leave the site (may be repeated)."),
     ] = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Execute the chapters that changed, check the claims, make the site."""
     from ncbook import build as builder
 
     with _book() as book:
-        built = builder.build(book, profile, jobs, chapter or ())
+        built = builder.build(book, profile, jobs, chapter or (), scheduler=scheduler)
     print(built.ledger)
     if built.site:
         print(f"The book: {built.site}")
@@ -126,17 +142,42 @@ def run(
     """Run one chapter with other parameters; the book stays as it is."""
     from ncbook.pipeline import by_hand
 
-    given = {}
-    for text in parameter or ():
-        name, equals, value = text.partition("=")
-        if not (equals and name.strip()):
-            raise UsageError(f"-p {text!r} is not NAME=VALUE, such as -p seeds=20.")
-        given[name.strip()] = value.strip()
     with _book() as book:
+        given = _given(parameter, "seeds=20")
         folder, verdicts = by_hand.run(book, chapter, given, profile, output)
     for verdict in verdicts:
         print(verdict)
     print(f"The result: {folder}")
+
+
+@app.command()
+@report_errors
+def sweep(
+    chapter: Annotated[str, typer.Argument(help="Its id or name, such as 04-figure-1.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE,VALUE", help="May be repeated."),
+    ] = None,
+    profile: Profile = "quick",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the table; one in runs/ by default.")
+    ] = None,
+    jobs: Jobs = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Run one chapter over a grid of its parameters; the book stays as it is.
+
+    What was run before is not run again. In the end there is one table, and a figure.
+    """
+    from ncbook.pipeline import sweeping
+
+    with _book() as book:
+        given = _given(parameter, "seeds=10,20")
+        folder, rows = sweeping.sweep(book, chapter, given, profile, output, jobs, scheduler)
+    verdicts = [row["verdict"] for row in rows if row["quantity"] == "claim"]
+    counted = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+    print(f"{len(verdicts)} claims were measured: {counted}" if verdicts else "No claims.")
+    print(f"The table: {folder / sweeping.TABLE}")
 
 
 @app.command()
@@ -163,9 +204,7 @@ def halve(
     chapter: Annotated[
         list[str] | None, typer.Argument(help="Ids or names; all chapters without them.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Most chapters at once; the cores by default.")
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Run chapters with all steps and tolerances halved: how far does each claim's value move?
 
@@ -199,9 +238,7 @@ def exercises(
     chapter: Annotated[
         list[str] | None, typer.Argument(help="Ids or names; all chapters without them.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Most chapters at once; the cores by default.")
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Run the exercises that are to be run: does what they say happen?"""
     from ncbook import machine
@@ -345,7 +382,7 @@ def fetch(
 ) -> None:
     """Download a data set, or what is missing of it; the same command goes on with a part."""
     from ncbook.data import cifar, mnist_files
-    from ncbook.pipeline.progress import Progress
+    from ncbook.progress import Progress
 
     fetches = {"mnist": ("MNIST", mnist_files.fetch)} | {
         one: (archive.title, functools.partial(cifar.fetch, one))

@@ -118,7 +118,7 @@ def train_on_pictures(
                 test=zip(test.split(_MEASURED), test_labels.split(_MEASURED), strict=True),
                 scatter=head == "linear",
             )
-        dead = (found.statistics.means == 0).all(-2).double().mean()
+        dead = (found.statistics.means == 0).all(-2).float().mean()
         scores = {"accuracy": found.accuracy, "accuracy.test": found.test_accuracy, "dead": dead}
         return found.measures | scores
 

@@ -24,6 +24,7 @@ ROOMS = {
     "codegraph": ("files", ""),
     "machine": ("", "packaging"),
     "lifeline": ("", ""),
+    "progress": ("", "rich"),
     "frames": ("runtime", "torch"),  # what is the same in all rooms: a matrix, a frame
     "runtime": ("", "torch"),
     "data": (
@@ -44,16 +45,16 @@ ROOMS = {
     # never torch
     "figures": ("files typeset", "numpy pandas xarray matplotlib seaborn IPython"),
     "store": ("files", ""),
-    "jobs": ("files codegraph machine lifeline runs store", "numpy xarray"),
+    "jobs": ("files codegraph machine lifeline progress runs store", "numpy xarray distributed"),
     "pipeline": (
-        "files codegraph machine lifeline claims store typeset",
+        "files codegraph machine lifeline progress claims jobs store typeset figures",
         "jupytext nbformat papermill ipykernel jupyter_client jupyter_book packaging platformdirs "
-        "yaml rich playwright pypdf",
+        "yaml rich playwright pypdf pandas",
     ),
-    "build": ("files machine claims pipeline", ""),
+    "build": ("files machine claims jobs store pipeline", ""),
     "measure": ("files metrics", "torch numpy rich"),
     # data: to list what there is
-    "cli": ("files machine claims pipeline build data measure", "typer"),
+    "cli": ("files machine progress claims pipeline build data measure", "typer"),
     "__main__": ("cli", ""),
 }
 

@@ -104,6 +104,11 @@ def figure(name: str, picture: Drawn) -> None:
     )
 
 
+def alone(picture: Drawn, name: str) -> str:
+    """Return a picture as SVG for a file of its own, in dark ink on white."""
+    return on_paper(_drawing(picture, name, "wide"))
+
+
 def _drawing(picture: Drawn, name: str, layout: str) -> str:
     with settings():
         fig = picture.draw(layout)

@@ -1,5 +1,5 @@
 """Jobs: what does not fit one batch, such as trainings, run over a grid and kept by content."""
 
-from ncbook.jobs.grid import JobsError, sweep
+from ncbook.jobs.grid import sweep
 
-__all__ = ["JobsError", "sweep"]
+__all__ = ["sweep"]

@@ -6,10 +6,12 @@ installed package; of an installed one it is the version that counts.
 
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,11 @@ def here() -> dict[str, Any]:
     }
 
 
+def takes_checkpoint(function: Callable) -> bool:
+    """Whether a job wants a folder for what it has so far: by its parameter ``checkpoint``."""
+    return "checkpoint" in inspect.signature(function).parameters
+
+
 def key(parts: dict[str, Any]) -> str:
     """Return the identity: a hash, as the store has its keys."""
     return digest(json.dumps(parts, sort_keys=True))
@@ -94,13 +101,16 @@ def reached(module: str) -> tuple[dict[str, str], set[str]]:
             text = graphs[top].modules[one].read_text(encoding="utf-8")
             waiting += [
                 (other, graph(other).used_by(text)[0] if graph(other) else set())
-                for other in graphs[top].externals(one) - sys.stdlib_module_names
+                for other in graphs[top].externals(one)
             ]
-    return code, {top for top, one in graphs.items() if one is None}
+    installed = {top for top, one in graphs.items() if one is None}
+    return code, installed - sys.stdlib_module_names
 
 
 def _place(top: str) -> Path | None:
     """Return where a top-level module's code is; None where it is installed, or nowhere."""
+    if top in sys.stdlib_module_names:
+        return None
     try:
         origin = importlib.util.find_spec(top).origin or ""
     except (AttributeError, ValueError):

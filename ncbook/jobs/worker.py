@@ -5,7 +5,6 @@ standard output. What else its jobs print goes to its standard error.
 """
 
 import fcntl
-import inspect
 import json
 import os
 import pkgutil
@@ -18,43 +17,47 @@ from pathlib import Path
 from typing import Any
 
 from ncbook import lifeline, machine
-from ncbook.jobs import identity, results
+from ncbook.files import BookError
+from ncbook.jobs import identity
 from ncbook.store import Store
 
 UNFINISHED = "unfinished"  # folder of what jobs are at, beside their stored results
+Order = dict[str, Any]
+Event = dict[str, Any]
 
 
-def perform(order: dict[str, Any]) -> dict[str, Any]:
+def perform(order: Order) -> Event:
     """Run one job and store its result, unless that is there.
+
+    Parameters
+    ----------
+    order : dict
+        ``folder`` of the store, ``key`` and ``label`` of the job; ``fill``, the ``module:name`` of
+        what fills a folder with its result, given the order and two folders: one for what it has
+        so far, which stays if it fails, and one for the result. And what that needs; ``parts``,
+        which the key is the hash of, is stored with the result.
 
     Returns
     -------
     dict
-        ``event`` is "done", with ``seconds``; or "error" or "refused", with what is ``said``.
+        ``event`` is "done", with the ``seconds`` it took; or "error", with what is ``said``.
     """
-    try:
-        function = pkgutil.resolve_name(order["function"])
-    except Exception as error:
-        return {"event": "refused", "said": f"it cannot be imported there: {error}."}
-    if differ := _differing(order["parts"], _own(order["function"])):
-        return {"event": "refused", "said": differ}
     store = Store(Path(order["folder"]))
     work = store.folder / UNFINISHED / order["key"]
     with _held(work):
         if (store.folder / order["key"]).exists():
             return {"event": "done", "seconds": 0.0}
-        arguments, began = dict(order["parts"]["arguments"]), time.perf_counter()
-        if takes_checkpoint(function):
-            arguments["checkpoint"] = work / "checkpoint"
-            arguments["checkpoint"].mkdir(exist_ok=True)
+        filled, sofar = work / "result", work / "sofar"
+        shutil.rmtree(filled, ignore_errors=True)
+        for folder in (filled, sofar):
+            folder.mkdir(exist_ok=True)
+        began = time.perf_counter()
         try:
-            value = results.dataset(function(**arguments))
-            filled = work / "result"
-            shutil.rmtree(filled, ignore_errors=True)
-            filled.mkdir()
-            results.write(filled / results.FILE, value)
+            pkgutil.resolve_name(order["fill"])(order, sofar, filled)
+        except BookError as error:
+            return {"event": "error", "said": str(error)}
         except Exception as error:
-            return {"event": "error", "said": _described(error)}
+            return {"event": "error", "said": "".join(traceback.format_exception(error)).rstrip()}
         seconds = time.perf_counter() - began
         meta = {
             "parts": order["parts"],
@@ -67,9 +70,58 @@ def perform(order: dict[str, Any]) -> dict[str, Any]:
     return {"event": "done", "seconds": seconds}
 
 
-def takes_checkpoint(function) -> bool:
-    """Whether a job wants a folder for what it has so far: by its parameter ``checkpoint``."""
-    return "checkpoint" in inspect.signature(function).parameters
+def call(order: Order, sofar: Path, filled: Path) -> None:
+    """Fill a folder with the result of a function: see :func:`perform`.
+
+    Raises
+    ------
+    BookError
+        The function cannot be imported here, or is not what was asked for; or it raised, or
+        returned what cannot be stored.
+    """
+    from ncbook.jobs import results  # slow to import, and not needed by a chapter
+
+    name, arguments = order["parts"]["function"], dict(order["parts"]["arguments"])
+    try:
+        function = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError) as error:
+        raise BookError(f"{name} cannot be imported where the job is to run: {error}.") from error
+    check_same(order["parts"], _own(name))
+    if identity.takes_checkpoint(function):
+        arguments["checkpoint"] = sofar
+    try:
+        value = results.dataset(function(**arguments))
+        results.write(filled / results.FILE, value)
+    except Exception as error:
+        inside = error.__traceback__.tb_next  # from the function on
+        said = "".join(traceback.format_exception(type(error), error, inside)).rstrip()
+        raise BookError(said) from error
+
+
+def check_same(asked: dict[str, Any], own: dict[str, Any]) -> None:
+    """Make sure that what a job's result depends on is here as it is where it was asked for.
+
+    Raises
+    ------
+    BookError
+        It is not; the message says what differs.
+    """
+    for name in sorted(asked.keys() - {"arguments"}):
+        one, other = asked[name], own.get(name)
+        if one != other and isinstance(one, dict) and isinstance(other, dict):
+            inner = min(k for k in {*one, *other} if one.get(k) != other.get(k))
+            name, one, other = f"{name}: {inner}", one.get(inner), other.get(inner)
+        if one != other:
+            raise BookError(
+                f"What the job depends on is not the same where it is to run ({name}): "
+                f"{_short(one)} was asked for, and {_short(other)} is there. Bring both to one "
+                "version; if the code was edited meanwhile, ask again."
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 20 else f"{text[:12]}...{text[-4:]}"
 
 
 @contextmanager
@@ -84,33 +136,8 @@ def _held(work: Path):
 
 @cache
 def _own(function: str) -> dict[str, Any]:
-    """What a job's identity is made of in this process: as the code was when it was imported."""
+    """What a job's result depends on in this process: as the code was when it was imported."""
     return identity.parts(function, {}, identity.here())
-
-
-def _differing(asked: dict[str, Any], own: dict[str, Any]) -> str:
-    """Say in what the code and the machine of a job differ from what was asked for, if they do."""
-    for name in asked.keys() - {"arguments"}:
-        one, other = asked[name], own[name]
-        if one != other and isinstance(one, dict):
-            items = sorted({*one.items()} ^ {*other.items()})
-            what = "file" if name == "code" else "version"
-            return (
-                f"the {what} of {items[0][0]} differs between who asks for the job and the process "
-                "that is to run it. Bring both to one version, or wait until edits are done."
-            )
-        if one != other:
-            return (
-                f"{name} is {one!r} where the job is asked for and {other!r} where it is to run; "
-                "its result would be another."
-            )
-    return ""
-
-
-def _described(error: Exception) -> str:
-    """Return the error and where it was raised, from the job's function on."""
-    inside = error.__traceback__.tb_next
-    return "".join(traceback.format_exception(type(error), error, inside)).rstrip()
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from ncbook.pipeline import chapters as sources
 from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.keys import Keys
 from ncbook.pipeline.owned import Owned
-from ncbook.pipeline.progress import Progress
+from ncbook.progress import Progress
 from ncbook.store import Store
 
 
@@ -52,9 +52,9 @@ class Book:
         """What the build wrote."""
         return Owned(self.root, self.say)
 
-    def keys(self) -> Keys:
-        """The keys of results, for the code as it is at this moment."""
-        return Keys(self.root)
+    def keys(self, where: dict[str, Any] | None = None) -> Keys:
+        """The keys of results, for the code as it is at this moment: see `Keys`."""
+        return Keys(self.root, where)
 
     def claims(self, chapter: Chapter | None = None) -> dict[str, schema.Claim]:
         """Return the registered claims by their ids: all of the book, or one chapter's."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 from ncbook.claims import ledger, page
@@ -51,18 +52,16 @@ def run(
     kept = book.kept([chapter], profile)
     keys = book.keys()
     key = keys.of(chapter, values)
-    folder = _folder(book, output, f"{chapter.name}-{key[:8]}")
-    job = Job(chapter, values, folder.parent / f".{folder.name}-{os.getpid()}{PART}")
-    workers = Workers(book.root, 1, book.say, job.folder / "fonts")
+    folder = result_folder(book, output, f"{chapter.name}-{key[:8]}")
     seconds = 0.0
 
     def done(job: Job, took: float) -> None:
         nonlocal seconds
         seconds = took
 
-    try:
-        job.folder.mkdir()
-        (job.folder / OURS).touch()
+    with working(folder) as work:
+        job = Job(chapter, values, work)
+        workers = Workers(book.root, 1, book.say, work / "fonts")
         if "matplotlib" in keys.external(chapter):
             workers.prepare_fonts()
         failures, _ = workers.run([job], done)
@@ -72,8 +71,6 @@ def run(
         if shown:
             meta = result_meta(book.root, job, seconds) | {"key": key, "whole": not failures}
             _bring(book, job, meta, folder, kept.get(chapter.id))
-    finally:
-        shutil.rmtree(job.folder, ignore_errors=True)
     if failures:
         where = f"\nAs far as it came: {folder / f'{chapter.name}.ipynb'}" if shown else ""
         raise BookError(failures[0].text + where)
@@ -82,7 +79,7 @@ def run(
 
 
 def _bring(book: Book, job: Job, meta: dict, folder: Path, kept: Kept | None) -> None:
-    """Put the result into its folder; what an earlier run left there goes, if it is as it was."""
+    """Put the result of a run into its folder."""
     executed = job.result / NOTEBOOK
     own = numbers.of_run(job.result, book.claims(job.chapter), job.values["profile"])
     text = pages.composed(
@@ -94,11 +91,19 @@ def _bring(book: Book, job: Job, meta: dict, folder: Path, kept: Kept | None) ->
     )
     executed.unlink()
     write_atomic(job.result / f"{job.chapter.name}.ipynb", text)
-    seal(job.result, meta, RUN)
-    old = job.folder / "old"
+    place(book, job.result, folder, meta)
+
+
+def place(book: Book, made: Path, folder: Path, meta: dict) -> None:
+    """Put a result that was made in a working folder where it goes, with what is known about it.
+
+    What an earlier run left there goes, if it is as it was.
+    """
+    seal(made, meta, RUN)
+    old = made.parent / "old"
     if os.path.lexists(folder):
         os.replace(folder, old)
-    os.replace(job.result, folder)
+    os.replace(made, folder)
     if old.is_dir() and any(old.iterdir()):
         unseal(old, RUN)
     if old.is_dir() and any(old.iterdir()):  # somebody's, who came while it ran
@@ -107,7 +112,19 @@ def _bring(book: Book, job: Job, meta: dict, folder: Path, kept: Kept | None) ->
         book.say.warn(f"{folder} had files that no run made. They are kept in {aside}.")
 
 
-def _folder(book: Book, output: Path | None, name: str) -> Path:
+@contextmanager
+def working(folder: Path):
+    """Have a folder to work in, beside the one for the result."""
+    work = folder.parent / f".{folder.name}-{os.getpid()}{PART}"
+    try:
+        work.mkdir()
+        (work / OURS).touch()
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def result_folder(book: Book, output: Path | None, name: str) -> Path:
     """Return where the result goes: a folder that is empty, or an earlier run as it was."""
     folder = (Path(output) if output else book.root / "runs" / name).resolve()
     for own in ("book", "notebooks", "ncbook", "_build"):

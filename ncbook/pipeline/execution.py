@@ -41,7 +41,7 @@ def execute(book: Book, chosen: list[Chapter], profile: str, workers: Workers) -
     outcome = Outcome({chapter.id: chapter.values(profile) for chapter in chosen})
     edited = "The code was edited while it ran, so it is of no use: "
     for attempt in range(TRIES + 1):
-        keys = book.keys()
+        keys = book.keys(workers.where)
         wanted = {c.id: keys.of(c, outcome.values[c.id]) for c in chosen}
         missing = []
         for chapter in chosen:
@@ -79,10 +79,10 @@ def _execute(book: Book, missing, wanted, workers: Workers, outcome: Outcome) ->
         for c in missing
     ]
 
-    def done(job: Job, took: float) -> None:
+    def done(job: Job, took: float, made_on: dict[str, str] | None = None) -> None:
         key = wanted[job.chapter.id]
-        if book.keys().of(job.chapter, job.values) == key:
-            book.store.put(key, job.result, result_meta(book.root, job, took))
+        if book.keys(workers.where).of(job.chapter, job.values) == key:
+            book.store.put(key, job.result, result_meta(book.root, job, took, made_on))
             outcome.executed.append(job.chapter.id)
 
     try:
@@ -128,8 +128,10 @@ def _stored(book: Book, key: str, chapter: Chapter) -> Result | None:
     return found
 
 
-def result_meta(root: Path, job: Job, seconds: float) -> dict[str, Any]:
-    """Return what is recorded beside a result."""
+def result_meta(
+    root: Path, job: Job, seconds: float, made_on: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what is recorded beside a result, which was made on this machine or on another."""
     return {
         "chapter": job.chapter.id,
         "title": job.chapter.title,
@@ -137,7 +139,7 @@ def result_meta(root: Path, job: Job, seconds: float) -> dict[str, Any]:
         "parameters": job.values,
         "seconds": seconds,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": machine.machine(),
+        "machine": made_on or machine.machine(),
         "versions": machine.versions(root),
     }
 

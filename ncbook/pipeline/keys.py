@@ -8,7 +8,6 @@ chapter as it is now and the outputs under its key.
 
 import json
 import os
-import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ncbook import machine
 from ncbook.claims import kept
 from ncbook.codegraph import Graph, fingerprint
 from ncbook.files import digest
+from ncbook.jobs import identity
 from ncbook.pipeline.chapters import Chapter
 from ncbook.pipeline.workers import PACKAGE, PASSED, SETTINGS
 
@@ -25,17 +25,28 @@ EXECUTION = "ncbook.pipeline.execute"
 
 
 class Keys:
-    """The keys of results, for the code as it is now."""
+    """The keys of results, for the code as it is now.
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.graph = root, Graph(PACKAGE)
+    Parameters
+    ----------
+    root : Path
+        The book's root.
+    where : dict, optional
+        What :func:`ncbook.jobs.identity.here` says where chapters are to run, if that is not here.
+    """
+
+    def __init__(self, root: Path, where: dict[str, Any] | None = None) -> None:
+        self.root, self.where, self.graph = root, where, Graph(PACKAGE)
+        here = identity.here() if where is None else where
+        named = {
+            name: os.environ[name] for name in PASSED if "DEVICES" in name and name in os.environ
+        }
         self._common = {
             "format": 4,
             "packages": machine.packages(root),
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-            "device": machine.device(),
-            "devices": {name: os.environ.get(name) for name in PASSED if "DEVICES" in name},
+            **{name: here[name] for name in ("python", "machine", "device")},
+            # On a cluster each worker may have another one, of one kind.
+            "devices": named if where is None else {},
             "settings": SETTINGS,
         }
 

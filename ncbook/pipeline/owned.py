@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ncbook.files import PART, digest, write_atomic
-from ncbook.pipeline.progress import Progress
+from ncbook.progress import Progress
 
 NAME = "_build/owned.json"
 WORK = "_build/tmp"  # folders in it are only ever the build's

@@ -22,8 +22,8 @@ from ncbook.pipeline.chapters import NAME
 from ncbook.pipeline.execution import Outcome
 from ncbook.pipeline.owned import WORK, set_aside
 from ncbook.pipeline.pages import BESIDE
-from ncbook.pipeline.progress import Progress, plain
 from ncbook.pipeline.workers import environment
+from ncbook.progress import Progress, plain
 
 STAMP = "site.json"
 SITES = "sites"

@@ -15,8 +15,7 @@ from typing import Any
 import platformdirs
 
 import ncbook
-from ncbook import lifeline, machine, store
-from ncbook.pipeline import progress
+from ncbook import lifeline, machine, progress, store
 from ncbook.pipeline.chapters import Chapter
 
 # What a run finds set, always the same: nothing of the person who builds reaches it.
@@ -160,6 +159,7 @@ class Workers:
         keep_open: tuple[int, ...] = (),
     ) -> None:
         self.root, self.jobs, self.say, self.fonts = root, jobs, say, fonts
+        self.where: dict[str, Any] | None = None  # see ncbook.pipeline.keys.Keys
         self.keep_open = keep_open
         self._processes: set[subprocess.Popen] = set()
         self._lock = threading.Lock()

@@ -73,7 +73,8 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
 def test_a_part_that_is_not_there_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["--quick", "part-7"])
-    assert "unknown part 'part-7'; known are part-1, part-2, part-3" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "unknown part 'part-7'; known are part-1, part-2, part-3, sweep" in said
 
 
 def test_descents_agree(start):

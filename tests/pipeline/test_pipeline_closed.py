@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from scratch_book import obey_permissions, set_writable, snapshot
 
-from ncbook import files, machine
+from ncbook import files, lifeline, machine
 from ncbook.pipeline import workers
 
 DRAWS = """\
@@ -193,9 +193,9 @@ def test_a_kernel_that_cannot_start_says_why(built, limit, tmp_path):
 
 
 def test_a_worker_that_is_killed_says_by_what():
-    assert workers.ending(-9) == "was killed by SIGKILL (often: out of memory)"
-    assert workers.ending(-15) == "was killed by SIGTERM"
-    assert workers.ending(3) == "ended with exit status 3"
+    assert lifeline.ending(-9) == "was killed by SIGKILL (often: out of memory)"
+    assert lifeline.ending(-15) == "was killed by SIGTERM"
+    assert lifeline.ending(3) == "ended with exit status 3"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from ncbook.claims.measured import summarise
 from ncbook.files import BookError
 from ncbook.pipeline import chapters, exercises
 from ncbook.pipeline.book import Book
-from ncbook.pipeline.progress import Progress
 from ncbook.pipeline.workers import Workers
+from ncbook.progress import Progress
 
 HEAD = """\
 ---

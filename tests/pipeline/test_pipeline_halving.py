@@ -12,7 +12,7 @@ from ncbook.claims.measured import summarise
 from ncbook.files import BookError
 from ncbook.pipeline import halving
 from ncbook.pipeline.book import Book
-from ncbook.pipeline.progress import Progress
+from ncbook.progress import Progress
 
 ROOT = files.root()
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import jupytext
 import nbformat
 import pytest
-from scratch_book import wait_for
+from processes import wait_for
 
 from ncbook.pipeline import chapters
 

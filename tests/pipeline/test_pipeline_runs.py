@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from scratch_book import Book, kill, obey_permissions, set_writable, snapshot, wait_for
+from processes import runs, wait_for
+from scratch_book import Book, kill, obey_permissions, set_writable, snapshot
 
 SLOW = """\
 import os, time
@@ -27,21 +28,6 @@ print("finished")
 
 def kernels(book: Book) -> list[int]:
     return [int(p.name.removeprefix("kernel-")) for p in book.root.glob("kernel-*")]
-
-
-def runs(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-        return state != "Z"
-    except OSError:
-        pass
-    if Path("/proc").is_dir():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # ---------------------------------------------------------------- a build and what it leaves

@@ -1,10 +1,11 @@
-"""What a build says while it works: moving bars on a terminal, plain lines everywhere else."""
+"""What is said while something works: moving bars on a terminal, plain lines everywhere else."""
 
 import os
 import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -13,9 +14,17 @@ class Progress:
     """Lines, and on a terminal a bar for each task that runs; safe to call from several threads.
 
     A context manager, within which the bars are shown.
+
+    Parameters
+    ----------
+    terminal : bool
+        Show bars.
+    report : callable, optional
+        Takes the lines; they are printed without it.
     """
 
-    def __init__(self, terminal: bool = False) -> None:
+    def __init__(self, terminal: bool = False, report: Callable[[str], None] | None = None) -> None:
+        self._report = report
         # Whether a text that went wrong may keep its colours.
         self.colours = terminal and sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self._lock = threading.Lock()
@@ -40,7 +49,10 @@ class Progress:
             self._bars.console.print(Text.from_ansi(text), soft_wrap=True)
         else:
             with self._lock:
-                print(text, file=file, flush=True)
+                if self._report:
+                    self._report(text)
+                else:
+                    print(text, file=file, flush=True)
 
     def warn(self, text: str) -> None:
         """Say something that went wrong."""
