@@ -47,8 +47,7 @@ def run(quick: bool = False, say: Callable[[str], None] = print):
     from bench.figure_1 import Report  # with much that a job does not need
 
     count, seconds = (2, 0.2) if quick else (JOBS, SECONDS)
-    work(10, 0)
-    steps = max(1, round(200 * seconds / work(200, 0)["seconds"]))
+    steps = _steps(seconds)
     loop = count * work(steps, 0)["seconds"]
     say(
         f"{count} jobs of about {seconds:g} s on {WORKERS} workers; one after the other in a loop "
@@ -73,6 +72,17 @@ def run(quick: bool = False, say: Callable[[str], None] = print):
                 f"expected at least {SHARE:.0%}."
             )
     return Report({"sweep": rows}, wrong)
+
+
+def _steps(seconds: float) -> int:
+    """Return how many steps take so much of the processor's time, whoever else is at it."""
+    steps, took = 100, 0.0
+    while took < 0.5:
+        steps *= 2
+        began = time.process_time()
+        work(steps, 0)
+        took = time.process_time() - began
+    return max(1, round(steps * seconds / took))
 
 
 @contextmanager
