@@ -61,6 +61,9 @@ SMALL = {
     "mixon-parshall-pi/07-deep-network": dict(
         per_class=10, test_per_class=2, width=4, epochs=4, early=1, drop=2, batch=50, seeds=1
     ),
+    "papyan-han-donoho/01-measure-your-network": dict(
+        per_class=10, test_per_class=2, width=4, epochs=2
+    ),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
