@@ -95,17 +95,17 @@ class Graph:
                 waiting += [n for name in self.imports(module) for n in self._with_parents(name)]
         return frozenset(seen)
 
-    def contents(self, modules) -> dict[str, str]:
+    def contents(self, modules, data: bool = True) -> dict[str, str]:
         """The fingerprint of each file behind some modules: its path from above -> hash.
 
-        Of data and settings that lie beside the code, too, but for those beside the package's
-        own ``__init__``.
+        With `data`, of what lies beside the code, too, but for what is beside the package's own
+        ``__init__``.
         """
         code = {self.modules[name] for name in modules}
-        top = self.folder if self.folder.is_dir() else self.folder.parent
+        folders = {path.parent for path in code} - {self.folder} if data else set()
         code |= {
             path
-            for folder in {path.parent for path in code} - {top}
+            for folder in folders
             for path in folder.iterdir()
             if path.is_file() and path.suffix != ".py" and not path.name.startswith(".")
         }

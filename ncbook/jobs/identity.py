@@ -1,7 +1,8 @@
 """What a job's result depends on: the function, its arguments, the code that it reaches, the rest.
 
 Code is every module that the function's own module imports, directly or not, as far as it is no
-installed package; of an installed one it is the version that counts.
+installed package; of an installed one it is the version that counts. Of ncbook what lies beside its
+code counts, too.
 """
 
 import importlib.metadata
@@ -96,7 +97,7 @@ def reached(module: str) -> tuple[dict[str, str], set[str]]:
             continue
         new = graphs[top].closure(names) - seen
         seen |= new
-        code |= graphs[top].contents(new)
+        code |= graphs[top].contents(new, data=top == ncbook.__name__)
         for one in new:
             text = graphs[top].modules[one].read_text(encoding="utf-8")
             waiting += [
@@ -112,15 +113,14 @@ def _place(top: str) -> Path | None:
     if top in sys.stdlib_module_names:
         return None
     try:
-        origin = importlib.util.find_spec(top).origin or ""
+        spec = importlib.util.find_spec(top)
+        folders = [*(spec.submodule_search_locations or ())]
     except (AttributeError, ValueError):
         return None
-    path = Path(origin)
+    path = Path(folders[0] if folders else spec.origin or "")
     if top != ncbook.__name__ and {"site-packages", "dist-packages"} & {*path.parts}:
         return None
-    if path.suffix != ".py":
-        return None
-    return path.parent if path.name == "__init__.py" else path
+    return path if folders or path.suffix == ".py" else None
 
 
 @cache

@@ -98,7 +98,7 @@ class _Process:
         for _ in range(TRIES):
             with self._lock:
                 if self._stopped:
-                    break
+                    return {"event": "stopped"}
                 if self._process is None or self._process.poll() is not None:
                     self._start()
             with contextlib.suppress(OSError, ValueError):  # it ended, and says so by its silence

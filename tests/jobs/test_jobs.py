@@ -154,12 +154,15 @@ def test_a_damaged_result_is_made_again(trace, store):
 
 def test_identity_follows_code_and_not_words(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "some_space").mkdir()  # a package without __init__
+    (tmp_path / "some_space" / "inner.py").write_text("")
     package = tmp_path / "some_lab"
     package.mkdir()
     (package / "__init__.py").touch()
     (tmp_path / "some_script.py").write_text("FACTOR = 2\n")
     (package / "train.py").write_text(
-        "import numpy\nfrom some_lab import deep\nimport some_script\nfrom ncbook import frames\n"
+        "import numpy, some_script\nfrom some_lab import deep\nfrom some_space import inner\n"
+        "from ncbook import frames\n"
     )
     (package / "deep.py").write_text('"""Words."""\n')
     (package / "other.py").write_text("")
@@ -169,7 +172,9 @@ def test_identity_follows_code_and_not_words(tmp_path, monkeypatch):
         return identity.key(parts), parts
 
     first, parts = key(a=1)
-    assert {"some_lab/train.py", "some_lab/deep.py", "some_script.py"} < parts["code"].keys()
+    assert {"some_lab/train.py", "some_lab/deep.py", "some_script.py", "some_space/inner.py"} < {
+        *parts["code"]
+    }
     assert {"ncbook/frames.py", "ncbook/runtime.py"} < parts["code"].keys()
     assert "some_lab/other.py" not in parts["code"]
     assert parts["versions"]["numpy"] == np.__version__ and "torch" in parts["versions"]
@@ -178,9 +183,9 @@ def test_identity_follows_code_and_not_words(tmp_path, monkeypatch):
     (package / "deep.py").write_text('"""Other words."""\n# and a comment\n')
     (package / "other.py").write_text("x = 1\n")
     assert key(a=1)[0] == first
-    for path, text in [(package / "deep.py", "x = 1\n"), (tmp_path / "some_script.py", "")]:
+    for path in ("some_lab/deep.py", "some_script.py", "some_space/inner.py"):
         before = key(a=1)[0]
-        path.write_text(text)
+        (tmp_path / path).write_text("x = 1\n")
         assert key(a=1)[0] != before
     before = key(a=1)[0]
     monkeypatch.setenv("NCBOOK_DEVICE", "cuda:1")
