@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench import figure_1, metrics, mnist, part_2, part_3, stationarity, sweep
+from bench import figure_1, metrics, mnist, networks, part_2, part_3, stationarity, sweep
 from bench.figure_1 import Report
 from ncbook import files
 
@@ -93,7 +93,20 @@ def part_iii(quick: bool, say: Say) -> Report:
     return Report({"mnist": digits, "late": late}, wrong)
 
 
-PARTS = {"part-1": part_i, "part-2": part_ii, "part-3": part_iii}
+def deep(quick: bool, say: Say) -> Report:
+    """Trainings of a deep network."""
+    with figure_1.one_thread():
+        table = networks.rows(quick, say)
+    wrong = [
+        f"Networks, {row['method']} on {row['device']} in {row['precision']}: weights "
+        f"{row['apart']:.1e} from ours; expected at most {networks.TOLERANCE:g}."
+        for row in table
+        if not row["agrees"]
+    ]
+    return Report({"networks": table}, wrong)
+
+
+PARTS = {"part-1": part_i, "part-2": part_ii, "part-3": part_iii, "networks": deep}
 ON_DEMAND = {"sweep": sweep.run}  # about the machinery, not about the papers
 
 

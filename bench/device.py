@@ -11,6 +11,9 @@ For a machine with a GPU, in one command, without a network, and within a time t
 All goes to ``results/bench/device.json``. What stands there from the same sources on the same card
 is not run again; what cannot end in the time that is left is not begun; and the file is written
 after each part, so that a run that is cut off loses only what was under way.
+
+With ``--trainings`` it trains the deep networks of Part III at the paper's size instead, as
+:mod:`bench.trainings` says.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from unittest import mock
 
 import torch
 
+from bench import trainings
 from bench.__main__ import provenance
 from ncbook import files, runtime
 from ncbook.claims import check, record, schema
@@ -275,7 +279,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="CHAPTER", help="all without any")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long it may take")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--save", type=Path, default=files.root() / FILE, help="the file")
+    parser.add_argument("--save", type=Path, help="the file")
+    parser.add_argument("--trainings", action="store_true", help="deep networks at paper size")
     for name in ("--chapter", "--dtype", "--output"):  # of a process that runs one chapter
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -288,12 +293,18 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     about = provenance() | {"device": str(device)}
-    content = _resumed(options.save, about)
+    say = lambda line: print(line, flush=True)  # noqa: E731
+    path = options.save or files.root() / (trainings.FILE if options.trainings else FILE)
+    if options.trainings:
+        os.environ["NCBOOK_DEVICE"] = options.device
+        say(f"{trainings.run_all(path, str(device), end, say, about)} trainings remain: {path}")
+        return 0
+    content = _resumed(path, about)
 
     def save() -> None:
         content["device-claims"] = compared(content["chapters"])
         text = json.dumps(content, indent=1, allow_nan=True)
-        files.write_atomic(options.save, text + "\n")
+        files.write_atomic(path, text + "\n")
 
     torch.use_deterministic_algorithms(False)
     if "device-steps" not in content:
@@ -302,7 +313,6 @@ def main(arguments: list[str] | None = None) -> int:
     known = [chapter.id for chapter in chapters.discover(files.root())]
     if strange := set(options.names) - set(known):
         parser.error(f"unknown chapter {min(strange)!r}; known are {', '.join(known)}.")
-    say = lambda line: print(line, flush=True)  # noqa: E731
     run_chapters(content["chapters"], options.names or known, options.device, end, say, save)
     save()
     stopped = {
@@ -313,7 +323,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     for place, problem in stopped.items():
         print(f"{place}: {problem}", file=sys.stderr)
-    print(f"Written: {options.save}")
+    print(f"Written: {path}")
     return 1 if stopped else 0
 
 

@@ -93,8 +93,11 @@ class OnDevice(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        home = next(x.home for x in _tensors((args, kwargs)) if isinstance(x, OnDevice))
-        return home.compute(func, args, kwargs or {})
+        # Of a chapter's millions of operators most have their tensors first: look no further.
+        first = args[0] if args and type(args[0]) is cls else None
+        if first is None:
+            first = next(x for x in _tensors((args, kwargs or {})) if type(x) is cls)
+        return first.home.compute(func, args, kwargs)
 
     # Asked of a tensor, rather than of an operator.
 
@@ -181,9 +184,10 @@ class Device(TorchFunctionMode):
     # Where a device is named: before PyTorch looks for it.
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
-        if name not in NAMES and "device" not in kwargs:
-            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name not in NAMES and not (kwargs and "device" in kwargs):
+            return func(*args, **kwargs) if kwargs else func(*args)
+        kwargs = kwargs or {}
         if name == "to":
             return self.moved(args[0], args[1:], kwargs)
         if name == "type_as":
@@ -253,25 +257,22 @@ class Device(TorchFunctionMode):
 
     def compute(self, func, args, kwargs):
         """Do an operator of which some tensor is on the device, or refuse it."""
-        rule, ours, others = _rule(func), {}, []
-
-        def inner(x: torch.Tensor) -> torch.Tensor:
-            if not isinstance(x, OnDevice):
-                others.append(x)
-                return x
-            ours[id(x.inner)] = x
-            return x.inner
-
-        plain, named = _mapped(args, inner), _mapped(kwargs, inner) if kwargs else {}
+        rule, others = _rule(func), []
+        plain = _stripped(args, others)
+        named = {name: _stripped((x,), others)[0] for name, x in kwargs.items()} if kwargs else {}
         if others:
             self.refuse_to_mix(rule, args, others)
-        self.refuse(rule, args)
-        self.count(rule, args)
+        if rule.special:
+            self.refuse(rule, args)
+            self.count(rule, args)
         out = func(*plain, **named)
-        if rule.name == "copy_" and not isinstance(args[0], OnDevice):
-            return args[0]
-        # What works in place returns the tensor that it was given.
-        return _mapped(out, lambda x: ours[id(x)] if id(x) in ours else OnDevice(x, self))
+        if rule.writes:
+            # It returns the tensors that it was given.
+            given = {id(x.inner): x for x in _tensors((args, kwargs or {})) if type(x) is OnDevice}
+            return _mapped(out, lambda x: given.get(id(x), x))
+        if type(out) is torch.Tensor:
+            return OnDevice(out, self)
+        return self.wrap(out)
 
     def refuse_to_mix(self, rule, args, others) -> None:
         """Raise where tensors of two devices meet that may not."""
@@ -345,16 +346,21 @@ class _Rule(NamedTuple):
     waits: bool
     indexes: bool
     takes_numbers: bool  # one number from the CPU beside tensors of the device
+    writes: bool  # to tensors that it is given, and returns them
+    special: bool  # it may be refused, or the host may wait for it
 
 
 @functools.cache
 def _rule(func) -> _Rule:
     name = func.overloadpacket.__name__
+    waits, indexes = name in WAITS, name in INDEXES
     return _Rule(
         name,
-        name in WAITS,
-        name in INDEXES,
-        torch.Tag.pointwise in func.tags or name in TAKES_A_NUMBER or name in INDEXES,
+        waits,
+        indexes,
+        torch.Tag.pointwise in func.tags or name in TAKES_A_NUMBER or indexes,
+        func._schema.is_mutable,
+        waits or indexes or name in {"copy_", *NOT_DETERMINISTIC, *NOT_ON_MPS},
     )
 
 
@@ -374,6 +380,20 @@ def emulated(kind: str):
 
 def _inner(x: torch.Tensor) -> torch.Tensor:
     return x.inner if isinstance(x, OnDevice) else x
+
+
+def _stripped(args, others: list) -> list:
+    """Return an operator's arguments as they are on the CPU; note tensors of no device."""
+    plain = []
+    for x in args:
+        if type(x) is OnDevice:
+            x = x.inner
+        elif isinstance(x, torch.Tensor):
+            others.append(x)
+        elif isinstance(x, (list, tuple)):
+            x = _stripped(x, others)
+        plain.append(x)
+    return plain
 
 
 def _tensors(tree):

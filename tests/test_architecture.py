@@ -36,9 +36,10 @@ ROOMS = {
     "runs": ("", "numpy pandas xarray"),
     "models": ("frames runtime", "torch"),
     "theory": ("frames runtime", "torch numpy scipy"),
-    "dynamics": ("models data runs runtime", "torch numpy scipy pandas xarray"),
+    "dynamics": ("files models data runs runtime", "torch numpy scipy pandas xarray"),
     # Never theory: a shared error would confirm itself. What both take of frames is tested alone.
     "metrics": ("frames", "torch"),
+    "trainings": ("data dynamics metrics models runtime", "torch xarray"),
     "claims": ("codegraph files", "IPython jinja2 markupsafe pydantic"),
     "typeset": ("", ""),
     # never torch

@@ -12,6 +12,7 @@ import functools
 import math
 import os
 import warnings
+from collections import Counter
 from unittest import mock
 
 import pytest
@@ -22,12 +23,17 @@ from ncbook import files
 from ncbook.claims import record
 from ncbook.pipeline import chapters, workers
 
-STEPS = 8  # the most of an iteration from one place of its record to the next
-LONG = {"wu-mondelli/02-stationary-points": 1000}  # a chapter that needs more
-RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
-MOST = 20  # of the steps of a flow in rescaled time
-POINTS = 61  # of the grid of a limit of many particles, along an axis
+STEPS = 2  # the most of an iteration from one place of its record to the next
+PART = 16  # of the way there a flow of given steps goes one sixteenth
+PLACES = 40  # of a record, at which about it is observed
+BATCHES = 20  # the most steps of training on mini-batches
 ALL = 1000
+# Chapters that need more steps.
+LONG = {"wu-mondelli/02-stationary-points": 300, "wu-mondelli/08-features": ALL}
+RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
+MOST = 7  # of the steps of a flow in rescaled time
+STRIDE = 4  # steps between two looks at them: most end in the second
+POINTS = 61  # of the grid of a limit of many particles, along an axis
 # Chapters that ask for what only a run has that came to its end.
 FINISHED = {"min-zhu-vidal/06-many-classes"}
 # The parameters of each chapter that are not as they stand in it.
@@ -40,6 +46,10 @@ SMALL = {
     "min-zhu-vidal/06-many-classes": dict(seeds=2, per_class=3, classes=[3, 4, 5], R_end=11.0),
     "min-zhu-vidal/07-mnist": dict(seeds=2, epochs=13, passes=1, frozen=1, width=8),
     "min-zhu-vidal/08-biases": dict(sets=2, seeds=2, level=2.0),
+    "min-zhu-vidal/09-deep-networks": dict(
+        per_class=4, test_per_class=2, width=4, hidden=20, epochs=2, drops=[1], every=1, batch=20,
+        seeds=1,
+    ),
     "mixon-parshall-pi/01-neural-collapse": dict(
         seeds=2, width=8, epochs=6, per_class=25, frames=4
     ),
@@ -48,6 +58,12 @@ SMALL = {
     "mixon-parshall-pi/04-figure-1": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/05-figure-2": dict(seeds=2, steps=200, decades=3),
     "mixon-parshall-pi/06-limits-and-costs": dict(p=3, seeds=1, steps=100),
+    "mixon-parshall-pi/07-deep-network": dict(
+        per_class=10, test_per_class=2, width=4, epochs=4, early=1, drop=2, batch=50, seeds=1
+    ),
+    "papyan-han-donoho/01-measure-your-network": dict(
+        per_class=10, test_per_class=2, width=4, epochs=2
+    ),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
@@ -94,27 +110,52 @@ def with_(driver, **changed):
     return other
 
 
-def hurried(iterate, steps):
-    """Return an iteration that goes only the first steps of each stretch."""
+def hurried(iterate, part_of):
+    """Return an iteration that goes to ``part_of(now, stop)`` of each stretch, and few of many.
+
+    At the places between, what was observed last is repeated.
+    """
 
     @functools.wraps(iterate)
-    def part(z, advance, *args, **options):
-        def short(now, stop):
-            return advance(now, min(stop, now + steps))
+    def part(z, advance, record, end, times, observe=None, *args, **options):
+        every, place, seen = 1 + len(record) // PLACES, -1, {}
 
-        return iterate(z, short, *args, **options)
+        def short(now, stop):
+            nonlocal place
+            place += 1
+            return 0 if place % every else advance(now, part_of(now, stop))
+
+        def look(z):
+            if place % every == 0:
+                seen.update(observe(z))
+            return seen
+
+        return iterate(z, short, record, end, times, observe and look, *args, **options)
 
     return part
+
+
+def at_first(step, most):
+    """Return a step that a run takes ``most`` times, and no more."""
+    taken = Counter()
+
+    @functools.wraps(step)
+    def other(run, *args):
+        taken[run] += 1
+        if taken[run] <= most:
+            step(run, *args)
+
+    return other
 
 
 @contextlib.contextmanager
 def light(name: str):
     """Draw figures in one layout, make no page of them, and integrate no better than needed.
 
-    A run of the chapter goes through all its places, records and observables, in fewer steps.
+    A run of the chapter makes all its records and sees all its observables, in fewer steps.
     """
     from ncbook import figures, jobs
-    from ncbook.dynamics import descent, flow, langevin, rescaled
+    from ncbook.dynamics import descent, ensemble, flow, langevin, minibatch, rank_one, rescaled
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
@@ -125,16 +166,27 @@ def light(name: str):
             with style.settings():
                 picture.draw("wide")
 
-    steps = LONG.get(name, STEPS)
+    def few_steps(now, stop):
+        return min(stop, now + LONG.get(name, STEPS))
+
+    def short_time(now, stop):
+        return min(stop, now + max(0.1, (stop - now) / PART))
+
     coarse = {"rtol": lambda asked: max(RTOL, asked or 0)}
     few = coarse | {"max_steps": lambda asked: ALL if name in FINISHED else MOST}
     with (
-        mock.patch.object(langevin, "iterate", hurried(langevin.iterate, steps)),
-        mock.patch.object(descent, "iterate", hurried(descent.iterate, steps)),
+        mock.patch.object(langevin, "iterate", hurried(langevin.iterate, few_steps)),
+        mock.patch.object(descent, "iterate", hurried(descent.iterate, few_steps)),
+        mock.patch.object(
+            minibatch._Run, "step", at_first(minibatch._Run.step, LONG.get(name, BATCHES))
+        ),
+        mock.patch.object(flow, "iterate", hurried(flow.iterate, short_time)),
         mock.patch.object(flow, "flow", with_(flow.flow, method=lambda asked: "Euler")),
         mock.patch.object(flow, "adaptive_flow", with_(flow.adaptive_flow, **coarse)),
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
+        mock.patch.object(rank_one, "class_paths", with_(rank_one.class_paths, **coarse)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
+        mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
             mean_field_limit,
             "stationary_limit",

@@ -28,7 +28,7 @@ ORIGINS = {
 }
 STATISTICS = ("median", "worst")
 PROFILES = ("quick", "paper")
-PARTS = ("Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
+PARTS = ("Before you start", "Part I", "Part II", "Part III", "Part IV", "Part V", "Part VI")
 
 # In a text: $mathematics$, in which brackets mean nothing, or a link, [words](target).
 MARKUP = re.compile(r"\$(?P<maths>[^$]+)\$|\[(?P<words>[^\]]+)\]\((?P<target>[^)\s]+)\)")

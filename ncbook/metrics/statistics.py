@@ -391,11 +391,13 @@ def _checked_labels(labels: Tensor, features: Tensor, num_classes: int | None) -
         )
     shapes = dict.fromkeys((tuple(features.shape[-2:-1]), tuple(features.shape[:-1])))
     if tuple(labels.shape) not in shapes:
-        one_hot = tuple(labels.shape[:-1]) in shapes
+        remedy = "give one for each row"
+        if tuple(labels.shape[:-1]) in shapes:
+            column = labels.shape[-1] == 1
+            remedy = "take labels." + ("squeeze(-1)" if column else "argmax(-1) of one-hot labels")
         raise ValueError(
             f"labels has shape {tuple(labels.shape)}, but features {tuple(features.shape)} needs "
-            f"{' or '.join(map(str, shapes))}; "
-            f"{'take labels.argmax(-1) of one-hot labels' if one_hot else 'give one for each row'}."
+            f"{' or '.join(map(str, shapes))}; {remedy}."
         )
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(

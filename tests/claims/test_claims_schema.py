@@ -207,7 +207,10 @@ def test_every_problem_is_told_at_once(tmp_path):
     [
         ({"paper": None}, "field 'paper' is missing; expected one line of plain words"),
         ({"citation": "no key!"}, "field 'citation' is \"no key!\"; expected a key"),
-        ({"part": "Part One"}, "field 'part' is \"Part One\"; expected one of Part I, Part II"),
+        (
+            {"part": "Part One"},
+            "field 'part' is \"Part One\"; expected one of Before you start, Part I",
+        ),
         ({"title": "x"}, '"x"; expected no such field; known fields are paper, citation, part'),
     ],
 )

@@ -353,6 +353,14 @@ def test_one_hot_labels_are_told_the_shape_once_and_a_remedy_that_works(kind):
         class_statistics(H, Y[:3])
 
 
+def test_labels_in_a_column_are_told_a_remedy_that_works():
+    with pytest.raises(ValueError, match=r"needs \(4,\); take labels.squeeze\(-1\)\.$"):
+        class_statistics(H, Y.unsqueeze(-1))
+    runs = H.expand(3, 4, 3)
+    with pytest.raises(ValueError, match=r"take labels.squeeze\(-1\)\.$"):
+        class_statistics(runs, Y.expand(3, 4).unsqueeze(-1))
+
+
 @pytest.mark.parametrize(
     "labels", [["a", "b", "a", "b"], pd.Categorical(["a", "b", "a", "b"]), [0, 1, 0, 1]]
 )

@@ -19,18 +19,18 @@ def copied(root, tmp_path) -> Book:
 
 
 def test_a_new_chapter_builds_and_its_exercise_comes_out_as_it_says(copied):
-    said = copied.do("new", "mixon-parshall-pi/07-my-chapter", "--title", "What I measured")
+    said = copied.do("new", "mixon-parshall-pi/08-my-chapter", "--title", "What I measured")
     assert said.count("Written: ") == 3
-    chapter = copied.root / "notebooks" / "mixon-parshall-pi" / "07-my-chapter.md"
+    chapter = copied.root / "notebooks" / "mixon-parshall-pi" / "08-my-chapter.md"
     assert "# What I measured" in chapter.read_text() and "TITLE" not in chapter.read_text()
     contents = (copied.root / "_toc.yml").read_text().split("\n")
-    at = contents.index("          - file: book/mixon-parshall-pi/07-my-chapter")
-    assert contents[at - 1].endswith("06-limits-and-costs")
-    said = copied.do("build", "--chapter", "07-my-chapter")
+    at = contents.index("          - file: book/mixon-parshall-pi/08-my-chapter")
+    assert contents[at - 1].endswith("07-deep-network")
+    said = copied.do("build", "--chapter", "08-my-chapter")
     assert "1 claim: 1 holds." in said
-    drawn = copied.root / "book" / "mixon-parshall-pi" / "figures" / "07-my-chapter"
+    drawn = copied.root / "book" / "mixon-parshall-pi" / "figures" / "08-my-chapter"
     assert list(drawn.glob("*-wide.svg"))
-    assert "1 of 1 exercises come out as they say." in copied.do("exercises", "07-my-chapter")
+    assert "1 of 1 exercises come out as they say." in copied.do("exercises", "08-my-chapter")
 
 
 def test_a_new_paper_needs_a_source(copied):

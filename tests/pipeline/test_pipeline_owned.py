@@ -213,6 +213,8 @@ def test_nothing_of_a_reader_is_lost(built):
     def lost():
         return mine - set(texts(built.root))
 
+    (built.root / "notebooks/paper/02-two.md").unlink()
+    built.contents()
     for arguments in (
         ["build"],
         ["build", "--chapter", "01-one"],
@@ -224,13 +226,10 @@ def test_nothing_of_a_reader_is_lost(built):
     ):
         said = built.do(*arguments)
         assert lost() == set(), (arguments, said)
-    (built.root / "notebooks/paper/02-two.md").unlink()
-    built.contents()
-    said = built.do("build")
-    assert lost() == set(), said
-    assert not built.page("02-two").exists()
-    # The site has the book's pages alone.
-    assert not list((built.site / "book").rglob("*mine*"))
+        assert not built.page("02-two").exists()
+        if built.site:
+            # The site has the book's pages alone.
+            assert not list((built.site / "book").rglob("*mine*"))
 
 
 def texts(root: Path):
