@@ -31,11 +31,11 @@ FILES = {
     ),
     "ResNet18": (
         "resnet18.npz",
-        "RESNETSHA",
+        "eab254716b1d172853f8578ae772e9925b4e64807d9ecf8b1fee229c92c65dde",
     ),
     "VGG-11": (
         "vgg11.npz",
-        "VGGSHA",
+        "eab254716b1d172853f8578ae772e9925b4e64807d9ecf8b1fee229c92c65dde",
     ),
 }
 PER_CLASS, TEST_PER_CLASS = 100, 20  # of each of the 15 classes
