@@ -49,9 +49,10 @@ class Features:
     ----------
     train, test : Tensor
         Shapes ``(1500, d)`` and ``(300, d)``, not negative, with d = 1280 for EfficientNet-Lite0,
-        256 for ResNet18 and 512 for VGG-11; the longest training vector has norm 1, as Assumption A2 of Wu and Mondelli (2025) has it, and the test part is scaled
-        by the same number. Ordered by class; of each class in random order, so that ``train[::5]``
-        has as many of each.
+        256 for ResNet18 and 512 for VGG-11; the longest training vector has norm 1, as Assumption
+        A2 of Wu and Mondelli (2025) has it, and the test part is scaled by the same number.
+        Ordered by class; of each class in random order, so that ``train[::5]`` has as many of
+        each.
     train_labels, test_labels : Tensor
         int64, positions in ``names``: the superclass.
     train_classes, test_classes : Tensor
