@@ -31,11 +31,11 @@ FILES = {
     ),
     "ResNet18": (
         "resnet18.npz",
-        "eab254716b1d172853f8578ae772e9925b4e64807d9ecf8b1fee229c92c65dde",
+        "797c0fbbb52f2c9c67dce96f916fdc9950c652fd57056ae556a729a795d6b538",
     ),
     "VGG-11": (
         "vgg11.npz",
-        "eab254716b1d172853f8578ae772e9925b4e64807d9ecf8b1fee229c92c65dde",
+        "b9bbfa1c3155f15c7a1c27ca81e1a786568302e16e7775a5d36f81e6e7f6d4b6",
     ),
 }
 PER_CLASS, TEST_PER_CLASS = 100, 20  # of each of the 15 classes
