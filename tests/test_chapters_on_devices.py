@@ -79,7 +79,8 @@ SMALL = {
     "wu-mondelli/07-mnist-modulo-3": dict(
         per_class=20, batch=20, N=20, p=4, T=12.8, seeds=2, orthonormal=2, epochs=2, constant=[0.02]
     ),
-    "wu-mondelli/08-features": dict(d=16, N=32, p=8, per_subclass=5, epochs=80, rate=1.0, runs=2),
+    "wu-mondelli/08-features": dict(d=16, N=32, p=8, per_subclass=5, epochs=160, rate=1.0, runs=2),
+    "wu-mondelli/09-deep-features": dict(N=32, p=8, per_subclass=5, epochs=200, runs=2),
 }  # fmt: skip
 # In float64, too: one of each part.
 ON_CUDA = (

@@ -33,9 +33,11 @@ SOURCES = {
     },
     "features of CIFAR-100": {
         "name": "features of CIFAR-100",
-        "shape": "1500 + 300 vectors of 1280 numbers, 15 classes of 3 superclasses",
-        "source": "outputs of EfficientNet-Lite0, trained on ImageNet, for images of CIFAR-100",
-        "licence": "CC BY 4.0 for the numbers; the network's weights are under Apache 2.0",
+        "shape": "1500 + 300 vectors of 1280, 256 and 512 numbers, 15 classes of 3 superclasses",
+        "source": "outputs of EfficientNet-Lite0, trained on ImageNet, and of a ResNet18 and a "
+        "VGG-11, trained on CIFAR-10, for images of CIFAR-100",
+        "licence": "CC BY 4.0 for the numbers; the weights of the first network are under "
+        "Apache 2.0",
         "where": "ships with this package (ncbook/data/pretrained_features)",
     },
     "cifar10": {

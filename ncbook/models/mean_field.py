@@ -13,7 +13,7 @@ density, which the paper calls rho. Time is scaled as the paper does it: a gradi
 factor N makes it move at a rate that does not depend on N.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -313,10 +313,23 @@ class MeanField:
 
         Source: Wu and Mondelli (2025), the kernel K_rho(X, X).
         """
+        return self._mean_product(state, self._sigma)
+
+    def slope_kernel(self, state: Tensor) -> Tensor:
+        """Return K' = E[sigma'(X u) sigma'(X u)^T] * X X^T, shape ``(*batch, n, n)``.
+
+        It is what the motion of u adds to K where E[a a^T] = I, whatever u is: there the residual
+        moves as -gamma^2 W^T W R (K + K') / n.
+        """
+        slopes = self._mean_product(state, lambda z: self._slope(self._sigma(z)))
+        return slopes * (self.X @ self.X.mT)
+
+    def _mean_product(self, state: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the mean over the particles of of(X u) of(X u)^T."""
         U = self.unpack(state)[2]
         K = 0
         for block in self._blocks(U, self.X):
-            s = self._sigma(self.X @ U[..., block])
+            s = of(self.X @ U[..., block])
             K = K + s @ s.mT
         return K / self.N
 

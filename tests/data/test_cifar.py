@@ -233,7 +233,7 @@ def test_superclasses_that_are_none_are_refused(names):
 def test_the_script_of_the_features_takes_as_many_of_each_class_in_order(own):
     """On small strips, with the mean of the enlarged picture's channels as its features."""
     put_strips(own)
-    script = runpy.run_path(str(pretrained.FILE.parent / "_make.py"))
+    script = runpy.run_path(str(pretrained.FOLDER / "_make.py"))
     script["chosen"].__globals__.update(PER_CLASS=3, TEST_PER_CLASS=1)
     chosen = script["chosen"]()
     assert chosen.classes == tuple(c for s in cifar.THREE for c in cifar.SUPERCLASSES[s])

@@ -187,7 +187,7 @@ def test_what_ships_is_part_of_an_installed_package(root, tmp_path):
         check=True,
         capture_output=True,
     )
-    for folder in (mnist_files.SAMPLE_FOLDER, pretrained.FILE.parent):
+    for folder in (mnist_files.SAMPLE_FOLDER, pretrained.FOLDER):
         installed = tmp_path / "out" / "ncbook" / "data" / folder.name
         for path in folder.iterdir():
             if path.is_file():

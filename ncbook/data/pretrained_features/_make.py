@@ -7,7 +7,6 @@ few.
 """
 
 import io
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from ncbook.data import cifar
 from ncbook.data.pictures import Pictures
-from ncbook.data.pretrained import FILE, PER_CLASS, TEST_PER_CLASS
+from ncbook.data.pretrained import FILES, FOLDER, PER_CLASS, TEST_PER_CLASS
 from ncbook.files import digest, write_atomic
 
 SIDE, SEED, BATCH = 128, 0, 100
@@ -64,4 +63,4 @@ if __name__ == "__main__":
     np.savez_compressed(
         content, train=features(trained, pictures.train), test=features(trained, pictures.test)
     )
-    print(digest(write_atomic(Path(__file__).parent / FILE.name, content.getvalue())))
+    print(digest(write_atomic(FOLDER / FILES["EfficientNet-Lite0"][0], content.getvalue())))

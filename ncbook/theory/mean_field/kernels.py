@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ncbook.runtime import tensors
 
@@ -121,3 +122,43 @@ def smallest_eigenvalue(kernel: GaussianKernel) -> tuple[Tensor, Tensor]:
     """
     low = torch.linalg.eigvalsh(kernel.values)[..., 0]
     return low, low + kernel.values.shape[-1] * kernel.error
+
+
+def frozen_loss(
+    kernel: Tensor, W: Tensor, y: Tensor, times: Tensor, *, gamma: float = 1.0
+) -> Tensor:
+    r"""Return L_n over time in gradient flow, if kernel and classifier stayed as they start.
+
+    Where a is independent of u with mean 0 and E[a a^T] = I, the residual starts at -Y and moves as
+    :math:`\dot R = -\frac{\gamma^2}n W^\top W R (K + K')`, K' as
+    :meth:`~ncbook.models.mean_field.MeanField.slope_kernel` has it. With both factors frozen, each
+    part of Y along eigenvectors of them, with eigenvalues s and k, decays as
+    :math:`e^{-\gamma^2 s k t/n}`.
+
+    Source: ours, after Wu and Mondelli (2025), Theorem 4.8.
+
+    Parameters
+    ----------
+    kernel : Tensor
+        K + K', or K where u is held, ``(*batch, n, n)``, symmetric.
+    W : Tensor
+        ``(*batch, p, K)``.
+    y : Tensor
+        Labels, int64, ``(n,)``.
+    times : Tensor
+        ``(T,)``.
+    gamma : float
+        The factor in front of the output.
+
+    Returns
+    -------
+    Tensor
+        ``(*batch, T)``.
+    """
+    n, K = kernel.shape[-1], W.shape[-1]
+    s, Q = torch.linalg.eigh(W.mT @ W)
+    k, V = torch.linalg.eigh(kernel)
+    parts = (Q.mT @ one_hot(y, K).mT.to(kernel) @ V).square().flatten(-2)
+    rates = (s.unsqueeze(-1) * k.unsqueeze(-2)).flatten(-2)
+    left = torch.exp(-2 * gamma**2 / n * times.unsqueeze(-1) * rates.unsqueeze(-2))
+    return (left @ parts.unsqueeze(-1)).squeeze(-1) / (2 * n)

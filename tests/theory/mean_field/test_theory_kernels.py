@@ -8,8 +8,14 @@ from hypothesis import given
 from scipy.integrate import quad
 from theory_cases import few, normal, seeds
 
+from ncbook.models.mean_field import MeanField
 from ncbook.theory.mean_field import kernels
-from ncbook.theory.mean_field.kernels import ACTIVATIONS, gaussian_kernel, smallest_eigenvalue
+from ncbook.theory.mean_field.kernels import (
+    ACTIVATIONS,
+    frozen_loss,
+    gaussian_kernel,
+    smallest_eigenvalue,
+)
 
 SIGMA = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
 SMOOTH = ["tanh", "sigmoid"]
@@ -152,3 +158,40 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="Scale the points down"):
         gaussian_kernel(X, "tanh", 6.0)
     assert gaussian_kernel(X, "sigmoid", 6.0).values.isfinite().all()
+
+
+# --- The loss with the kernel of the start -------------------------------------------------------
+
+
+def isotropic(held: bool = False) -> tuple[MeanField, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A network whose a has mean 0 and E[a a^T] = I for every u, exactly; its kernel and labels."""
+    X, U, W = normal(5, 9, 4), normal(6, 4, 6), normal(7, 3, 2)
+    p, y = 3, torch.arange(9) % 2
+    A = math.sqrt(p) * torch.cat([torch.eye(p), -torch.eye(p)], 1).double()
+    model = MeanField(X, y, 2, p, 36, "tanh", gamma=1.5, decay=0.0)
+    state = model.pack(W, A.repeat_interleave(6, 1), U.repeat(1, 6))
+    kernel = model.kernel(state) + (0 if held else model.slope_kernel(state))
+    return model, state, kernel, y
+
+
+def test_the_loss_begins_to_fall_as_the_frozen_kernel_says():
+    model, state, kernel, y = isotropic()
+    W = model.unpack(state)[0]
+    g = model.unpack(model.gradient(state))
+    # A particle's part of `gradient` is N times its gradient.
+    slope = -(g[0].square().sum() + (g[1].square().sum() + g[2].square().sum()) / model.N)
+    times = torch.tensor([0.0, 1e-5], dtype=torch.float64)
+    loss = frozen_loss(kernel, W, y, times, gamma=1.5)
+    assert float(loss[0]) == pytest.approx(float(model.data_loss(state)), rel=1e-12)
+    assert float((loss[1] - loss[0]) / 1e-5) == pytest.approx(float(slope), rel=1e-3)
+    # Control: with u held it falls more slowly.
+    held = frozen_loss(isotropic(held=True)[2], W, y, times, gamma=1.5)
+    assert float((held[1] - held[0]) / 1e-5) > 0.9 * float(slope)
+
+
+def test_with_one_eigenvalue_the_frozen_loss_is_one_exponential():
+    y, times = torch.arange(6) % 3, torch.tensor([0.0, 1.0, 7.0], dtype=torch.float64)
+    W = torch.eye(4, 3, dtype=torch.float64) * torch.tensor([1.0, 2.0]).double()[:, None, None]
+    loss = frozen_loss(0.3 * torch.eye(6, dtype=torch.float64), W, y, times)
+    rates = 2 * 0.3 * torch.tensor([[1.0], [4.0]]).double() / 6
+    torch.testing.assert_close(loss, torch.exp(-rates * times) / 2, rtol=1e-12, atol=0)
