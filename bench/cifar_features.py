@@ -11,12 +11,15 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
 from ncbook.data import cifar
+from ncbook.data.pictures import Pictures
 from ncbook.data.pretrained import FILES, FOLDER
 from ncbook.data.pretrained_features._make import chosen
 from ncbook.dynamics.networks import Schedule, train_network
@@ -25,71 +28,108 @@ from ncbook.models.layers import initialise
 from ncbook.models.resnet import ResNet
 from ncbook.models.vgg import VGG11
 
-# Name -> the network, how it is trained.
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], Schedule]] = {
-    "ResNet18": (
+
+class Source(NamedTuple):
+    """A network, how it is trained, and on what."""
+
+    make: Callable[[], nn.Module]
+    schedule: Schedule
+    data: Callable[[], Pictures]
+
+
+def other_classes() -> Pictures:
+    """Return CIFAR-100 without the three superclasses: 85 classes."""
+    return cifar.cifar100([one for one in cifar.SUPERCLASSES if one not in cifar.THREE])
+
+
+SHIPPED = {
+    "ResNet18": Source(
         lambda: ResNet(18, 10, width=32, stem="3x3/2"),
         Schedule(5, rate=0.05, batch=128, momentum=0.9, decay=5e-4, drops=(4,)),
+        cifar.cifar10,
     ),
-    "VGG-11": (
+    "VGG-11": Source(
         lambda: VGG11(10, width=32, hidden=512, pool=1),
         Schedule(4, rate=0.05, batch=128, momentum=0.9, decay=5e-4, drops=(3,)),
+        cifar.cifar10,
+    ),
+}
+# The nearest to the paper's ResNet50 that can be had without weights of ImageNet. It needs a
+# graphics processor: python -m bench.device --trainings.
+PLANNED = {
+    "ResNet50": Source(
+        lambda: ResNet(50, 85, stem="3x3"),
+        Schedule(20, rate=0.1, batch=128, momentum=0.9, decay=5e-4, drops=(12, 17)),
+        other_classes,
     ),
 }
 
 
-def train(name: str, folder: Path) -> nn.Module:
-    """Train a network on CIFAR-10's images and their mirror images; print its test accuracy."""
-    make, schedule = NETWORKS[name]
-    data = cifar.cifar10()
-    images, test = data.standardised()
+def train(
+    source: Source, checkpoint: Path | None, per_class: int | None = None, device="cpu"
+) -> tuple[nn.Module, xr.Dataset]:
+    """Train a network on images and their mirror images, all or some of each class.
+
+    Returns
+    -------
+    Module, Dataset
+        The network, and its ``accuracy.test`` by epoch.
+    """
+    data = source.data().balanced(per_class)
+    images, test = data.standardised(device=device)
+    labels = data.train_labels.repeat(2).to(device)
     with torch.device("meta"):
-        network = make()
-    initialise(network, 0)
+        network = source.make()
+    initialise(network, 0, device)
 
     def observe(one: nn.Module) -> dict[str, Tensor]:
-        right = outputs(one, test).argmax(1) == data.test_labels
-        return {"accuracy.test": right.double().mean()}
+        return {"accuracy.test": (outputs(one, test).argmax(1) == data.test_labels).float().mean()}
 
     found = train_network(
         network,
         torch.cat([images, images.flip(-1)]),
-        data.train_labels.repeat(2),
-        schedule,
+        labels,
+        source.schedule,
         seed=0,
         observe=observe,
         precision="bfloat16",
-        checkpoint=folder / f"{name}.pt",
+        checkpoint=checkpoint,
     )
-    print(name, "test accuracy", found["accuracy.test"].values)
-    return network
+    return network, found
 
 
-def features(network: nn.Module, images: Tensor) -> np.ndarray:
-    """Return the input of the last layer, for images standardised as CIFAR-10 was, ``(n, d)``."""
+def features(source: Source, network: nn.Module, images: Tensor) -> np.ndarray:
+    """Return the input of the last layer, for images standardised as its data were, ``(n, d)``."""
     last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
     kept = network.get_submodule(last)
     network.set_submodule(last, nn.Identity())
-    mean, deviation = (one.float()[:, None, None] for one in cifar.cifar10().moments())
-    found = outputs(network, (images.float() - mean) / deviation)
+    mean, deviation = (one.float()[:, None, None] for one in source.data().moments())
+    standardised = (images.float() - mean) / deviation
+    found = outputs(network, standardised.to(next(network.parameters()).device))
     network.set_submodule(last, kept)
     return found.half().numpy()
 
 
 @torch.no_grad()
 def outputs(network: nn.Module, images: Tensor) -> Tensor:
-    """Return what the network makes of the images in eval mode, in float32."""
-    return torch.cat([network.eval()(part) for part in images.split(500)])
+    """Return what the network makes of the images in eval mode, in float32, on the CPU."""
+    return torch.cat([network.eval()(part).cpu() for part in images.split(500)])
+
+
+def write(path: Path, source: Source, network: nn.Module, pictures: Pictures) -> str:
+    """Write the features of the pictures, in float16, into a file; return its SHA-256."""
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        train=features(source, network, pictures.train),
+        test=features(source, network, pictures.test),
+    )
+    return digest(write_atomic(path, content.getvalue()))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    pictures = chosen()
-    for name in NETWORKS:
-        trained, content = train(name, Path(sys.argv[1])), io.BytesIO()
-        np.savez_compressed(
-            content,
-            train=features(trained, pictures.train),
-            test=features(trained, pictures.test),
-        )
-        print(FILES[name][0], digest(write_atomic(FOLDER / FILES[name][0], content.getvalue())))
+    for name, source in SHIPPED.items():
+        trained, course = train(source, Path(sys.argv[1]) / f"{name}.pt")
+        print(name, "test accuracy", course["accuracy.test"].values)
+        print(FILES[name][0], write(FOLDER / FILES[name][0], source, trained, chosen()))

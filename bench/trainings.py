@@ -1,19 +1,23 @@
-"""``python -m bench.device --trainings``: Figures 4 and 5 of Min, Zhu and Vidal at their size.
+"""``python -m bench.device --trainings``: deep networks at the papers' sizes.
 
-Jobs for a machine with a graphics processor, the most valuable first: a seed of Figure 4 with all
-heads and both data sets, then a seed of Figure 5, then the other seeds of both. A job that has been
-done, here or on another machine, is not done again; what cannot end in the time that is left is
-not begun; and the file is written after each job, so that files of several machines merge.
+Jobs for a machine with a graphics processor, the most valuable first: of Figure 4 of Min, Zhu and
+Vidal a seed with all heads and both data sets; features of CIFAR-100 through a ResNet50 of our own,
+for Figure 1 (b) of Wu and Mondelli; of Figure 5 a seed, then the other seeds of both. A job that
+has been done, here or on another machine, is not done again; what cannot end in the time that is
+left is not begun; and the file is written after each job, so that files of several machines merge.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 import xarray as xr
 
+from bench import cifar_features
 from ncbook import files
 from ncbook.data.idx import DataError
 from ncbook.trainings import train_on_pictures
@@ -40,16 +44,21 @@ Say = Callable[[str], None]
 
 
 def jobs() -> Iterator[dict]:
-    """Yield the arguments of each training, the most valuable first."""
+    """Yield what tells each job from the others, the most valuable first."""
     for seed in range(SEEDS):
         for depth in RATES:
             for data in SETS:
                 for head in HEADS:
                     yield {"depth": depth, "data": data, "head": head, "seed": seed}
+            if seed == 0 and depth == min(RATES):
+                yield from ({"features": name} for name in cifar_features.PLANNED)
 
 
 def arguments(job: dict) -> dict:
-    """Return all that a job's training is told."""
+    """Return all that a job is told."""
+    if "features" in job:
+        schedule = asdict(cifar_features.PLANNED[job["features"]].schedule)
+        return job | json.loads(json.dumps(schedule))  # as the file has it
     return PAPER | {"rate": RATES[job["depth"]]} | job
 
 
@@ -61,6 +70,13 @@ def pace(job: dict) -> float:
     DataError
         The pictures are not at hand.
     """
+    if "features" in job:
+        source = cifar_features.PLANNED[job["features"]]
+        began = time.monotonic()
+        epochs = source.schedule.epochs
+        short = source._replace(schedule=replace(source.schedule, epochs=2, drops=()))
+        cifar_features.train(short, None, 50, os.environ["NCBOOK_DEVICE"])
+        return (time.monotonic() - began) / 2 * 500 / 50 * epochs
     per_class = 500
     short = arguments(job) | {"per_class": per_class, "test_per_class": 100, "every": 2}
     train_on_pictures(**short | {"epochs": 1})  # the first calls load what the others find
@@ -82,12 +98,25 @@ def rows(run: xr.Dataset) -> dict:
 
 def key(job: dict) -> str:
     """Return what tells a job from the others, in words."""
+    if "features" in job:
+        return f"{job['features']} on other classes of CIFAR-100, features"
     return f"ResNet{job['depth']}, {job['data']}, {job['head']}, seed {job['seed']}"
 
 
 def due(done: dict) -> Iterator[dict]:
     """Yield the jobs that a file does not have."""
     return (job for job in jobs() if done.get(key(job), {}).get("arguments") != arguments(job))
+
+
+def perform(job: dict, folder: Path) -> dict:
+    """Do a job; return what the file of results has of it. Features go into a file beside it."""
+    if "features" not in job:
+        return rows(train_on_pictures(**arguments(job)))
+    source, device = cifar_features.PLANNED[job["features"]], os.environ["NCBOOK_DEVICE"]
+    network, course = cifar_features.train(source, None, None, device)
+    path = folder / f"features-{job['features'].lower()}.npz"
+    sha256 = cifar_features.write(path, source, network, cifar_features.chosen())
+    return rows(course) | {"file": path.name, "sha256": sha256}
 
 
 def run_all(path: Path, device: str, end: float, say: Say, about: dict) -> int:
@@ -110,23 +139,23 @@ def run_all(path: Path, device: str, end: float, say: Say, about: dict) -> int:
     known: dict[tuple, float] = {}
     torch.backends.cudnn.benchmark = True  # all mini-batches have one shape
     for job in list(due(content)):
-        kind = (job["depth"], job["data"])
+        kind = (job.get("depth"), job.get("data"))
         try:
             if kind not in known and end - time.monotonic() > 0:
                 known[kind] = pace(job)
         except DataError as error:
             known[kind] = float("inf")
-            say(f"{job['data']}: {error}")
+            say(f"{key(job)}: {error}")
         left, expected = end - time.monotonic(), known.get(kind, float("inf"))
         if MARGIN * expected > left:
             say(f"{key(job)}: not begun, takes about {expected:.0f} s of the {left:.0f} s left")
             continue
         began = time.monotonic()
-        run = train_on_pictures(**arguments(job))
+        run = perform(job, path.parent)
         known[kind] = time.monotonic() - began
         content[key(job)] = {
-            "arguments": arguments(job), "device": device, "provenance": about, "runs": rows(run),
+            "arguments": arguments(job), "device": device, "provenance": about, "runs": run,
         }  # fmt: skip
         files.write_atomic(path, json.dumps(content, indent=1) + "\n")
-        say(f"{key(job)}: {known[kind]:.0f} s, NC1 {rows(run)['nc1.min-zhu-vidal'][-1]:.3g}")
+        say(f"{key(job)}: {known[kind]:.0f} s")
     return len(list(due(content)))
