@@ -238,8 +238,8 @@ def _read(name: str, classes: tuple[str, ...]) -> Pictures:
         for one, count in zip(classes, counts, strict=True):
             if count != expected:
                 raise DataError(
-                    f"{place} has {count} pictures of the class {one!r} in its {part} part, but "
-                    f"{archive.title} has {expected}; put all of them there, and no others."
+                    f"{place} has {count} of {one!r} in its {part} part: expected {expected} "
+                    f"pictures, as in {archive.title}. Put all of them there, and no others."
                 )
         keys = np.array([digest(picture.tobytes()) for picture in pictures])
         order = np.lexsort((keys, labels))

@@ -128,9 +128,9 @@ def collapse_of(
     Raises
     ------
     ValueError
-        The network has no such layer; the layer is a ScriptModule; it is not called just once a mini-batch, or with
-        anything but one matrix, a row for each sample; a mini-batch is no pair with a tensor x;
-        labels do not fit (one-hot ones do not); a class has no sample.
+        The network has no such layer; the layer is a ScriptModule; it is not called just once a
+        mini-batch, or with anything but one matrix, a row for each sample; a mini-batch is no pair
+        with a tensor x; labels do not fit (one-hot ones do not); a class has no sample.
     """
     module = _layer(network, layer)
     seen = ClassAccumulator(num_classes, scatter=scatter)
