@@ -13,7 +13,7 @@ ships with this package. They are read from
   :func:`ncbook.data.picture_files.strips`.
 
 The first that is in the folder that ``NCBOOK_DATA`` names, or in a folder ``cifar10`` or
-``cifar100`` in it, is taken; else what was downloaded.
+``cifar100`` in it, is taken; what was downloaded, only where ``NCBOOK_DATA`` is not set.
 
 The pictures of a class come in the order of their pixels' SHA-256, so that the same draw is the
 same pictures whatever they were read from.
@@ -71,6 +71,7 @@ ARCHIVES = {
         2,
     ),
 }
+PER_CLASS = {"cifar10": {"train": 5000, "test": 1000}, "cifar100": {"train": 500, "test": 100}}
 STRIPS = {"train": "cifar100-superclasses.tar", "test": "cifar100-superclasses-test.tar"}
 
 
@@ -233,6 +234,13 @@ def _read(name: str, classes: tuple[str, ...]) -> Pictures:
             pictures, labels = picture_files.by_class(place / part, classes)
         else:
             pictures, labels = picture_files.strips(place / STRIPS[part], classes)
+        counts, expected = np.bincount(labels, minlength=len(classes)), PER_CLASS[name][part]
+        for one, count in zip(classes, counts, strict=True):
+            if count != expected:
+                raise DataError(
+                    f"{place} has {count} of {one!r} in its {part} part: expected {expected} "
+                    f"pictures, as in {archive.title}. Put all of them there, and no others."
+                )
         keys = np.array([digest(picture.tobytes()) for picture in pictures])
         order = np.lexsort((keys, labels))
         parts += [torch.from_numpy(pictures[order]), torch.from_numpy(labels[order])]

@@ -162,7 +162,13 @@ def _pixels(content: bytes, name: str, rows: int) -> np.ndarray:
             size = picture.size
             if size == (SIDE, rows):  # else it is not worth unpacking
                 return np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (
+        Image.DecompressionBombError,
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+    ) as error:
         raise DataError(f"{name} is no picture that Pillow can read ({error}).") from error
     raise DataError(f"{name} has {size[0]} x {size[1]} pixels: expected {SIDE} x {rows}.")
 

@@ -88,7 +88,8 @@ def collapse_of(
 
     The features are what a layer, the classifier, is given. They are not kept: sums are in float64
     whatever the features are (in float32 on MPS), and equal those of the whole matrix. The network
-    may be wrapped by DataParallel or torch.compile, whose parts then run uncompiled, or run under
+    may be wrapped by DataParallel, DistributedDataParallel or torch.compile, or its parts by the
+    last, and then runs without them: on one device, in one process, uncompiled. It may run under
     autocast, whose rounding the features then have. Afterwards it is as it was: its modes, its
     running statistics, its hooks.
 
@@ -127,9 +128,9 @@ def collapse_of(
     Raises
     ------
     ValueError
-        The network has no such layer; the layer is not called just once a mini-batch, or with
-        anything but one matrix, a row for each sample; a mini-batch is no pair with a tensor x;
-        labels do not fit (one-hot ones do not); a class has no sample.
+        The network has no such layer; the layer is a ScriptModule; it is not called just once a
+        mini-batch, or with anything but one matrix, a row for each sample; a mini-batch is no pair
+        with a tensor x; labels do not fit (one-hot ones do not); a class has no sample.
     """
     module = _layer(network, layer)
     seen = ClassAccumulator(num_classes, scatter=scatter)
@@ -147,7 +148,7 @@ def collapse_of(
         for batch in test or ():
             features, labels, correct = run(batch, num_classes)
             tested, test_right = tested + len(features), test_right + correct
-            if weights is not None:
+            if weights is not None and len(features):
                 nc4 = nc4_papyan(statistics, weights, bias, features.to(weights))
                 disagree = disagree + len(features) * nc4
     mode = "train" if training else "eval"
@@ -175,6 +176,11 @@ def _layer(network: nn.Module, layer: str) -> nn.Module:
         )
     modules = dict(network.named_modules(remove_duplicate=False))
     if layer in modules:
+        if isinstance(modules[layer], torch.jit.ScriptModule):
+            raise ValueError(
+                f"Layer {layer!r} is a {type(modules[layer]).__name__}, but a module that still "
+                f"runs in Python is expected; give the network as it was before torch.jit."
+            )
         return modules[layer]
     for name in modules:
         if ".".join(part for part in name.split(".") if part not in _WRAPPERS) == layer:
@@ -199,6 +205,21 @@ def _classifier(module: nn.Module, means: Tensor) -> tuple[Tensor | None, Tensor
     return module.weight.to(means), None if module.bias is None else module.bias.to(means)
 
 
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """Return the network without what wraps it as a whole.
+
+    On several devices DataParallel would call the layer once on each. DistributedDataParallel
+    would wait for the buffers of other processes, which may not measure.
+    """
+    while True:
+        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            network = network.module
+        elif "_orig_mod" in network._modules:  # of torch.compile
+            network = network._orig_mod
+        else:
+            return network
+
+
 @contextmanager
 def _running(
     network: nn.Module, layer: str, module: nn.Module, training: bool
@@ -208,8 +229,7 @@ def _running(
     It returns what the layer was given (b, D), the labels (b,) there, and how many are right.
     """
     given: list[tuple] = []
-    # On several devices DataParallel would call the layer once on each: one device does.
-    call = network.module if isinstance(network, nn.DataParallel) else network
+    call = _unwrapped(network)
     place = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     kind = place.type
     autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)

@@ -99,12 +99,13 @@ def put_strips(folder: Path, **changes) -> Path:
 
 
 FIFTEEN = tuple(sorted(c for s in cifar.THREE for c in cifar.SUPERCLASSES[s]))
+PER_CLASS = cifar.PER_CLASS  # the official one
 ARCHIVED = {name: packed(records(name), "w:gz") for name in cifar.ARCHIVES}
 
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch, tmp_path):
-    """No variable of the shell decides; the official archives are the small ones; no waiting."""
+    """No variable of the shell decides; the official sets are the small ones; no waiting."""
     monkeypatch.delenv("NCBOOK_DATA", raising=False)
     monkeypatch.setenv("NCBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -113,6 +114,7 @@ def surroundings(monkeypatch, tmp_path):
         for name, archive in cifar.ARCHIVES.items()
     }
     monkeypatch.setattr(cifar, "ARCHIVES", archives)
+    monkeypatch.setattr(cifar, "PER_CLASS", dict.fromkeys(archives, SIZES))
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
 
 
@@ -169,6 +171,7 @@ def test_the_order_is_the_same_from_each_form(own, tmp_path, monkeypatch):
     two = cifar.cifar10()
     assert torch.equal(one.train, two.train) and torch.equal(one.train_labels, two.train_labels)
     assert torch.equal(one.balanced(2, 1, 3).test, two.balanced(2, 1, 3).test)
+    assert one.digest() == two.digest()
 
 
 def test_jpeg_files_are_read_with_their_loss(own, monkeypatch):
@@ -256,6 +259,20 @@ def test_the_script_of_the_features_takes_as_many_of_each_class_in_order(own):
 # --- What is wrong with files -------------------------------------------------------------------
 
 
+def test_a_named_folder_without_the_files_is_not_taken_for_unset(own):
+    put_archive(cifar.cache("cifar10"), "cifar10")  # which would serve, if it were asked
+    put_archive(own, "cifar100")
+    with pytest.raises(DataError, match=r"has none of CIFAR-10's files.*or unset it"):
+        cifar.cifar10()
+
+
+def test_the_official_sizes():
+    archives = {"cifar10": (cifar.TEN, 50_000), "cifar100": (cifar.HUNDRED, 50_000)}
+    for name, (classes, size) in archives.items():
+        assert len(classes) * PER_CLASS[name]["train"] == size
+        assert len(classes) * PER_CLASS[name]["test"] == 10_000
+
+
 def test_what_is_not_at_hand_says_how_to_get_it(monkeypatch, tmp_path):
     with pytest.raises(DataError, match=r"CIFAR-10 is not at hand.*data fetch cifar10.*train/"):
         cifar.cifar10()
@@ -310,6 +327,18 @@ def too_large(folder):
     Image.new("RGB", (33, 32)).save(folder / "train" / "dog" / "x.png")
 
 
+def bomb(folder):
+    Image.new("RGB", (64, 64)).save(folder / "train" / "dog" / "x.png")
+
+
+def one_less(folder):
+    next((folder / "test" / "dog").iterdir()).unlink()
+
+
+def one_more(folder):
+    Image.new("RGB", (32, 32)).save(folder / "train" / "dog" / "x.png")
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
@@ -317,9 +346,19 @@ def too_large(folder):
         (no_picture, "is no picture that Pillow can read"),
         (cut_off, "is no picture that Pillow can read"),
         (too_large, "x.png has 33 x 32 pixels: expected 32 x 32"),
+        (bomb, r"x.png is no picture that Pillow can read .*decompression bomb"),
+        (
+            one_less,
+            r"own has 1 of 'dog' in its test part: expected 2 pictures, as in CIFAR-10",
+        ),
+        (
+            one_more,
+            r"own has 5 of 'dog' in its train part: expected 4 pictures, as in CIFAR-10",
+        ),
     ],
 )
-def test_folders_that_are_not_right_are_said(own, spoil, why):
+def test_folders_that_are_not_right_are_said(own, monkeypatch, spoil, why):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 33 * 32)  # twice as many are an error
     spoil(put_folders(own, cifar.TEN))
     with pytest.raises(DataError, match=why):
         cifar.cifar10()
@@ -338,6 +377,13 @@ def test_folders_that_are_not_right_are_said(own, spoil, why):
 def test_strips_that_are_not_right_are_said(own, changes, why):
     put_strips(own, **changes)
     with pytest.raises(DataError, match=why):
+        cifar.cifar100(cifar.THREE)
+
+
+def test_strips_of_too_few_pictures_are_said(own, monkeypatch):
+    monkeypatch.setitem(cifar.PER_CLASS, "cifar100", PER_CLASS["cifar100"])
+    put_strips(own)
+    with pytest.raises(DataError, match=f"has 4 of '{FIFTEEN[0]}' in its train part: expected 500"):
         cifar.cifar100(cifar.THREE)
 
 

@@ -1,5 +1,7 @@
 """Pictures: balanced draws, groups, duplicates, standardisation; MNIST as pictures."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -66,6 +68,29 @@ def test_more_than_there_are_is_refused(sizes):
 def test_a_number_that_is_no_integer_is_refused():
     with pytest.raises(ValueError, match=r"per_class is 2\.5: expected an integer"):
         made().balanced(2.5)
+
+
+def test_the_digest_is_that_of_the_bytes():
+    every = made(3, 2)
+    parts = (every.train, every.train_labels, every.test, every.test_labels)
+    content = [str(tuple(part.shape)).encode() + part.numpy().tobytes() for part in parts]
+    assert every.digest() == hashlib.sha256(b"".join(content)).hexdigest()
+    strided = every.train.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+    assert not strided.is_contiguous()
+    assert Pictures(strided, *parts[1:], every.classes).digest() == every.digest()
+
+
+def test_another_pixel_label_or_part_has_another_digest():
+    every, others = made(3, 3), []
+    for part in ("train", "train_labels", "test", "test_labels"):
+        other = made(3, 3)
+        getattr(other, part).view(-1)[0] ^= 1
+        others.append(other.digest())
+    t, labels, u, _ = every.train, every.train_labels, every.test, every.test_labels
+    others.append(Pictures(u, labels, t, labels, every.classes).digest())
+    flat = Pictures(t.flatten(2)[:, :, None], labels, u, labels, every.classes)
+    others.append(flat.digest())
+    assert len({every.digest(), *others}) == 7
 
 
 def test_groups_are_the_new_classes_in_their_order():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,26 @@ def test_behind_data_parallel():
     assert_equal(collapse_of(wrapped, "module.fc", batches(), CLASSES).measures, expected, 0)
 
 
+def test_behind_distributed_data_parallel(tmp_path, monkeypatch):
+    """Its own forward waits for the other processes, of which none may measure."""
+    net = network()
+    expected = collapse_of(net, "fc", batches(), CLASSES).measures
+    distributed = torch.distributed
+    store = distributed.FileStore(str(tmp_path / "store"), 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+
+    def hang(*args, **kwargs):
+        pytest.fail("The process waits.")
+
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(net)
+        monkeypatch.setattr(nn.parallel.DistributedDataParallel, "forward", hang)
+        found = collapse_of(wrapped, "module.fc", batches(), CLASSES).measures
+    finally:
+        distributed.destroy_process_group()
+    assert_equal(found, expected, 0)
+
+
 COMPILED = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -170,7 +191,18 @@ inside = network()
 inside.compile(backend="eager")
 part = network()
 part.body = torch.compile(part.body, backend="eager")
-for kind, layer in ((wrapped, "_orig_mod.fc"), (inside, "fc"), (part, "fc")):
+class Devices(torch.nn.DataParallel):
+    def forward(self, x):  # as on two
+        return torch.cat([self.module(half) for half in x.chunk(2)])
+both = torch.compile(Devices(network()), backend="eager")
+within = Devices(torch.compile(network(), backend="eager"))
+for kind, layer in (
+    (wrapped, "_orig_mod.fc"),
+    (inside, "fc"),
+    (part, "fc"),
+    (both, "_orig_mod.module.fc"),
+    (within, "module._orig_mod.fc"),
+):
     kind.eval()
     kind(batches()[0][0])  # compiled before the hook comes
     assert_equal(collapse_of(kind, layer, batches(), CLASSES).measures, expected)
@@ -289,6 +321,29 @@ def test_a_layer_that_is_no_classifier_has_features_alone():
     assert five.accuracy.isnan() and five.measures.keys() == found.measures.keys()
 
 
+def test_empty_mini_batches_are_passed_over():
+    (x, labels), *rest = loader = batches()
+    empty = (x[:0], labels[:0])
+    expected = collapse_of(network(), "fc", loader, CLASSES, test=loader)
+    loader = [empty, (x, labels), empty, *rest]
+    found = collapse_of(network(), "fc", loader, CLASSES, test=loader)
+    assert_equal(found.measures, expected.measures, 0)
+    assert found.accuracy == expected.accuracy == found.test_accuracy
+
+
+def scripted(how, layer="fc"):
+    """Return a call with a network that is made just then: torch.jit is slow to come."""
+
+    def call():
+        net = network().eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            made = torch.jit.script(net) if how == "script" else torch.jit.trace(net, data()[0])
+        collapse_of(made, layer, batches(), CLASSES)
+
+    return call
+
+
 def one_hot():
     return [(x, nn.functional.one_hot(labels, CLASSES)) for x, labels in batches()]
 
@@ -309,6 +364,9 @@ def measured(net=None, layer="fc", loader=None, classes=CLASSES, **options):
         (measured(nn.ModuleDict({"module": nn.DataParallel(network())})), "'module.module.fc'"),
         (measured(layer=network().fc), "layer a Linear, but .* the name"),
         (measured(net=3), "network is a int"),
+        (scripted("script"), "Layer 'fc' is a RecursiveScriptModule, .* before torch.jit"),
+        (scripted("script", ""), "Layer '' is a RecursiveScriptModule"),
+        (scripted("trace"), "Layer 'fc' is a .*Module, .* before torch.jit"),
         (measured(Twice()), "called 2 times in a pass, but once .* Name one that is called once"),
         (measured(Never()), r"called 0 times in a pass, .*functional"),
         (measured(Given(lambda x: x, lambda x: x)), r"given \(40, 6\), \(40, 6\), but one matrix"),
