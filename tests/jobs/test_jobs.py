@@ -245,7 +245,8 @@ def test_a_worker_that_imported_code_before_an_edit_refuses_the_new(
     path.write_text(before + "ADDED = 1\n")
     event = worker.perform(order(second))
     assert event["event"] == "error"
-    assert f"(code: {path.name})" in event["said"] and "start the workers anew before" in event["said"]
+    assert f"(code: {path.name})" in event["said"]
+    assert "start the workers anew before" in event["said"]
     assert len(stored(store)) == (edited != "machinery")
     path.write_text(before)
     assert worker.perform(order(second))["event"] == "done"
