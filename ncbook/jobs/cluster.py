@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ncbook.files import BookError
-from ncbook.jobs import identity, worker
+from ncbook.jobs import worker
 from ncbook.jobs.worker import Event, Order
 from ncbook.store import META, Store
 
@@ -26,6 +26,10 @@ POLL = 2  # seconds between looks at who is there
 LOST = (
     "The connection to the scheduler was lost. What was finished is stored: the same again, with a "
     "scheduler that runs, goes on from there."
+)
+GONE = (
+    f"The scheduler has had no worker for {WAIT} seconds. What was finished is stored: start "
+    "workers, and the same again goes on from there."
 )
 
 
@@ -80,15 +84,17 @@ def _quiet():
 
 
 def where(client) -> dict[str, Any]:
-    """Return what :func:`ncbook.jobs.identity.here` says at the workers.
+    """Return what :func:`ncbook.jobs.worker.here` says at the workers.
 
     Raises
     ------
     BookError
-        They have no ncbook, or do not say the same: their results would be of several kinds.
+        They have no ncbook, or do not say the same: their results would be of several kinds. Or
+        one has several threads.
     """
+    _workers(client)
     try:
-        said = client.run(identity.here)
+        said = client.run(worker.here)
     except Exception as error:
         raise BookError(
             f"The workers of the scheduler cannot run ncbook: {error}. Install the version there "
@@ -110,12 +116,12 @@ def run(orders: list[Order], client) -> Iterator[tuple[Order, Event]]:
 
     A result goes straight into the store where a worker has the store's folder, too; otherwise it
     is sent here, and what a lost worker had so far is lost with it. No more jobs are handed out
-    than there are threads: of one that kills its worker, no other waits at the same.
+    than there are workers: of one that kills its worker, no other waits at the same.
 
     Raises
     ------
     BookError
-        The scheduler is gone.
+        The scheduler is gone, or all its workers are; or one has several threads.
     """
     events: SimpleQueue = SimpleQueue()
     topic = f"ncbook-{secrets.token_hex(8)}"
@@ -123,11 +129,14 @@ def run(orders: list[Order], client) -> Iterator[tuple[Order, Event]]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / topic).touch()  # whoever sees it has the folder
     client.subscribe_topic(topic, lambda event: events.put((event[1], None)))
-    waiting, running = deque(orders), {}
+    waiting, running, alone = deque(orders), {}, None
     try:
         while waiting or running:
-            threads = _threads(client)
-            while waiting and len(running) < threads:
+            workers = _workers(client)
+            alone = None if workers else alone or time.monotonic()
+            if alone and time.monotonic() - alone > WAIT:
+                raise BookError(GONE)
+            while waiting and len(running) < workers:
                 order = waiting.popleft()
                 key = order["key"]
                 future = client.submit(remote, order, topic, key=f"{topic}-{key}", pure=False)
@@ -144,12 +153,20 @@ def run(orders: list[Order], client) -> Iterator[tuple[Order, Event]]:
         (folder / topic).unlink(missing_ok=True)
 
 
-def _threads(client) -> int:
-    """Return how many jobs the workers can run at once."""
+def _workers(client) -> int:
+    """Return how many workers there are, each of which runs one job at a time."""
     try:
-        return sum(client.nthreads().values())
+        threads = client.nthreads()
     except Exception as error:  # of many kinds
         raise BookError(LOST) from error
+    for address, number in threads.items():
+        if number > 1:
+            raise BookError(
+                f"The worker {address} has {number} threads: jobs side by side in one process "
+                "would share its random numbers and settings. Start workers with --nthreads 1, "
+                "one for each core."
+            )
+    return len(threads)
 
 
 def remote(order: Order, topic: str) -> Event:
@@ -182,15 +199,16 @@ def _arrives(folder: Path) -> bool:
 def _event(future, order: Order) -> Event:
     """Return what became of an order; put into the store what was sent."""
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
     try:
         event = future.result()
     except KilledWorker as error:
         said = f"{error.allowed_failures + 1} workers died while they ran it."
         return {"event": "lost", "said": f"{said} Often that means: out of memory."}
-    except (CancelledError, OSError) as error:
-        raise BookError(LOST) from error
     except Exception as error:
+        if future.status != "error" and isinstance(error, CancelledError | CommClosedError):
+            raise BookError(LOST) from error
         return {"event": "error", "said": f"{type(error).__name__}: {error}"}
     stored = Path(order["folder"]) / order["key"]
     if event["event"] == "done" and "files" not in event and not _arrives(stored):

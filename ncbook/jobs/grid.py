@@ -129,13 +129,13 @@ def _check(function: Callable, name: str, grid: Mapping, fixed: Mapping) -> None
     if "checkpoint" in {*grid, *fixed}:
         raise BookError(f"{name}: checkpoint is a folder that each job is given; give none.")
     for axis, values in grid.items():
-        if not values or len({*map(repr, values)}) < len(values):
-            raise BookError(f"{name}: {axis} is {values}; expected values, each of them once.")
         if wrong := [one for one in values if not isinstance(one, int | float | str)]:
             raise BookError(
                 f"{name}: {axis} has the value {wrong[0]!r}; expected numbers, texts or truth "
                 "values, which can be labels. What is the same for all may be a list or a dict."
             )
+        if not values or len({*values}) < len(values):  # 1, 1.0 and True are one label
+            raise BookError(f"{name}: {axis} is {values}; expected values, each of them once.")
     try:
         inspect.signature(function).bind(**{**grid, **fixed})
     except (TypeError, ValueError) as error:

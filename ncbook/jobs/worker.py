@@ -11,6 +11,7 @@ import pkgutil
 import shutil
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from ncbook.store import Store
 UNFINISHED = "unfinished"  # folder of what jobs are at, beside their stored results
 Order = dict[str, Any]
 Event = dict[str, Any]
+_SEEN: dict[str, str] = {}  # file -> fingerprint, as this process first saw it
 
 
 def perform(order: Order) -> Event:
@@ -83,10 +85,10 @@ def call(order: Order, sofar: Path, filled: Path) -> None:
 
     name, arguments = order["parts"]["function"], dict(order["parts"]["arguments"])
     try:
-        function = pkgutil.resolve_name(name)
+        function, own = _imported(name)
     except (ImportError, AttributeError) as error:
         raise BookError(f"{name} cannot be imported where the job is to run: {error}.") from error
-    check_same(order["parts"], _own(name))
+    check_same(order["parts"], own)
     if identity.takes_checkpoint(function):
         arguments["checkpoint"] = sofar
     try:
@@ -115,7 +117,8 @@ def check_same(asked: dict[str, Any], own: dict[str, Any]) -> None:
             raise BookError(
                 f"What the job depends on is not the same where it is to run ({name}): "
                 f"{_short(one)} was asked for, and {_short(other)} is there. Bring both to one "
-                "version; if the code was edited meanwhile, ask again."
+                "version; if the code was edited meanwhile, ask again (of a cluster, start "
+                "the workers anew before)."
             )
 
 
@@ -134,10 +137,24 @@ def _held(work: Path):
         yield
 
 
+def here() -> dict[str, Any]:
+    """Return what :func:`ncbook.jobs.identity.here` says; remember the code that this runs on."""
+    _as_first_seen(identity.reached(__name__)[0])
+    return identity.here()
+
+
+def _as_first_seen(code: dict[str, str]) -> dict[str, str]:
+    """Return what files were when this process first saw them: a module is imported only once."""
+    return {path: _SEEN.setdefault(path, found) for path, found in code.items()}
+
+
 @cache
-def _own(function: str) -> dict[str, Any]:
-    """What a job's result depends on in this process: as the code was when it was imported."""
-    return identity.parts(function, {}, identity.here())
+def _imported(name: str) -> tuple[Callable, dict[str, Any]]:
+    """Return a function, and what its results depend on in this process."""
+    _as_first_seen(identity.reached(name.partition(":")[0])[0])  # also if the import then fails
+    function = pkgutil.resolve_name(name)
+    own = identity.parts(name, {}, here())
+    return function, own | {"code": _as_first_seen(own["code"])}
 
 
 def main() -> None:

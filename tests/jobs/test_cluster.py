@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import distributed
 import pytest
@@ -86,11 +87,45 @@ def test_other_code_than_the_worker_has_is_refused(fixed, monkeypatch):
 
 def test_workers_of_two_kinds_are_refused():
     class Client:
+        def nthreads(self):
+            return {"tcp://a": 1, "tcp://b": 1}
+
         def run(self, function):
             return {"tcp://a": function(), "tcp://b": function() | {"device": "cuda"}}
 
     with pytest.raises(BookError, match="device is 'cpu' at tcp://a, and 'cuda' at tcp://b"):
         cluster.where(Client())
+
+
+def test_workers_of_several_threads_are_refused():
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
+        ) as one,
+        distributed.Client(one, set_as_default=False) as client,
+        pytest.raises(BookError, match=r"has 2 threads(.|\n)*Start workers with --nthreads 1"),
+    ):
+        cluster.where(client)
+
+
+def test_what_a_worker_could_not_do_is_an_error_of_its_job(there):
+    with distributed.Client(there, set_as_default=False) as client:
+        future = client.submit(os.listdir, "/no/such/folder")
+        event = cluster._event(future, {})
+    assert event["event"] == "error"
+    assert "FileNotFoundError" in event["said"] and "/no/such/folder" in event["said"]
+
+
+def test_workers_that_are_gone_for_long_are_a_sentence(tmp_path, monkeypatch):
+    there, client = iter([{"tcp://a": 1}, {}, {"tcp://a": 1}]), MagicMock()
+    client.nthreads = lambda: next(there, {})
+    monkeypatch.setattr(cluster, "WAIT", 0.1)
+    monkeypatch.setattr(cluster, "POLL", 0.06)
+    orders = [{"folder": str(tmp_path), "key": "a"}, {"folder": str(tmp_path), "key": "b"}]
+    with pytest.raises(BookError, match=r"no worker for(.|\n)*start workers, and the same again"):
+        list(cluster.run(orders, client))
+    assert client.submit.call_count == 1 and next(there, None) is None
+    client.cancel.assert_called_once_with([client.submit.return_value])
 
 
 def test_killed_it_loses_no_finished_job(fixed):

@@ -215,6 +215,43 @@ def test_a_worker_with_other_code_refuses(trace, store, change, said):
     assert calls(trace) == [] and stored(store) == set()
 
 
+@pytest.mark.parametrize("edited", ["own", "shared", "machinery"])
+def test_a_worker_that_imported_code_before_an_edit_refuses_the_new(
+    store, tmp_path, monkeypatch, edited
+):
+    """A worker of a cluster: one process that runs jobs of many sweeps."""
+    monkeypatch.syspath_prepend(tmp_path)
+    one, other, shared = f"{edited}_one", f"{edited}_other", f"{edited}_shared"
+    monkeypatch.setattr(worker, "_SEEN", {})
+    (tmp_path / f"{shared}.py").write_text("VALUE = 1.0\n")
+    text = f"import {shared}\n\ndef f():\n    return {{'y': {shared}.VALUE}}\n"
+    more = text.replace("def f", "def g") if edited == "own" else ""
+    (tmp_path / f"{one}.py").write_text(text + more)
+    (tmp_path / f"{other}.py").write_text(text.replace("def f", "def g"))
+
+    def order(name):
+        parts = identity.parts(name, {}, identity.here())
+        return {"fill": "ncbook.jobs.worker:call", "folder": str(store), "parts": parts,
+                "key": identity.key(parts), "label": "one"}  # fmt: skip
+
+    if edited == "machinery":  # imported by what runs jobs, and not by a job
+        monkeypatch.setattr(worker, "__name__", shared)
+        worker.here()
+    else:
+        assert worker.perform(order(f"{one}:f"))["event"] == "done"
+    second = f"{one if edited == 'own' else other}:g"
+    path = tmp_path / f"{one if edited == 'own' else shared}.py"
+    before = path.read_text()
+    path.write_text(before + "ADDED = 1\n")
+    event = worker.perform(order(second))
+    assert event["event"] == "error"
+    assert f"(code: {path.name})" in event["said"]
+    assert "start the workers anew before" in event["said"]
+    assert len(stored(store)) == (edited != "machinery")
+    path.write_text(before)
+    assert worker.perform(order(second))["event"] == "done"
+
+
 def test_what_cannot_be_a_job_is_refused(store):
     def inner(x):
         return {"y": x}
@@ -224,6 +261,8 @@ def test_what_cannot_be_a_job_is_refused(store):
             sweep(function, {"x": [1]}, folder=store)
     refused = [
         ({"x": [1, 1]}, {}, "each of them once"),
+        ({"x": [1, True]}, {}, "each of them once"),
+        ({"x": [0.5, 1, 1.0]}, {}, "each of them once"),
         ({"x": []}, {}, "expected values"),
         ({"x": [[1, 2]]}, {}, r"x has the value \[1, 2\]; expected numbers, texts"),
         ({"x": [1], "z": [1]}, {}, "unexpected keyword argument 'z'. It takes x, trace"),
