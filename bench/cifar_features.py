@@ -7,6 +7,7 @@ a network takes about a quarter of an hour; its state after each epoch is in FOL
 training that was cut off goes on. Digits depend on the processor and on the version of torch.
 """
 
+import functools
 import io
 import sys
 from collections.abc import Callable
@@ -37,6 +38,13 @@ class Source(NamedTuple):
     data: Callable[[], Pictures]
 
 
+@functools.cache  # reading takes seconds, and the moments are asked for later
+def ten_classes() -> Pictures:
+    """Return CIFAR-10."""
+    return cifar.cifar10()
+
+
+@functools.cache
 def other_classes() -> Pictures:
     """Return CIFAR-100 without the three superclasses: 85 classes."""
     return cifar.cifar100([one for one in cifar.SUPERCLASSES if one not in cifar.THREE])
@@ -46,12 +54,12 @@ SHIPPED = {
     "ResNet18": Source(
         lambda: ResNet(18, 10, width=32, stem="3x3/2"),
         Schedule(5, rate=0.05, batch=128, momentum=0.9, decay=5e-4, drops=(4,)),
-        cifar.cifar10,
+        ten_classes,
     ),
     "VGG-11": Source(
         lambda: VGG11(10, width=32, hidden=512, pool=1),
         Schedule(4, rate=0.05, batch=128, momentum=0.9, decay=5e-4, drops=(3,)),
-        cifar.cifar10,
+        ten_classes,
     ),
 }
 # The nearest to the paper's ResNet50 that can be had without weights of ImageNet. It needs a

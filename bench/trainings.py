@@ -3,10 +3,12 @@
 Jobs for a machine with a graphics processor, the most valuable first: of Figure 4 of Min, Zhu and
 Vidal a seed with all heads and both data sets; features of CIFAR-100 through a ResNet50 of our own,
 for Figure 1 (b) of Wu and Mondelli; of Figure 5 a seed, then the other seeds of both. A job that
-has been done, here or on another machine, is not done again; what cannot end in the time that is
-left is not begun; and the file is written after each job, so that files of several machines merge.
+has been done by the same code, here or on another machine, is not done again: files of other
+machines are put beside this one's, as ``trainings-*.json``, and what they have is taken into it.
+What cannot end in the time that is left is not begun; and the file is written after each job.
 """
 
+import functools
 import json
 import os
 import time
@@ -20,6 +22,7 @@ import xarray as xr
 from bench import cifar_features
 from ncbook import files
 from ncbook.data.idx import DataError
+from ncbook.jobs import identity
 from ncbook.trainings import train_on_pictures
 
 FILE = "results/bench/trainings.json"
@@ -63,7 +66,9 @@ def arguments(job: dict) -> dict:
 
 
 def pace(job: dict) -> float:
-    """Return the seconds that a job may take, from its first two epochs of a tenth of the data.
+    """Return the seconds that a job may take, from two epochs of a part of its data.
+
+    Only steps are multiplied: what is done once, as reading, counts once.
 
     Raises
     ------
@@ -72,20 +77,25 @@ def pace(job: dict) -> float:
     """
     if "features" in job:
         source = cifar_features.PLANNED[job["features"]]
-        began = time.monotonic()
-        epochs = source.schedule.epochs
+        epochs, looks, share = source.schedule.epochs, source.schedule.epochs + 1, 500 / 50
         short = source._replace(schedule=replace(source.schedule, epochs=2, drops=()))
-        cifar_features.train(short, None, 50, os.environ["NCBOOK_DEVICE"])
-        return (time.monotonic() - began) / 2 * 500 / 50 * epochs
-    per_class = 500
-    short = arguments(job) | {"per_class": per_class, "test_per_class": 100, "every": 2}
-    train_on_pictures(**short | {"epochs": 1})  # the first calls load what the others find
+
+        def once() -> xr.Dataset:
+            return cifar_features.train(short, None, 50, os.environ["NCBOOK_DEVICE"])[1]
+    else:
+        epochs, share = PAPER["epochs"], 60_000 / 5_000
+        looks = epochs / PAPER["every"] + 1
+        short = {"per_class": 500, "test_per_class": 100, "every": 2, "epochs": 2}
+
+        def once() -> xr.Dataset:
+            return train_on_pictures(**arguments(job) | short)
+
+    once()  # the first calls load what the others find
     began = time.monotonic()
-    run = train_on_pictures(**short | {"epochs": 2})
-    epoch = float(run["seconds"]) / 2 * 60_000 / (10 * per_class)
-    # A measurement is a pass forward over what an epoch passes forward and back.
-    looks = (time.monotonic() - began - float(run["seconds"])) / 2 * 60_000 / (10 * per_class)
-    return PAPER["epochs"] * epoch + (PAPER["epochs"] / PAPER["every"] + 1) * looks
+    seconds = float(once()["seconds"])
+    beside = time.monotonic() - began - seconds
+    # A look is a pass forward, a third of what an epoch computes, and its sums.
+    return share * seconds / 2 * (epochs + looks / 2) + beside
 
 
 def rows(run: xr.Dataset) -> dict:
@@ -103,9 +113,26 @@ def key(job: dict) -> str:
     return f"ResNet{job['depth']}, {job['data']}, {job['head']}, seed {job['seed']}"
 
 
+@functools.cache
+def code() -> str:
+    """Return a hash of the code that a training reaches."""
+    return files.digest(json.dumps(identity.reached("ncbook.trainings")[0], sort_keys=True))
+
+
 def due(done: dict) -> Iterator[dict]:
-    """Yield the jobs that a file does not have."""
-    return (job for job in jobs() if done.get(key(job), {}).get("arguments") != arguments(job))
+    """Yield the jobs that a file does not have, or has from other code or with other arguments."""
+    for job in jobs():
+        found = done.get(key(job), {})
+        if (found.get("arguments"), found.get("code")) != (arguments(job), code()):
+            yield job
+
+
+def known_results(path: Path) -> dict:
+    """Return what a file has, and those of other machines beside it."""
+    content = {}
+    for one in sorted(path.parent.glob(f"{path.stem}*.json")):
+        content |= json.loads(one.read_text(encoding="utf-8"))
+    return content
 
 
 def perform(job: dict, folder: Path) -> dict:
@@ -135,26 +162,28 @@ def run_all(path: Path, device: str, end: float, say: Say, about: dict) -> int:
     about : dict
         The provenance of what is added.
     """
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    content = known_results(path)
     known: dict[tuple, float] = {}
-    torch.backends.cudnn.benchmark = True  # all mini-batches have one shape
+    torch.backends.cudnn.benchmark = True  # there are few shapes of mini-batches
     for job in list(due(content)):
         kind = (job.get("depth"), job.get("data"))
         try:
             if kind not in known and end - time.monotonic() > 0:
                 known[kind] = pace(job)
         except DataError as error:
-            known[kind] = float("inf")
             say(f"{key(job)}: {error}")
-        left, expected = end - time.monotonic(), known.get(kind, float("inf"))
-        if MARGIN * expected > left:
-            say(f"{key(job)}: not begun, takes about {expected:.0f} s of the {left:.0f} s left")
+            continue
+        left, expected = end - time.monotonic(), known.get(kind)
+        if expected is None or MARGIN * expected > left:
+            about_it = "" if expected is None else f", takes about {expected:.0f} s"
+            say(f"{key(job)}: not begun{about_it}; {max(left, 0):.0f} s are left")
             continue
         began = time.monotonic()
         run = perform(job, path.parent)
         known[kind] = time.monotonic() - began
         content[key(job)] = {
-            "arguments": arguments(job), "device": device, "provenance": about, "runs": run,
+            "arguments": arguments(job), "code": code(), "device": device, "provenance": about,
+            "runs": run,
         }  # fmt: skip
         files.write_atomic(path, json.dumps(content, indent=1) + "\n")
         say(f"{key(job)}: {known[kind]:.0f} s")

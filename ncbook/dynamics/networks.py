@@ -4,6 +4,7 @@ Networks differ in shape and speed, so they are no batch: each run is a job of i
 """
 
 import io
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -38,7 +39,7 @@ class Schedule:
     rate : float
         Learning rate before the first drop, positive.
     batch : int
-        Examples in a mini-batch; the last one of an epoch may have fewer.
+        Examples in a mini-batch, at least 2; the last one of an epoch may have fewer.
     momentum, decay : float
         Momentum in [0, 1) and weight decay, at least 0, on all parameters.
     drops : sequence of int
@@ -58,8 +59,13 @@ class Schedule:
     drops: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        whole("epochs", self.epochs, 1), whole("batch", self.batch, 1)
-        object.__setattr__(self, "drops", tuple(whole("a drop", drop, 1) for drop in self.drops))
+        # As Python has them: a checkpoint holds no other numbers.
+        plain = {name: whole(name, getattr(self, name), least) for name, least in
+                 {"epochs": 1, "batch": 2}.items()}  # fmt: skip
+        plain |= {name: float(getattr(self, name)) for name in ("rate", "momentum", "decay")}
+        plain["drops"] = tuple(whole("a drop", drop, 1) for drop in self.drops)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         if not (self.rate > 0 and 0 <= self.momentum < 1 and self.decay >= 0):
             raise ValueError(
                 f"rate = {self.rate}, momentum = {self.momentum}, decay = {self.decay}: expected "
@@ -97,12 +103,14 @@ def train_network(
         Of the order of the examples, drawn on the CPU anew in every epoch, and of the random
         numbers that the network itself may draw (as Dropout does).
     observe : callable, optional
-        The network to a dict of numbers. It may change the network's mode.
+        The network to a dict of numbers, none of them called ``loss``. It may change the
+        network's mode.
     record : sequence of int, optional
         Epochs at which to observe, increasing from 0 on; without it each, from 0 to the last.
     precision : {"float32", "bfloat16"}
-        In which convolutions and linear layers are computed (torch.autocast); the weights and
-        their updates are in float32 in both.
+        In which convolutions and linear layers are computed (torch.autocast; on CUDA torch rounds
+        the factors of a float32 convolution to TF32); the weights and their updates are in the
+        network's own dtype in both.
     checkpoint : Path, optional
         A file that holds the whole state after each epoch. Where it is there, training goes on
         from it, and on the CPU ends with the very digits of a run that was not cut off.
@@ -118,10 +126,11 @@ def train_network(
     Raises
     ------
     ValueError
-        The examples and labels do not fit each other or the schedule, the precision is unknown, or
-        the checkpoint is of another training.
+        The examples and labels do not fit each other, the network or the schedule, the precision is
+        unknown, or the checkpoint is damaged or of another training.
     """
-    device = next(network.parameters()).device
+    seed = whole("seed", seed)
+    device = getattr(next(network.parameters(), None), "device", None)
     _check(images, labels, schedule, precision, device)
     record = checked_record(
         "epochs", range(schedule.epochs + 1) if record is None else record, schedule.epochs
@@ -132,10 +141,11 @@ def train_network(
     if images.dim() == 4:  # the layout in which convolutions are fastest
         network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
-    about = asdict(schedule) | {"seed": seed, "precision": precision, "examples": len(images)}
-    about["drops"] = list(schedule.drops)
+    about = {"seed": seed, "precision": precision}
+    if checkpoint is not None:
+        about |= _about(network, images, labels, schedule, record)
     order = example_orders([seed])[0]
-    seen: dict[str, list[float]] = {}
+    seen: dict[str, list[float]] = {"loss": []}
     loss, epoch, steps, seconds = torch.nan, 0, 0, 0.0
     with _own_randomness(seed, device) as randomness:
         if checkpoint is not None and checkpoint.exists():
@@ -147,7 +157,7 @@ def train_network(
             seen, loss, epoch = state["seen"], state["loss"], state["epoch"]
             steps, seconds = state["steps"], state["seconds"]
         while True:
-            if epoch in record and len(seen.get("loss", ())) <= record.index(epoch):
+            if epoch in record and len(seen["loss"]) <= record.index(epoch):
                 with randomness.aside():
                     row = {} if observe is None else dict(observe(network))
                 for name, value in (row | {"loss": loss}).items():
@@ -179,7 +189,7 @@ def _epoch(network, optimiser, images, labels, schedule, epoch, order, precision
     network.train()
     for group in optimiser.param_groups:
         group["lr"] = schedule.rate_in(epoch)
-    kind, total = images.device.type, 0.0
+    kind, total, classes = images.device.type, 0.0, int(labels.max()) + 1
     low = torch.autocast(kind, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     permuted = torch.randperm(len(images), generator=order).to(images.device)
     for part in permuted.split(schedule.batch):
@@ -188,7 +198,13 @@ def _epoch(network, optimiser, images, labels, schedule, epoch, order, precision
             x = x.contiguous(memory_format=torch.channels_last)
         with low:
             logits = network(x)
-        loss = cross_entropy(logits.float(), labels[part])
+        if classes > logits.shape[-1]:
+            raise ValueError(
+                f"There are {classes} classes of labels, and the network has {logits.shape[-1]} "
+                "outputs: give it one for each."
+            )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        loss = cross_entropy(logits, labels[part])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -201,17 +217,28 @@ class _Randomness:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        there = device.type == "cuda" or (device.type == "mps" and torch.backends.mps.is_built())
+        self.of_device = getattr(torch, device.type) if there else None
 
     def state(self) -> list[Tensor]:
         states = [torch.get_rng_state()]
-        if self.device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self.device))
+        if self.of_device is not None:
+            where = (self.device,) if self.device.type == "cuda" else ()
+            states.append(self.of_device.get_rng_state(*where))
         return states
 
     def restore(self, states: Sequence[Tensor]) -> None:
         torch.set_rng_state(states[0].cpu())
-        if len(states) > 1 and self.device.type == "cuda":
-            torch.cuda.set_rng_state(states[1].cpu(), self.device)
+        if self.of_device is not None and len(states) > 1:
+            where = (self.device,) if self.device.type == "cuda" else ()
+            self.of_device.set_rng_state(states[1].cpu(), *where)
+
+    def begin(self, seed: int) -> None:
+        """Let both begin as generators of a seed do."""
+        states = [generator(seed).get_state()]
+        if self.of_device is not None:
+            states.append(torch.Generator(self.device).manual_seed(seed).get_state())
+        self.restore(states)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -228,12 +255,20 @@ def _own_randomness(seed: int, device: torch.device) -> Iterator[_Randomness]:
     """Give layers such as Dropout random numbers of this run, and everybody else theirs back."""
     own = _Randomness(device)
     with own.aside():
-        own.restore([
-            generator(seed).get_state(),
-            *([torch.Generator(device).manual_seed(seed).get_state()]
-              if device.type == "cuda" else []),
-        ])  # fmt: skip
+        own.begin(seed)
         yield own
+
+
+def _about(network, images, labels, schedule, record) -> dict:
+    """Return what tells a training from others, as a checkpoint holds it."""
+    shapes = {name: list(one.shape) for name, one in network.state_dict().items()}
+    content = [files.digest(one.cpu().contiguous().numpy().tobytes()) for one in (images, labels)]
+    return asdict(schedule) | {
+        "drops": list(schedule.drops),
+        "record": list(record),
+        "network": files.digest(repr(shapes)),
+        "examples": content,
+    }
 
 
 def _save(path: Path, state: dict) -> None:
@@ -243,7 +278,12 @@ def _save(path: Path, state: dict) -> None:
 
 
 def _loaded(path: Path, about: dict, device: torch.device) -> dict:
-    state = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(
+            f"{path} is no whole checkpoint of a training. Delete it, to train from the start."
+        ) from error
     if state["about"] != about:
         differ = {k: (state["about"].get(k), v) for k, v in about.items()
                   if state["about"].get(k) != v}  # fmt: skip
@@ -257,6 +297,8 @@ def _loaded(path: Path, about: dict, device: torch.device) -> dict:
 
 
 def _check(images, labels, schedule, precision, device) -> None:
+    if device is None:
+        raise ValueError("The network has no parameters: expected one that can be trained.")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}: expected {' or '.join(PRECISIONS)}.")
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
@@ -264,6 +306,8 @@ def _check(images, labels, schedule, precision, device) -> None:
             f"labels have shape {tuple(labels.shape)} and type {labels.dtype}; expected one int64 "
             f"for each of the {len(images)} images."
         )
+    if len(labels) and int(labels.min()) < 0:
+        raise ValueError(f"A label is {int(labels.min())}: expected classes numbered from 0.")
     for name, one in {"images": images, "labels": labels}.items():
         if one.device != device:
             raise ValueError(f"{name} are on {one.device}, the network on {device}: move them.")

@@ -14,10 +14,10 @@ class TwoLayerHead(nn.Module):
     r"""The classifier :math:`V \sigma(W \nu(x))`: a normalisation, a ReLU layer, a linear layer.
 
     Source: Min, Zhu and Vidal (2025), Figures 4 and 5, where it takes the place of a ResNet's
-    linear classifier, with 1000 neurons. :math:`\nu` is nothing, LayerNorm or RMSNorm, both with
-    torch's gains; there are no biases, as in the paper's two-layer network. The features that
-    collapse are those after the ReLU, which are the input of ``last``. All is computed in float32
-    or more, also under autocast.
+    linear classifier, with 1000 neurons. :math:`\nu` is nothing, LayerNorm or RMSNorm, with
+    torch's gains (and LayerNorm's shift); W and V have no biases, as the paper's network has none.
+    The features that collapse are those after the ReLU, which are the input of ``last``. All is
+    computed in float32 or more, also under autocast.
 
     Parameters
     ----------

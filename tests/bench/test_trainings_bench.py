@@ -78,7 +78,7 @@ def test_jobs_have_the_papers_settings():
     assert trainings.arguments({"depth": 50})["rate"] == 0.02
 
 
-def test_results_are_written_and_done_jobs_skipped(tiny, tmp_path):
+def test_results_are_written_and_done_jobs_skipped(tiny, tmp_path, monkeypatch):
     path = tmp_path / "trainings.json"
     remain, said = run_all(path, 600)
     assert remain == 0 and len(said) == 5
@@ -91,6 +91,14 @@ def test_results_are_written_and_done_jobs_skipped(tiny, tmp_path):
     assert features["file"] == "features-resnet50.npz" and len(features["accuracy.test"]) == 3
     with np.load(tmp_path / features["file"], allow_pickle=False) as arrays:
         assert arrays["train"].shape == (9, 16)
+    # Other code makes it anew, and another machine's file is taken in.
+    with monkeypatch.context() as patch:
+        patch.setattr(trainings, "code", lambda: "other")
+        assert len(list(trainings.due(content))) == 5
+    other = tmp_path / "other" / "trainings.json"
+    other.parent.mkdir()
+    (other.parent / "trainings-a.json").write_text(json.dumps(content))
+    assert run_all(other, 600) == (0, [])
     # What another machine lacks is done there, and nothing else.
     del content["ResNet18, mnist (full), none, seed 0"]
     path.write_text(json.dumps(content))
