@@ -12,7 +12,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # bench is not installed with the package
 
-from bench import figure_1, methods, mnist, part_3  # noqa: E402
+from bench import figure_1, methods, mnist, networks, part_3  # noqa: E402
 from bench.__main__ import PARTS, main  # noqa: E402
 
 SMALL = figure_1.SMALL
@@ -49,7 +49,7 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
         methods.SCIPY,
         methods.SCIPY_RUNS,
     )
-    one, two, three = (json.loads(written[name]) for name in PARTS)
+    one, two, three, deep = (json.loads(written[name]) for name in PARTS)
     assert {row["group"] for row in one["flow"]} == set(groups)
     assert all(row["accuracy"] <= row["level"] for row in one["flow"])
     assert all(row["difference"] <= figure_1.SAME for row in one["descent"])
@@ -63,7 +63,9 @@ def test_quick_run_writes_everything_and_names_no_machine(tmp_path, monkeypatch,
     assert all(row["apart"] <= mnist.SPREADS for row in three["mnist"])
     assert [row["group"] for row in three["late"]] == list(part_3.GROUPS)
     assert all(row["error"] <= row["level"] for row in three["late"])
-    for part in (one, two, three):
+    assert {row["method"] for row in deep["networks"]} == set(networks.METHODS)
+    assert all(row["agrees"] for row in deep["networks"])
+    for part in (one, two, three, deep):
         assert {"date", "processor", "cores", "torch", "sources"} <= set(part["provenance"])
     for text in (printed, *written.values()):
         assert str(tmp_path) not in text and str(ROOT) not in text
@@ -74,7 +76,7 @@ def test_a_part_that_is_not_there_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["--quick", "part-7"])
     said = capsys.readouterr().err
-    assert "unknown part 'part-7'; known are part-1, part-2, part-3, sweep" in said
+    assert "unknown part 'part-7'; known are part-1, part-2, part-3, networks, sweep" in said
 
 
 def test_descents_agree(start):
