@@ -180,7 +180,7 @@ def test_a_page_opened_without_trust_shows_every_figure_and_says_what_it_shows(
     drawn = [
         output.metadata["ncbook"]["figure"]
         for cell in cells if cell.cell_type == "code"
-        for output in cell.outputs if "figure" in output.metadata.get("ncbook", {})
+        for output in cell.outputs if "figure" in output.get("metadata", {}).get("ncbook", {})
     ]  # fmt: skip
     tab = opened(name)
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
