@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 import signal
 import sys
 import tempfile
@@ -409,6 +410,11 @@ def fetch(
         if running:
             say.end(running)
     print(f"{title} is at hand: {place}")
+    if (named := os.environ.get("NCBOOK_DATA")) is not None:
+        print(
+            f"It is not read as long as NCBOOK_DATA is set, to {named!r}: unset it, or set it to "
+            "this folder."
+        )
 
 
 @app.command()

@@ -35,7 +35,10 @@ def sweep(
 
     A result is stored as soon as its job is finished, under a hash of the function's name, its
     arguments, the code that it reaches, the versions of packages and the kind of device: what is
-    there is not run again, and a sweep that was stopped goes on where it was.
+    there is not run again, and a sweep that was stopped goes on where it was. What a job reads
+    from files is not in the hash: give what tells it from other content, such as a checksum, as
+    an argument. The data sets of this book are compared with published checksums, all but a
+    folder of pictures; where one of those changes, remove the stored results.
 
     Parameters
     ----------

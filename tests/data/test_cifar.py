@@ -448,5 +448,7 @@ def test_the_command_downloads_and_lists(server):
     assert "cifar-100-binary.tar.gz: done" in done.output
     assert done.output.rstrip().endswith(f"CIFAR-100 is at hand: {cifar.cache('cifar100')}")
     assert f"at hand: yes, in {cifar.cache('cifar100')}" in run(cli.app, ["data"]).output
+    hidden = run(cli.app, ["data", "fetch", "cifar100"], env={"NCBOOK_DATA": "elsewhere"})
+    assert "not read as long as NCBOOK_DATA is set, to 'elsewhere'" in hidden.output
     unknown = run(cli.app, ["data", "fetch", "imagenet"])
     assert unknown.exit_code == 2 and "there is: mnist, cifar10, cifar100" in unknown.output
