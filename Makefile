@@ -11,11 +11,12 @@ SERVER := tests/.jupyter
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve pdf exercises bench lock clean FORCE
+.PHONY: help book test repeat serve pdf exercises bench lock clean FORCE
 
 help:
 	@echo "make book    execute the chapters that changed, check the claims, make the site"
 	@echo "make test    all of that, then all tests"
+	@echo "make repeat  run chapters a second time, and note which gave the same outputs"
 	@echo "make serve   show the book at a local address"
 	@echo "make pdf     print the whole book into one PDF (needs Chromium)"
 	@echo "make exercises  run the exercises that are to be run"
@@ -29,9 +30,13 @@ help:
 book: $(INSTALLED)
 	@$(PY) -m ncbook build
 
-# One pytest, so that there is one summary line: the tests, then every executed chapter, whose
-# cells run again and must give the same outputs. Two programs that some tests need are installed
-# apart: axe-core, and a Jupyter server, which would slow the book's own environment.
+# nbval runs the cells of executed chapters again, which must give the same outputs.
+NBVAL := --numprocesses auto --dist loadfile --no-loadscope-reorder \
+	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval-sanitize.cfg
+
+# One pytest, so that there is one summary line: the tests, then the executed chapters, but for long
+# ones that are known to repeat: see tests/nbval_chapters.py. Two programs that some tests need are
+# installed apart: axe-core, and a Jupyter server, which would slow the book's own environment.
 test: book
 	@if ! command -v npm >/dev/null; then \
 		echo "npm is not installed: the accessibility test will be skipped."; \
@@ -41,8 +46,10 @@ test: book
 		$(PYTHON) -m venv --clear $(SERVER) && $(SERVER)/bin/$(INSTALL) -r tests/jupyter.txt \
 			&& touch $(SERVER)/installed \
 		|| echo "No Jupyter server could be installed: the test with one will be skipped."; fi
-	@$(PY) -m pytest tests book --numprocesses auto --dist loadfile --no-loadscope-reorder \
-		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval-sanitize.cfg $(PYTEST)
+	@$(PY) -m pytest tests book $(NBVAL) $(PYTEST)
+
+repeat: book
+	@NCBOOK_REPEAT=1 $(PY) -m pytest book $(NBVAL) $(PYTEST)
 
 serve: $(INSTALLED)
 	@$(PY) -m ncbook serve

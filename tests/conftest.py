@@ -1,20 +1,18 @@
-"""Settings of all tests, and the environment in which nbval executes the chapters again."""
+"""Settings of all tests."""
 
 import contextlib
 import itertools
 import os
-import shutil
 import socket
-import tempfile
 from pathlib import Path
 
 import chromium
 import pytest
 import torch
 from jupyter_client.connect import LocalPortCache
+from nbval_chapters import Chapters
 
 from ncbook import machine
-from ncbook.pipeline.workers import environment
 from ncbook.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,48 +121,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=weight, reverse=True)
 
 
-class Chapters:
-    """Let nbval run the book's executed chapters, each in the environment that the build gave it.
-
-    This is a plugin, not hooks of this file: such hooks do not see the notebooks in book/.
-    """
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="ncbook-nbval-"))
-        self.known = {path.with_suffix("").relative_to(ROOT / "notebooks").as_posix()
-                      for path in (ROOT / "notebooks").glob("*/*.md")}  # fmt: skip
-
-    def pytest_ignore_collect(self, collection_path):
-        """Pass over the notebooks that a reader has put beside them."""
-        if collection_path.suffix != ".ipynb" or ROOT not in collection_path.parents:
-            return None
-        name = collection_path.relative_to(ROOT).with_suffix("").as_posix()
-        return True if name.removeprefix("book/") not in self.known else None
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item):
-        """Set it while a notebook's kernel starts, which is in the setup of its first cell."""
-        if item.path.suffix != ".ipynb":
-            return (yield)
-        name = item.path.stem
-        out, runtime = self.folder / item.path.parent.name / name, self.folder / "runtime"
-        for folder in (out, runtime):
-            folder.mkdir(parents=True, exist_ok=True)
-        fonts = ROOT / "_build" / "cache" / "matplotlib"
-        before, given = dict(os.environ), environment(ROOT, out, name, runtime, fonts)
-        os.environ.clear()
-        os.environ.update(given)
-        try:
-            return (yield)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-
-    def pytest_unconfigure(self):
-        """Remove what the chapters wrote."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 def keep_ports_apart(worker: str) -> None:
     """Let each test process give its kernels ports of its own range.
 
@@ -186,6 +142,7 @@ def keep_ports_apart(worker: str) -> None:
 def pytest_configure(config):
     """Register the plugin where nbval is asked for."""
     if config.getoption("nbval", default=False):
-        config.pluginmanager.register(Chapters(), "ncbook-chapters")
+        chapters = Chapters(ROOT, renew=os.environ.get("NCBOOK_REPEAT") == "1")
+        config.pluginmanager.register(chapters, "ncbook-chapters")
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         keep_ports_apart(worker)

@@ -1,10 +1,19 @@
-"""What nbval compares of an executed chapter, and what it leaves aside."""
+"""What nbval compares of an executed chapter, what it leaves aside, which chapters it runs."""
 
+import functools
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import nbval_chapters
+import pytest
+
+from ncbook.pipeline.book import Book
+from ncbook.store import Store
 
 SETTINGS = Path(__file__).resolve().parents[1] / "nbval-sanitize.cfg"
 
@@ -41,3 +50,66 @@ def test_numbers_are_compared_and_drawings_are_not(tmp_path):
     )  # fmt: skip
     assert "PASSED other-drawing.ipynb::Cell 0" in done.stdout
     assert "FAILED other-number.ipynb::Cell 0" in done.stdout
+
+
+# --- Which chapters it runs -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def plugin(built, monkeypatch):
+    """Make the plugin for a book of two chapters, of which the second takes long."""
+    monkeypatch.setattr(nbval_chapters, "SHORT", 0)
+    monkeypatch.setattr(Store, "seconds", lambda store: {("paper/02-two", "quick"): 60.0})
+    return functools.partial(nbval_chapters.Chapters, built.root)
+
+
+def chosen(plugin: nbval_chapters.Chapters) -> list[str]:
+    notebooks = [*sorted((plugin.root / "book" / "paper").glob("*.ipynb"))]
+    left = [plugin.pytest_ignore_collect(path) for path in notebooks]
+    return [path.stem for path, out in zip(notebooks, left, strict=True) if not out]
+
+
+def report(plugin: nbval_chapters.Chapters, name: str, *passed: bool) -> None:
+    for number, one in enumerate(passed):
+        nodeid = f"book/paper/{name}.ipynb::Cell {number}"
+        plugin.pytest_runtest_logreport(SimpleNamespace(nodeid=nodeid, passed=one))
+
+
+def finish(plugin: nbval_chapters.Chapters, **config) -> None:
+    plugin.pytest_sessionfinish(SimpleNamespace(config=SimpleNamespace(**config)))
+
+
+def test_a_long_chapter_that_is_known_to_repeat_is_passed_over(plugin, built):
+    (built.root / "book" / "paper" / "a-readers-own.ipynb").write_text("{}")
+    assert chosen(plugin(renew=True)) == chosen(plugin(renew=False)) == ["01-one", "02-two"]
+    renewing = plugin(renew=True)
+    for name in ("01-one", "02-two"):
+        report(renewing, name, True, True)
+    finish(renewing)
+    assert chosen(plugin(renew=True)) == []
+    assert chosen(plugin(renew=False)) == ["01-one"]  # the short one
+    built.chapter("02-two", "print(seeds + 1)")
+    assert chosen(plugin(renew=True)) == ["02-two"]
+    assert chosen(plugin(renew=False)) == ["01-one", "02-two"]
+
+
+def test_only_what_gave_the_same_outputs_is_noted(plugin, built):
+    file = built.root / nbval_chapters.FILE
+    renewing = plugin(renew=True)
+    report(renewing, "01-one", True, False, True)
+    report(renewing, "02-two", True, True)
+    finish(renewing, workerinput={})  # a process that has some of the reports alone
+    assert not file.exists()
+    finish(renewing)
+    assert json.loads(file.read_text()) == {"paper/02-two": renewing.keys["paper/02-two"]}
+    testing = plugin(renew=False)
+    report(testing, "01-one", True)
+    finish(testing)
+    assert list(json.loads(file.read_text())) == ["paper/02-two"]
+
+
+def test_what_is_noted_is_a_key_of_a_chapter_that_there_is(root):
+    book = Book(root)
+    noted = json.loads((root / nbval_chapters.FILE).read_text(encoding="utf-8"))
+    assert set(noted) <= {chapter.id for chapter in book.chapters}
+    assert all(re.fullmatch("[0-9a-f]{64}", key) for key in noted.values())

@@ -1,0 +1,108 @@
+"""How nbval runs the book's executed chapters: as the build did, and not those that it need not.
+
+``results/repeated.json`` has, by chapter, the key of a result whose cells ran a second time and
+gave the same outputs. The key knows the code, the parameters, the packages and the kind of machine:
+where it is that of the chapter as it is now, another repetition would show nothing. So chapters
+that take long are passed over then; short ones run in each test, so that nbval itself is tried.
+``make repeat`` runs what is not in the file, and writes it.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+
+from ncbook.files import write_atomic
+from ncbook.pipeline.book import Book
+from ncbook.pipeline.chapters import QUICK
+from ncbook.pipeline.workers import environment
+
+FILE = "results/repeated.json"
+SHORT = 12  # seconds that a chapter may take to be run each time
+
+
+class Chapters:
+    """Let nbval run the chapters, each in the environment that the build gave it.
+
+    This is a plugin, not hooks of conftest.py: such hooks do not see the notebooks in book/.
+    """
+
+    def __init__(self, root: Path, renew: bool) -> None:
+        self.root, self.renew = root, renew
+        self.folder = Path(tempfile.mkdtemp(prefix="ncbook-nbval-"))
+        self.passed: dict[str, bool] = {}
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """The key of each chapter, as it is now."""
+        book = Book(self.root)
+        keys = book.keys()
+        return {one.id: keys.of(one, one.values(QUICK)) for one in book.chapters}
+
+    @cached_property
+    def known(self) -> dict[str, str]:
+        """What the file has of the chapters that there are."""
+        path = self.root / FILE
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return {name: key for name, key in found.items() if name in self.keys}
+
+    @cached_property
+    def short(self) -> set[str]:
+        """The chapters that run each time."""
+        took = Book(self.root).store.seconds()
+        return {one for one in self.keys if took.get((one, QUICK), 0) <= SHORT}
+
+    def pytest_ignore_collect(self, collection_path):
+        """Pass over what a reader has put beside the chapters, and what is known to repeat."""
+        if collection_path.suffix != ".ipynb" or self.root not in collection_path.parents:
+            return None
+        name = self._chapter(collection_path.relative_to(self.root).as_posix())
+        if name not in self.keys:
+            return True
+        repeated = self.known.get(name) == self.keys[name]
+        return True if repeated and (self.renew or name not in self.short) else None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item):
+        """Set it while a notebook's kernel starts, which is in the setup of its first cell."""
+        if item.path.suffix != ".ipynb":
+            return (yield)
+        name = item.path.stem
+        out, runtime = self.folder / item.path.parent.name / name, self.folder / "runtime"
+        for folder in (out, runtime):
+            folder.mkdir(parents=True, exist_ok=True)
+        fonts = self.root / "_build" / "cache" / "matplotlib"
+        before, given = dict(os.environ), environment(self.root, out, name, runtime, fonts)
+        os.environ.clear()
+        os.environ.update(given)
+        try:
+            return (yield)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def pytest_runtest_logreport(self, report):
+        """Note which chapters gave the same outputs again, whichever process ran them."""
+        file = report.nodeid.split("::")[0]
+        if file.endswith(".ipynb"):
+            name = self._chapter(file)
+            self.passed[name] = self.passed.get(name, True) and report.passed
+
+    def pytest_sessionfinish(self, session):
+        """Write the file, where that is asked for and this process has all the reports."""
+        if self.renew and not hasattr(session.config, "workerinput"):
+            again = {name: self.keys[name] for name, good in self.passed.items() if good}
+            text = json.dumps(dict(sorted({**self.known, **again}.items())), indent=1)
+            write_atomic(self.root / FILE, text + "\n")
+
+    def pytest_unconfigure(self):
+        """Remove what the chapters wrote."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def _chapter(file: str) -> str:
+        return file.removeprefix("book/").removesuffix(".ipynb")
