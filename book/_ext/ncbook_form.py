@@ -30,7 +30,7 @@ class Fig(SphinxDirective):
 
     The content is the caption; what follows its first paragraph is a legend. ``:alt:`` says in words
     what the figure shows. ``paper/NN-chapter/name`` shows the figure of a chapter on another page,
-    where it has no number.
+    where it has no number. A scene with ``:play:`` plays once when it is first seen.
     """
 
     required_arguments = 1
@@ -39,6 +39,7 @@ class Fig(SphinxDirective):
         "alt": directives.unchanged_required,
         "name": directives.unchanged,
         "class": directives.class_option,
+        "play": directives.flag,
     }
 
     def run(self):
@@ -50,32 +51,19 @@ class Fig(SphinxDirective):
                 "figure %r needs an alternative text (:alt:) and a caption", name,
                 location=self.get_location(),
             )  # fmt: skip
-        own = Path(self.env.doc2path(self.env.docname))
-        source = Path(self.env.srcdir) / "book" / f"{chapter}.ipynb" if chapter else own
-        folder = source.parent / "figures" / source.stem
-        drawings = []
-        for layout in LAYOUTS:
-            path = folder / f"{name}-{layout}.svg"
-            self.env.note_dependency(str(path))
-            if not path.is_file():
-                logger.warning(
-                    "no cell of this chapter drew the figure %r", name, location=self.get_location()
-                )
-                return []
-            label = f'aria-label="{escape(alt)}"'
-            drawings.append(
-                re.sub(
-                    r'aria-label="[^"]*"',
-                    lambda _, label=label: label,
-                    path.read_text("utf-8"),
-                    count=1,
-                )
-            )
+        found = drawn(self, chapter, name, alt)
+        if found is None:
+            return []
+        source, folder, drawings = found
         scene = folder / f"{name}.json"
         if scene.is_file():
             self.env.note_dependency(str(scene))
         page = (
-            _SCENE.format(drawings[0], scene.read_text("utf-8").strip())
+            _SCENE.format(
+                " data-play" if "play" in self.options else "",
+                drawings[0],
+                scene.read_text("utf-8").strip(),
+            )
             if scene.is_file()
             else (_FIGURE.format("".join(drawings)))
         )
@@ -99,9 +87,68 @@ class Fig(SphinxDirective):
         return [figure]
 
 
+def drawn(directive, chapter: str, name: str, alt: str):
+    """Return a figure's chapter, its folder and its drawings, told by ``alt``; None without them."""
+    env = directive.env
+    source = Path(env.srcdir) / "book" / f"{chapter}.ipynb" if chapter else None
+    source = source or Path(env.doc2path(env.docname))
+    folder = source.parent / "figures" / source.stem
+    drawings = []
+    for layout in LAYOUTS:
+        path = folder / f"{name}-{layout}.svg"
+        env.note_dependency(str(path))
+        if not path.is_file():
+            logger.warning(
+                "no cell of this chapter drew the figure %r", name,
+                location=directive.get_location(),
+            )  # fmt: skip
+            return None
+        label = f'aria-label="{escape(alt)}"'
+        text = path.read_text("utf-8")
+        drawings.append(re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, text, count=1))
+    return source, folder, drawings
+
+
+class Live(SphinxDirective):
+    """``{live}`` name: a model that runs in the page, see ``book/_static/live.js``.
+
+    ``:start:`` has its parameters, as JSON. ``:still:`` names the figure, of this chapter or as
+    ``paper/NN-chapter/name``, that stands in its place on paper and without scripts, and ``:alt:``
+    says in words what that shows. The content is the caption.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar = {
+        "start": directives.unchanged,
+        "still": directives.unchanged_required,
+        "alt": directives.unchanged_required,
+    }
+
+    def run(self):
+        """Return the place of the picture, with its still."""
+        name, start = self.arguments[0], self.options.get("start", "{}")
+        json.loads(start)
+        chapter, _, still = self.options["still"].rpartition("/")
+        found = drawn(self, chapter, still, " ".join(self.options["alt"].split()))
+        if found is None:
+            return []
+        page = _LIVE.format(name, escape(start), _FIGURE.format("".join(found[2])))
+        figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
+        self.state.nested_parse(self.content, self.content_offset, figure)
+        return [figure]
+
+
+def add_live_scripts(app, pagename, templatename, context, doctree):
+    """Give a page the scripts of the live pictures that it has, and no other page."""
+    for name in sorted(set(re.findall(r'data-live="([\w-]+)"', context.get("body", "")))):
+        app.add_js_file(f"live-{name}.js", type="module")
+
+
+_LIVE = '<div class="ncb-live" data-live="{}" data-start="{}"></div><div class="ncb-live-still">{}</div>'
 _FIGURE = '<div class="ncb-figure tex2jax_ignore">{}</div>'
 _SCENE = (
-    '<div class="ncb-figure ncb-scene tex2jax_ignore">{}'
+    '<div class="ncb-figure ncb-scene tex2jax_ignore"{}>{}'
     '<script type="application/json">{}</script></div>'
 )
 _LINKS = (
@@ -133,13 +180,36 @@ class GalleryNode(nodes.General, nodes.Element):
 
 
 class Gallery(SphinxDirective):
-    """``{gallery}``: a thumbnail of each figure of the book, with its number and conclusion."""
+    """``{gallery}``: a thumbnail of each figure of the book, with its number and conclusion.
+
+    With content, one of each page that a line names, ``page paper/NN-chapter/name words``: the figure
+    and the words lead to the page.
+    """
+
+    has_content = True
 
     def run(self):
-        """Return the place of the list."""
-        # Written anew whenever a figure changes: it has what other pages hold.
-        self.env.note_reread()
-        return [GalleryNode()]
+        """Return the place of the list, or the list of what is named."""
+        if not self.content:
+            # Written anew whenever a figure changes: it has what other pages hold.
+            self.env.note_reread()
+            return [GalleryNode()]
+        entries = []
+        for line in self.content:
+            page, figure, words = line.split(maxsplit=2)
+            chapter, _, name = figure.rpartition("/")
+            entry = nodes.list_item("")
+            link, _ = self.state.inline_text(f"{{doc}}`{words} <{page}>`", self.lineno)
+            folder, stem = f"book/{chapter}".rsplit("/", 1)
+            path = Path(self.env.srcdir) / folder / "figures" / stem / f"{name}-wide.svg"
+            self.env.note_dependency(str(path))
+            if not path.is_file():
+                logger.warning("no chapter drew %r", figure, location=self.get_location())
+            uri = f"{folder.removeprefix('book/')}/figures/{stem}/{name}-wide.svg"
+            entry += nodes.raw("", f'<img loading="lazy" alt="" src="{uri}">', format="html")
+            entry += nodes.paragraph("", "", *link)
+            entries.append(entry)
+        return [nodes.bullet_list("", *entries, classes=["ncb-gallery"])]
 
 
 def note_figures(app, doctree):
@@ -456,7 +526,9 @@ def setup(app):
     app.connect("html-page-context", copy_beside)
     app.connect("html-page-context", link_code, priority=750)
     app.connect("html-page-context", add_previews, priority=950)
+    app.connect("html-page-context", add_live_scripts)
     app.add_directive("fig", Fig)
+    app.add_directive("live", Live)
     app.add_post_transform(Fold)
     app.add_node(GalleryNode)
     app.add_directive("gallery", Gallery)

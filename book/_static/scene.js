@@ -1,5 +1,5 @@
 // Scenes: points and strokes that turn under the pointer or the arrow keys, and a slider over frames.
-// It draws what ncbook/figures/scene.py draws as a still, from the same numbers. It needs no other
+// While a scene plays, what moves goes in straight lines from one frame to the next. It draws what ncbook/figures/scene.py draws as a still, from the same numbers. It needs no other
 // script, and runs in a page as well as in a notebook's output.
 (() => {
   "use strict";
@@ -25,13 +25,23 @@
     return made;
   };
 
+  // The places of a layer at a frame, or between two.
+  function placesAt(places, frame, dimensions) {
+    const last = places.length - 1;
+    const from = places[Math.min(Math.floor(frame), last)];
+    const to = places[Math.min(Math.ceil(frame), last)];
+    const share = frame % 1;
+    return from.map((place, i) => {
+      if (place[0] === null || to[i]?.[0] == null) return new Array(dimensions).fill(NaN);
+      return share ? place.map((x, j) => x + share * (to[i][j] - x)) : place;
+    });
+  }
+
   // The elements of one panel, those far from the eye first.
   function shapes(panel, view, frame, dimensions) {
     const drawn = [];
     for (const layer of panel.layers) {
-      const now = layer.places[Math.min(frame, layer.places.length - 1)];
-      const known = now.map((place) => (place[0] === null ? new Array(dimensions).fill(NaN) : place));
-      const at = project(known, view, dimensions);
+      const at = project(placesAt(layer.places, frame, dimensions), view, dimensions);
       const opacity = layer.faint ? 0.35 : 0.9;
       if (layer.kind === "points") {
         for (const [x, y, z] of at) {
@@ -169,30 +179,45 @@
       range.setAttribute("aria-label", data.frame_name || "frame");
       const to = (next) => {
         frame = next;
-        range.value = next;
-        said.textContent = `${data.frame_name} ${data.frames[next]}`.trim();
+        const near = Math.round(next);
+        range.value = near;
+        said.textContent = `${data.frame_name} ${data.frames[near]}`.trim();
         range.setAttribute("aria-valuetext", said.textContent);
         redraw();
       };
-      let timer = 0;
+      let [playing, last] = [0, 0];
       const stop = () => {
-        clearInterval(timer);
-        timer = 0;
+        cancelAnimationFrame(playing);
+        playing = 0;
         play.textContent = "Play";
       };
-      play.addEventListener("click", () => {
-        if (timer) return stop();
+      const pace = Math.max(1000 / 60, Math.min(500, 8000 / (data.frames.length - 1))); // ms a frame
+      const go = () => {
         play.textContent = "Pause";
-        if (frame === data.frames.length - 1) to(0);
-        timer = setInterval(
-          () => (frame < data.frames.length - 1 ? to(frame + 1) : stop()),
-          Math.max(60, Math.min(500, 6000 / data.frames.length)),
-        );
-      });
+        if (frame >= data.frames.length - 1) to(0);
+        last = 0;
+        const step = (now) => {
+          const passed = last ? Math.min(now - last, 100) : 0;
+          last = now;
+          to(Math.min(frame + passed / pace, data.frames.length - 1));
+          if (frame < data.frames.length - 1) playing = requestAnimationFrame(step);
+          else stop();
+        };
+        playing = requestAnimationFrame(step);
+      };
+      play.addEventListener("click", () => (playing ? stop() : go()));
       range.addEventListener("input", () => {
         stop();
         to(Number(range.value));
       });
+      // Once by itself, where that is asked for, when it is seen, and for readers who want motion.
+      if ("play" in box.dataset && matchMedia("(prefers-reduced-motion: no-preference)").matches) {
+        new IntersectionObserver((entries, watching) => {
+          if (!entries.some((entry) => entry.isIntersecting)) return;
+          watching.disconnect();
+          go();
+        }).observe(stage);
+      }
       stop();
       to(frame);
       controls.prepend(play, range, said);

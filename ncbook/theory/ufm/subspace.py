@@ -178,5 +178,7 @@ def collapsed_gram(sizes: Sequence[int]) -> Tensor:
     classes this is sqrt(N) Pi.
     """
     n = torch.tensor(sizes, dtype=torch.float64)
-    values, vectors = torch.linalg.eigh(torch.diag(n) - torch.outer(n, n) / n.sum())
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    # M M^T = A A^T for this A of C columns; a root of eigenvalues would make 1e-8 of rounding.
+    A = torch.diag(n.sqrt()) - torch.outer(n / n.sum(), n.sqrt())
+    left, s, _ = torch.linalg.svd(A)
+    return (left * s) @ left.T

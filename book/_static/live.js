@@ -1,0 +1,302 @@
+// What the live pictures share: a canvas that fits its box, the page's colours, a clock, controls,
+// a view that turns, a chart. Each picture is a file live-<name>.js, which imports this one, computes
+// its model by itself and mounts where the page has <div data-live="name">.
+
+export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a67c00", "#8a63d2"];
+export const DASHES = [[], [6, 2], [2, 2], [6, 2, 2, 2], [10, 3], [1, 3]];
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+// ---------------------------------------------------------------- elements
+
+export function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key in made && key !== "list") made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+export function button(words, pressed) {
+  return make("button", { type: "button", onclick: pressed }, words);
+}
+
+let names = 0;
+
+// A slider with its name before it and its value behind it. `says` turns the number into words.
+export function slider(words, { min, max, step = 1, value, says = String }, changed) {
+  const id = `ncb-live-${(names += 1)}`;
+  const input = make("input", { type: "range", id, min, max, step, value });
+  const output = make("output", { htmlFor: id });
+  const say = () => {
+    output.textContent = says(Number(input.value));
+    input.setAttribute("aria-valuetext", output.textContent);
+  };
+  input.addEventListener("input", () => {
+    say();
+    changed(Number(input.value));
+  });
+  say();
+  const row = make("span", { className: "ncb-live-row" }, make("label", { htmlFor: id }, words), input, output);
+  return {
+    row,
+    get value() {
+      return Number(input.value);
+    },
+    set(value, limits = {}) {
+      Object.assign(input, limits);
+      input.value = value;
+      say();
+    },
+  };
+}
+
+// A number as people read it: 2.5, 0.03, 4.1 · 10⁻⁷.
+export function number(value, digits = 2) {
+  if (value === 0) return "0";
+  if (!Number.isFinite(value)) return "not finite";
+  const exponent = Math.floor(Math.log10(Math.abs(value)));
+  if (exponent >= -2 && exponent < 4) return Number(value.toPrecision(digits)).toString();
+  return `${(value / 10 ** exponent).toFixed(digits - 1)} · ${power(exponent)}`;
+}
+
+export const power = (exponent) => `10${String(exponent).replace(/[-\d]/g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]))}`;
+
+// ---------------------------------------------------------------- a canvas
+
+// A picture that is painted again when its size or the page's theme changes, or when asked.
+// `paint(pen, width, height, colours)` draws in pixels of the page. A picture that does not take the
+// pointer is told by `label`, which may be changed at any time.
+export class Picture {
+  constructor({ width, height, paint, label }) {
+    this.canvas = make("canvas", { role: "img", "aria-label": label, className: "ncb-live-canvas" });
+    this.canvas.style.cssText = `flex:1 1 ${width}px;min-width:0;height:${height}px`;
+    this.height = height;
+    this.paint = paint;
+    this.asked = 0;
+    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    new MutationObserver(() => {
+      this.colours = null;
+      this.draw();
+    }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  }
+
+  get width() {
+    return this.canvas.clientWidth;
+  }
+
+  set label(words) {
+    this.canvas.setAttribute("aria-label", words);
+  }
+
+  draw() {
+    if (!this.asked) this.asked = requestAnimationFrame(() => this.now());
+  }
+
+  now() {
+    this.asked = 0;
+    const { canvas, height } = this;
+    const width = canvas.clientWidth;
+    if (!width) return;
+    const dense = window.devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * dense) || canvas.height !== Math.round(height * dense)) {
+      [canvas.width, canvas.height] = [Math.round(width * dense), Math.round(height * dense)];
+    }
+    if (!this.colours) {
+      const style = getComputedStyle(canvas);
+      const muted = style.getPropertyValue("--pst-color-text-muted").trim() || style.color;
+      const ground = style.getPropertyValue("--pst-color-background").trim() || "#fff";
+      this.colours = { ink: style.color, muted, ground, family: style.fontFamily };
+    }
+    const pen = canvas.getContext("2d");
+    pen.setTransform(dense, 0, 0, dense, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    pen.font = `12px ${this.colours.family}`;
+    this.paint(pen, width, height, this.colours);
+  }
+}
+
+// ---------------------------------------------------------------- time
+
+// Calls `tick(milliseconds)` on each frame while it runs and its box is seen. It does not start by
+// itself for readers who want no motion.
+export class Clock {
+  constructor(box, tick, changed = () => {}) {
+    Object.assign(this, { tick, changed, running: false, seen: true, asked: 0, last: 0 });
+    new IntersectionObserver(([entry]) => {
+      this.seen = entry.isIntersecting;
+      this.ask();
+    }).observe(box);
+  }
+
+  static get wanted() {
+    return !still.matches;
+  }
+
+  play() {
+    this.running = true;
+    this.last = 0;
+    this.changed(true);
+    this.ask();
+  }
+
+  pause() {
+    if (!this.running) return;
+    this.running = false;
+    this.changed(false);
+  }
+
+  ask() {
+    if (this.asked || !this.running || !this.seen) return;
+    this.asked = requestAnimationFrame((now) => {
+      this.asked = 0;
+      if (!this.running) return;
+      const passed = this.last ? Math.min(now - this.last, 100) : 16;
+      this.last = now;
+      this.tick(passed);
+      this.ask();
+    });
+  }
+}
+
+// ---------------------------------------------------------------- space
+
+// Where a place in space is on the picture, and how near to the eye; as scene.js and scene.py do it.
+export function project([x, y, z], [azimuth, elevation], half, middle) {
+  const [ca, sa, ce, se] = [Math.cos(azimuth), Math.sin(azimuth), Math.cos(elevation), Math.sin(elevation)];
+  const flat = ca * x + sa * y;
+  return [middle[0] + half * (ca * y - sa * x), middle[1] - half * (ce * z - se * flat), ce * flat + se * z];
+}
+
+// Let the pointer and the arrow keys turn a picture's view, and give buttons that do the same.
+export function turning(picture, view, begun = () => {}) {
+  const by = (azimuth, elevation) => {
+    view[0] += azimuth;
+    view[1] = Math.max(-Math.PI / 2, Math.min(Math.PI / 2, view[1] + elevation));
+    picture.draw();
+  };
+  const { canvas } = picture;
+  canvas.style.cursor = "grab";
+  canvas.style.touchAction = "pan-y";
+  canvas.addEventListener("pointerdown", (down) => {
+    canvas.setPointerCapture(down.pointerId);
+    begun();
+    let [x, y] = [down.clientX, down.clientY];
+    const move = (event) => {
+      by((x - event.clientX) / 120, (event.clientY - y) / 120);
+      [x, y] = [event.clientX, event.clientY];
+    };
+    const up = () => {
+      canvas.removeEventListener("pointermove", move);
+      for (const end of ["pointerup", "pointercancel"]) canvas.removeEventListener(end, up);
+    };
+    canvas.addEventListener("pointermove", move);
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, up);
+  });
+  const turn = (words, label, ...angles) => {
+    const one = button(words, () => {
+      begun();
+      by(...angles);
+    });
+    one.setAttribute("aria-label", label);
+    return one;
+  };
+  const step = Math.PI / 18;
+  return make(
+    "span",
+    { className: "ncb-live-turn" },
+    turn("←", "turn to the left", step, 0),
+    turn("→", "turn to the right", -step, 0),
+    turn("↑", "turn up", 0, step),
+    turn("↓", "turn down", 0, -step),
+  );
+}
+
+// ---------------------------------------------------------------- a chart
+
+// Lines over iterations on a logarithmic axis: `series` of {name, values}, all of one length.
+export function logChart(pen, width, height, colours, { series, end, decades: [low, high], name, marks = [] }) {
+  const [left, right, foot] = [44, 8, 22];
+  pen.textBaseline = "middle";
+  // The legend, in as many rows as it takes.
+  let [x, y] = [left, 9];
+  series.forEach(({ name: words }, i) => {
+    const wide = 26 + pen.measureText(words).width + 14;
+    if (x + wide > width - right && x > left) [x, y] = [left, y + 16];
+    pen.strokeStyle = COLOURS[i];
+    pen.lineWidth = 2;
+    pen.setLineDash(DASHES[i]);
+    stroke(pen, [[x, y], [x + 22, y]]);
+    pen.setLineDash([]);
+    pen.fillStyle = colours.ink;
+    pen.textAlign = "left";
+    pen.fillText(words, x + 26, y);
+    x += wide;
+  });
+  const top = y + 16;
+  const across = (at) => left + ((width - left - right) * at) / end;
+  const up = (value) => top + ((height - foot - top) * (high - Math.log10(value))) / (high - low);
+  pen.lineWidth = 1;
+  for (let decade = Math.ceil(low / 2) * 2; decade <= high; decade += 2) {
+    pen.strokeStyle = colours.muted;
+    pen.globalAlpha = 0.3;
+    stroke(pen, [[left, up(10 ** decade)], [width - right, up(10 ** decade)]]);
+    pen.globalAlpha = 1;
+    pen.fillStyle = colours.muted;
+    pen.textAlign = "right";
+    pen.fillText(power(decade), left - 5, up(10 ** decade));
+  }
+  pen.textAlign = "left";
+  pen.fillText("0", left, height - 8);
+  pen.textAlign = "right";
+  pen.fillText(`${name} ${end}`, width - right, height - 8);
+  pen.save();
+  pen.beginPath();
+  pen.rect(left, top - 1, width - left - right, height - foot - top + 2);
+  pen.clip();
+  series.forEach(({ values }, i) => {
+    pen.strokeStyle = COLOURS[i];
+    pen.lineWidth = 2;
+    pen.setLineDash(DASHES[i]);
+    const thin = Math.max(1, Math.floor(values.length / (2 * width)));
+    const shown = [];
+    for (let at = 0; at < values.length; at += thin) shown.push([across(at), up(Math.max(values[at], 1e-300))]);
+    if ((values.length - 1) % thin) shown.push([across(values.length - 1), up(Math.max(values.at(-1), 1e-300))]);
+    stroke(pen, shown);
+  });
+  pen.setLineDash([2, 3]);
+  pen.strokeStyle = colours.muted;
+  for (const at of marks) stroke(pen, [[across(at), top], [across(at), height - foot]]);
+  pen.restore();
+  pen.setLineDash([]);
+}
+
+export function stroke(pen, places) {
+  pen.beginPath();
+  places.forEach(([x, y], i) => (i ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+  pen.stroke();
+}
+
+// ---------------------------------------------------------------- the page
+
+// Words about the state: always to be read, spoken only while nothing moves.
+export class Said {
+  constructor() {
+    this.words = make("p", { className: "ncb-live-said" });
+    this.spoken = make("p", { className: "ncb-live-spoken", role: "status" });
+  }
+
+  say(words, moving) {
+    this.words.textContent = words;
+    if (!moving && this.spoken.textContent !== words) this.spoken.textContent = words;
+  }
+}
+
+// Mount a live picture in each place of its name. The still beside it stays for paper.
+export function mountAll(name, mount) {
+  for (const box of document.querySelectorAll(`[data-live="${name}"]:not([data-mounted])`)) {
+    box.dataset.mounted = "";
+    box.ncbLive = mount(box, JSON.parse(box.dataset.start || "{}"));
+  }
+}
