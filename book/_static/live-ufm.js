@@ -1,6 +1,6 @@
 // Gradient descent of the unconstrained features model, live (Part I). The model is that of
 // ncbook/models/ufm.py: the risk 1/2 ||W H + b 1^T - Y||^2 over H (p x n), W (C x p), b (C).
-import { Clock, COLOURS, Picture, Said, button, logChart, make, mountAll, number, power, project, slider, stroke, turning } from "./live.js";
+import { Clock, COLOURS, Picture, Said, button, logChart, make, mountAll, normals, number, power, project, slider, stroke, turning } from "./live.js";
 
 // ---------------------------------------------------------------- the model
 
@@ -163,18 +163,6 @@ export function eigen(matrix) {
   return { values: order.map((k) => A[k][k]), vectors: order.map((k) => V[k]) };
 }
 
-// Standard normal numbers from a seed (mulberry32, then Box and Muller).
-export function normals(seed) {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return (((mixed ^ (mixed >>> 14)) >>> 0) + 0.5) / 4294967296;
-  };
-  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
-}
-
 // ---------------------------------------------------------------- the picture
 
 const NAMES = ["frame: W Wᵀ", "duality: H from W", "bias: b"];
@@ -294,7 +282,8 @@ export function mount(box, { C = 3, N = 3, p = 15, eps = -3, step = 0.5, ratio =
 
   function paintChart(pen, width, height, colours) {
     const series = NAMES.map((name, i) => ({ name, values: history[i] }));
-    logChart(pen, width, height, colours, { series, end: Math.max(100, 50 * Math.ceil(iteration / 50)), decades: [-9, 2], name: "iteration" });
+    const end = Math.max(100, 50 * Math.ceil(iteration / 50));
+    logChart(pen, width, height, colours, { series, at: history[0].map((_, i) => i), end, decades: [-9, 2], name: "iteration" });
   }
 
   restart();

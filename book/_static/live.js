@@ -52,6 +52,19 @@ export function slider(words, { min, max, step = 1, value, says = String }, chan
   };
 }
 
+// A list to choose from, with its name before it.
+export function choice(words, options, changed) {
+  const id = `ncb-live-${(names += 1)}`;
+  const list = make("select", { id });
+  const offer = (those, chosen = 0) => {
+    list.replaceChildren(...those.map((one) => make("option", { value: one }, one)));
+    list.selectedIndex = chosen;
+  };
+  list.addEventListener("change", changed);
+  offer(options);
+  return { list, offer, row: make("span", { className: "ncb-live-row" }, make("label", { htmlFor: id }, words), list) };
+}
+
 // A number as people read it: 2.5, 0.03, 4.1 · 10⁻⁷.
 export function number(value, digits = 2) {
   if (value === 0) return "0";
@@ -62,6 +75,18 @@ export function number(value, digits = 2) {
 }
 
 export const power = (exponent) => `10${String(exponent).replace(/[-\d]/g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]))}`;
+
+// Standard normal numbers from a seed (mulberry32, then Box and Muller).
+export function normals(seed) {
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return (((mixed ^ (mixed >>> 14)) >>> 0) + 0.5) / 4294967296;
+  };
+  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+}
 
 // ---------------------------------------------------------------- a canvas
 
@@ -215,27 +240,32 @@ export function turning(picture, view, begun = () => {}) {
 
 // ---------------------------------------------------------------- a chart
 
-// Lines over iterations on a logarithmic axis: `series` of {name, values}, all of one length.
-export function logChart(pen, width, height, colours, { series, end, decades: [low, high], name, marks = [] }) {
+// Lines over `at` on a logarithmic axis: `series` of {name, values, colour, dash}, each value at the place
+// of its number in `at`. A line without a name is not in the legend.
+export function logChart(pen, width, height, colours, { series, at, end, decades: [low, high], name }) {
   const [left, right, foot] = [44, 8, 22];
   pen.textBaseline = "middle";
   // The legend, in as many rows as it takes.
   let [x, y] = [left, 9];
-  series.forEach(({ name: words }, i) => {
-    const wide = 26 + pen.measureText(words).width + 14;
-    if (x + wide > width - right && x > left) [x, y] = [left, y + 16];
-    pen.strokeStyle = COLOURS[i];
+  const look = ({ colour, dash }, i) => {
+    pen.strokeStyle = colour || COLOURS[i];
     pen.lineWidth = 2;
-    pen.setLineDash(DASHES[i]);
+    pen.setLineDash(dash || DASHES[i]);
+  };
+  series.forEach((one, i) => {
+    if (!one.name) return;
+    const wide = 26 + pen.measureText(one.name).width + 14;
+    if (x + wide > width - right && x > left) [x, y] = [left, y + 16];
+    look(one, i);
     stroke(pen, [[x, y], [x + 22, y]]);
     pen.setLineDash([]);
     pen.fillStyle = colours.ink;
     pen.textAlign = "left";
-    pen.fillText(words, x + 26, y);
+    pen.fillText(one.name, x + 26, y);
     x += wide;
   });
   const top = y + 16;
-  const across = (at) => left + ((width - left - right) * at) / end;
+  const across = (place) => left + ((width - left - right) * place) / end;
   const up = (value) => top + ((height - foot - top) * (high - Math.log10(value))) / (high - low);
   pen.lineWidth = 1;
   for (let decade = Math.ceil(low / 2) * 2; decade <= high; decade += 2) {
@@ -255,19 +285,17 @@ export function logChart(pen, width, height, colours, { series, end, decades: [l
   pen.beginPath();
   pen.rect(left, top - 1, width - left - right, height - foot - top + 2);
   pen.clip();
-  series.forEach(({ values }, i) => {
-    pen.strokeStyle = COLOURS[i];
-    pen.lineWidth = 2;
-    pen.setLineDash(DASHES[i]);
-    const thin = Math.max(1, Math.floor(values.length / (2 * width)));
+  series.forEach((one, i) => {
+    look(one, i);
+    const every = Math.max(1, Math.floor(at.length / (2 * width)));
+    const last = at.length - 1;
     const shown = [];
-    for (let at = 0; at < values.length; at += thin) shown.push([across(at), up(Math.max(values[at], 1e-300))]);
-    if ((values.length - 1) % thin) shown.push([across(values.length - 1), up(Math.max(values.at(-1), 1e-300))]);
+    at.forEach((place, n) => {
+      if (n % every && n < last) return;
+      shown.push([across(place), up(Math.max(one.values[n], 1e-300))]);
+    });
     stroke(pen, shown);
   });
-  pen.setLineDash([2, 3]);
-  pen.strokeStyle = colours.muted;
-  for (const at of marks) stroke(pen, [[across(at), top], [across(at), height - foot]]);
   pen.restore();
   pen.setLineDash([]);
 }
