@@ -1,7 +1,7 @@
 // A two-layer ReLU network on two classes in the plane, live (Part III). The model is that of
 // ncbook/models/shallow_relu.py with the exponential loss, L = sum_i exp(-y_i f(x_i)),
 // f(x) = sum_j v_j relu(<w_j, x>), in rescaled time: theta' = -grad L / L = grad log(1/L).
-import { Clock, COLOURS, Picture, Said, button, choice, logChart, make, mountAll, normals, number, power, slider, stroke } from "./live.js";
+import { Clock, COLOURS, Picture, Said, button, choice, decades, lines, make, mountAll, normals, number, power, slider, stroke } from "./live.js";
 
 // ---------------------------------------------------------------- the model
 
@@ -386,11 +386,13 @@ export function mount(box, { h = 12, eps = -4 } = {}) {
   });
 
   function paintChart(pen, width, height, colours) {
-    const names = ["to the class mean", "to the max margin", "", ""];
-    const series = history.angles.map((values, i) => ({ name: names[i], values, colour: COLOURS[i < 2 ? 0 : 1], dash: i % 2 ? [7, 3] : [2, 3] }));
-    series.push({ name: "log 1/L", values: history.log, colour: colours.ink, dash: [] });
+    const names = ["degrees to the class mean", "to the max margin", "", ""];
+    const { at } = history;
+    const series = history.angles.map((values, i) => ({ name: names[i], at, values, colour: COLOURS[i < 2 ? 0 : 1], dash: i % 2 ? [7, 3] : [2, 3] }));
+    series.push({ name: "log 1/L", at, values: history.log, colour: colours.ink, dash: [] });
     const end = Math.max(20, 10 * Math.ceil(network.time / 10));
-    logChart(pen, width, height, colours, { series, at: history.at, end, decades: [-3, 4], name: "degrees, over rescaled time" });
+    const x = { low: 0, high: end, ticks: [[0, "0"], [end, `${end}`]], name: "rescaled time" };
+    lines(pen, width, height, colours, { series, x, y: { low: 1e-3, high: 1e4, log: true, ticks: decades(-3, 4) } });
   }
 
   const push = (words, label, dx, dy) => {

@@ -1,6 +1,9 @@
 // Gradient descent of the unconstrained features model, live (Part I). The model is that of
 // ncbook/models/ufm.py: the risk 1/2 ||W H + b 1^T - Y||^2 over H (p x n), W (C x p), b (C).
-import { Clock, COLOURS, Picture, Said, button, logChart, make, mountAll, normals, number, power, project, slider, stroke, turning } from "./live.js";
+import {
+  Clock, COLOURS, Picture, Said, button, decades, dot, eigen, grid, lines, make, mountAll, normals, number, power, project, slider,
+  stroke, turning,
+} from "./live.js";
 
 // ---------------------------------------------------------------- the model
 
@@ -134,35 +137,6 @@ export class Model {
   }
 }
 
-const grid = (size, of) => Array.from({ length: size }, (_, k) => Array.from({ length: size }, (__, l) => of(k, l)));
-const dot = (one, other) => one.reduce((sum, x, j) => sum + x * other[j], 0);
-
-// Eigenvalues, largest first, and eigenvectors of a symmetric matrix, by Jacobi's rotations.
-export function eigen(matrix) {
-  const size = matrix.length;
-  const A = matrix.map((row) => [...row]);
-  const V = grid(size, (k, l) => (k === l ? 1 : 0)); // rows are the vectors
-  for (let sweep = 0; sweep < 30; sweep += 1) {
-    let off = 0;
-    for (let k = 0; k < size; k += 1) for (let l = 0; l < k; l += 1) off += A[k][l] ** 2;
-    if (off < 1e-300) break;
-    for (let k = 0; k < size; k += 1) {
-      for (let l = k + 1; l < size; l += 1) {
-        if (A[k][l] === 0) continue;
-        const theta = (A[l][l] - A[k][k]) / (2 * A[k][l]);
-        const t = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.hypot(theta, 1));
-        const c = 1 / Math.hypot(t, 1);
-        const s = t * c;
-        for (let m = 0; m < size; m += 1) [A[m][k], A[m][l]] = [c * A[m][k] - s * A[m][l], s * A[m][k] + c * A[m][l]];
-        for (let m = 0; m < size; m += 1) [A[k][m], A[l][m]] = [c * A[k][m] - s * A[l][m], s * A[k][m] + c * A[l][m]];
-        for (let m = 0; m < size; m += 1) [V[k][m], V[l][m]] = [c * V[k][m] - s * V[l][m], s * V[k][m] + c * V[l][m]];
-      }
-    }
-  }
-  const order = A.map((_, k) => k).sort((k, l) => A[l][l] - A[k][k]);
-  return { values: order.map((k) => A[k][k]), vectors: order.map((k) => V[k]) };
-}
-
 // ---------------------------------------------------------------- the picture
 
 const NAMES = ["frame: W Wᵀ", "duality: H from W", "bias: b"];
@@ -281,9 +255,11 @@ export function mount(box, { C = 3, N = 3, p = 15, eps = -3, step = 0.5, ratio =
   }
 
   function paintChart(pen, width, height, colours) {
-    const series = NAMES.map((name, i) => ({ name, values: history[i] }));
     const end = Math.max(100, 50 * Math.ceil(iteration / 50));
-    logChart(pen, width, height, colours, { series, at: history[0].map((_, i) => i), end, decades: [-9, 2], name: "iteration" });
+    const at = history[0].map((_, i) => i);
+    const series = NAMES.map((name, i) => ({ name, at, values: history[i] }));
+    const x = { low: 0, high: end, ticks: [[0, "0"], [end, `${end}`]], name: "iteration" };
+    lines(pen, width, height, colours, { series, x, y: { low: 1e-9, high: 100, log: true, ticks: decades(-9, 2) } });
   }
 
   restart();

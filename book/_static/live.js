@@ -88,6 +88,37 @@ export function normals(seed) {
   return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
+// ---------------------------------------------------------------- small matrices
+
+export const grid = (size, of) => Array.from({ length: size }, (_, k) => Array.from({ length: size }, (__, l) => of(k, l)));
+export const dot = (one, other) => one.reduce((sum, x, j) => sum + x * other[j], 0);
+
+// Eigenvalues, largest first, and eigenvectors of a symmetric matrix, by Jacobi's rotations.
+export function eigen(matrix) {
+  const size = matrix.length;
+  const A = matrix.map((row) => [...row]);
+  const V = grid(size, (k, l) => (k === l ? 1 : 0)); // rows are the vectors
+  for (let sweep = 0; sweep < 30; sweep += 1) {
+    let off = 0;
+    for (let k = 0; k < size; k += 1) for (let l = 0; l < k; l += 1) off += A[k][l] ** 2;
+    if (off < 1e-300) break;
+    for (let k = 0; k < size; k += 1) {
+      for (let l = k + 1; l < size; l += 1) {
+        if (A[k][l] === 0) continue;
+        const theta = (A[l][l] - A[k][k]) / (2 * A[k][l]);
+        const t = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.hypot(theta, 1));
+        const c = 1 / Math.hypot(t, 1);
+        const s = t * c;
+        for (let m = 0; m < size; m += 1) [A[m][k], A[m][l]] = [c * A[m][k] - s * A[m][l], s * A[m][k] + c * A[m][l]];
+        for (let m = 0; m < size; m += 1) [A[k][m], A[l][m]] = [c * A[k][m] - s * A[l][m], s * A[k][m] + c * A[l][m]];
+        for (let m = 0; m < size; m += 1) [V[k][m], V[l][m]] = [c * V[k][m] - s * V[l][m], s * V[k][m] + c * V[l][m]];
+      }
+    }
+  }
+  const order = A.map((_, k) => k).sort((k, l) => A[l][l] - A[k][k]);
+  return { values: order.map((k) => A[k][k]), vectors: order.map((k) => V[k]) };
+}
+
 // ---------------------------------------------------------------- a canvas
 
 // A picture that is painted again when its size or the page's theme changes, or when asked.
@@ -240,13 +271,14 @@ export function turning(picture, view, begun = () => {}) {
 
 // ---------------------------------------------------------------- a chart
 
-// Lines over `at` on a logarithmic axis: `series` of {name, values, colour, dash}, each value at the place
-// of its number in `at`. A line without a name is not in the legend.
-export function logChart(pen, width, height, colours, { series, at, end, decades: [low, high], name }) {
+// Lines with a legend and two axes. `series` has {name, at, values, colour, dash}: a line without a name is
+// not in the legend, and one that is not finite somewhere has a gap there. An axis has {low, high, ticks, name};
+// ticks are [place, words], y.log makes it logarithmic. Returns where places are, for marks.
+export function lines(pen, width, height, colours, { series, x, y }) {
   const [left, right, foot] = [44, 8, 22];
   pen.textBaseline = "middle";
   // The legend, in as many rows as it takes.
-  let [x, y] = [left, 9];
+  let [place, row] = [left, 9];
   const look = ({ colour, dash }, i) => {
     pen.strokeStyle = colour || COLOURS[i];
     pen.lineWidth = 2;
@@ -255,52 +287,82 @@ export function logChart(pen, width, height, colours, { series, at, end, decades
   series.forEach((one, i) => {
     if (!one.name) return;
     const wide = 26 + pen.measureText(one.name).width + 14;
-    if (x + wide > width - right && x > left) [x, y] = [left, y + 16];
+    if (place + wide > width - right && place > left) [place, row] = [left, row + 16];
     look(one, i);
-    stroke(pen, [[x, y], [x + 22, y]]);
+    stroke(pen, [[place, row], [place + 22, row]]);
     pen.setLineDash([]);
     pen.fillStyle = colours.ink;
     pen.textAlign = "left";
-    pen.fillText(one.name, x + 26, y);
-    x += wide;
+    pen.fillText(one.name, place + 26, row);
+    place += wide;
   });
-  const top = y + 16;
-  const across = (place) => left + ((width - left - right) * place) / end;
-  const up = (value) => top + ((height - foot - top) * (high - Math.log10(value))) / (high - low);
+  const top = row + 16;
+  const scale = y.log ? (value) => Math.log10(Math.max(value, 1e-300)) : (value) => value;
+  const across = (value) => left + ((width - left - right) * (value - x.low)) / (x.high - x.low);
+  const up = (value) => top + ((height - foot - top) * (scale(y.high) - scale(value))) / (scale(y.high) - scale(y.low));
   pen.lineWidth = 1;
-  for (let decade = Math.ceil(low / 2) * 2; decade <= high; decade += 2) {
+  for (const [value, words] of y.ticks) {
     pen.strokeStyle = colours.muted;
     pen.globalAlpha = 0.3;
-    stroke(pen, [[left, up(10 ** decade)], [width - right, up(10 ** decade)]]);
+    stroke(pen, [[left, up(value)], [width - right, up(value)]]);
     pen.globalAlpha = 1;
     pen.fillStyle = colours.muted;
     pen.textAlign = "right";
-    pen.fillText(power(decade), left - 5, up(10 ** decade));
+    pen.fillText(words, left - 5, up(value));
   }
-  pen.textAlign = "left";
-  pen.fillText("0", left, height - 8);
-  pen.textAlign = "right";
-  pen.fillText(`${name} ${end}`, width - right, height - 8);
+  pen.fillStyle = colours.muted;
+  for (const [value, words] of x.ticks) {
+    pen.textAlign = across(value) < left + 20 ? "left" : across(value) > width - right - 20 ? "right" : "center";
+    pen.fillText(words, across(value), height - foot + 10);
+  }
+  if (y.name) {
+    pen.textAlign = "left";
+    pen.fillText(y.name, left + 4, top + 8);
+  }
+  if (x.name) {
+    pen.textAlign = "right";
+    pen.fillText(x.name, width - right - 2, height - foot - 8);
+  }
   pen.save();
   pen.beginPath();
-  pen.rect(left, top - 1, width - left - right, height - foot - top + 2);
+  pen.rect(left, top - 2, width - left - right, height - foot - top + 4);
   pen.clip();
   series.forEach((one, i) => {
     look(one, i);
-    const every = Math.max(1, Math.floor(at.length / (2 * width)));
-    const last = at.length - 1;
-    const shown = [];
-    at.forEach((place, n) => {
+    const last = one.at.length - 1;
+    const every = Math.max(1, Math.floor(last / (2 * width)));
+    let shown = [];
+    one.at.forEach((at, n) => {
       if (n % every && n < last) return;
-      shown.push([across(place), up(Math.max(one.values[n], 1e-300))]);
+      if (Number.isFinite(one.values[n])) return void shown.push([across(at), up(one.values[n])]);
+      stroke(pen, shown);
+      shown = [];
     });
     stroke(pen, shown);
   });
   pen.restore();
   pen.setLineDash([]);
+  return { across, up };
+}
+
+// The even powers of ten between two exponents, as ticks.
+export function decades(low, high) {
+  const found = [];
+  for (let at = 2 * Math.ceil(low / 2); at <= high; at += 2) found.push([10 ** at, power(at)]);
+  return found;
+}
+
+export function spot(pen, [x, y], colour, open = false) {
+  pen.beginPath();
+  pen.arc(x, y, 5, 0, 7);
+  pen.fillStyle = pen.strokeStyle = colour;
+  pen.lineWidth = 2;
+  if (open) pen.stroke();
+  else pen.fill();
 }
 
 export function stroke(pen, places) {
+  if (!places.length) return;
   pen.beginPath();
   places.forEach(([x, y], i) => (i ? pen.lineTo(x, y) : pen.moveTo(x, y)));
   pen.stroke();

@@ -8,11 +8,14 @@ import site_checks
 import torch
 from scipy.integrate import solve_ivp
 
+from ncbook import metrics
 from ncbook.dynamics.descent import descent
 from ncbook.metrics import strong_collapse
 from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.models.ufm import UnconstrainedFeatures
-from ncbook.runtime import Runtime
+from ncbook.runtime import Runtime, generator
+from ncbook.theory.deep import scalar
+from ncbook.theory.relu.growth import log_time
 from ncbook.theory.relu.one_class_svm import one_class_svm
 from ncbook.theory.ufm.spectra import largest_stable_step
 from ncbook.theory.ufm.subspace import collapsed_gram
@@ -340,3 +343,142 @@ def test_samples_and_neurons_are_moved_by_keyboard_and_by_pointer(plane):
     moved = plane.evaluate(f"{LIVE}.samples[0]")
     assert moved[0] == pytest.approx(before[0] - 20 / scale, abs=0.03)
     assert moved[1] == pytest.approx(before[1] + 10 / scale, abs=0.03)
+
+
+# --- Closed forms ---------------------------------------------------------------------------------
+
+SCALAR = """async ([costs, M]) => {
+  const { risk, kept, output, threshold, spinodal } = await import("/_static/live-scalar.js");
+  return { kept: costs.map((c) => kept(c, M) || null), output: costs.map((c) => output(c, M)),
+           risk: costs.map((c) => risk(0.7, c, M)), ends: [threshold(M), spinodal(M)] };
+}"""
+LIMIT = """async ([R, outside, inside, margins, c]) => {
+  const { angle, logTime, needed } = await import("/_static/live-limit.js");
+  const at = angle(R, outside, inside);
+  return [at, logTime(R, margins, c), needed(at, outside, inside)];
+}"""
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 6])
+def test_the_scalar_problem_in_the_page_is_that_of_ncbook(tab, address, layers):
+    tab.goto(address + INDEX)
+    costs = [0.0, 1e-3, 0.1, 0.3, 0.37, 0.42, 0.5, 0.7, 0.99, 1.4]
+    found = tab.evaluate(SCALAR, [costs, layers])
+    c = RUN.tensor(costs)
+    assert found["ends"] == pytest.approx([scalar.threshold(layers), scalar.spinodal(layers)])
+    ours = scalar.kept(c, layers).tolist()
+    for one, other in zip(found["kept"], ours, strict=True):
+        assert (
+            other == 0 or math.isnan(other)
+            if one is None
+            else one == pytest.approx(other, abs=1e-9)
+        )
+    assert found["output"] == pytest.approx(scalar.output(c, layers).tolist(), abs=1e-9)
+    assert found["risk"] == pytest.approx(scalar.risk(0.7, c, layers).tolist(), rel=1e-12)
+
+
+def test_the_cost_in_the_page_is_that_of_ncbook(tab, address):
+    tab.goto(address + INDEX)
+    call = """async (given) => (await import("/_static/live-scalar.js")).cost(...given)"""
+    for n, samples, decay, layers in [(50, 350, 0.01, 1), (200, 400, 0.003, 4)]:
+        ours = scalar.cost(n**0.5, samples, decay ** (layers + 1), layers)
+        assert tab.evaluate(call, [n, samples, decay, layers]) == pytest.approx(
+            float(ours), rel=1e-12
+        )
+
+
+def test_how_far_the_limit_is_in_the_page_is_as_in_ncbook(tab, address):
+    tab.goto(address + INDEX)
+    margins, c = [0.6, 0.5, 0.4], math.sqrt(1.5)
+    for R, outside, inside in [(30.0, 0.5, 0.3), (1e4, 0.2, 1.0), (700.0, 0.0, 0.4)]:
+        angle, log_t, back = tab.evaluate(LIMIT, [R, outside, inside, margins, c])
+        assert angle == pytest.approx(math.sqrt(outside**2 / R + inside**2 / R**2), rel=1e-12)
+        assert log_t == pytest.approx(float(log_time(R, RUN.tensor(margins), c)), rel=1e-12)
+        assert back == pytest.approx(R, rel=1e-9)
+
+
+LATE = "book/min-zhu-vidal/05-late-training.html"
+
+
+def test_the_limit_follows_its_sliders(tab, address):
+    tab.goto(address + LATE)
+    box = tab.locator(".ncb-live[data-mounted]")
+    box.wait_for()
+    said = box.locator(".ncb-live-said")
+    first = said.inner_text()
+    loss = box.get_by_label("log 1/L")
+    loss.focus()
+    tab.keyboard.press("End")
+    assert said.inner_text() != first and "10 to the power of" in said.inner_text()
+    for name in ("A, outside the span", "B, inside the span"):
+        box.get_by_label(name).focus()
+        tab.keyboard.press("Home")
+    assert "there from the start" in said.inner_text()
+
+
+# --- A reader's own features ----------------------------------------------------------------------
+
+MEASURE = "book/papyan-han-donoho/01-measure-your-network.html"
+MEASURED = """async ([text, classifier]) => {
+  const { read, readClassifier, measure } = await import("/_static/live-measure.js");
+  const data = read(text);
+  return measure(data, readClassifier(classifier, data.names.length, data.features[0].length)).measures;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("K", "D", "sizes"), [(3, 2, [5, 5, 5]), (4, 9, [7, 3, 12, 5]), (5, 3, [6] * 5)]
+)
+def test_measures_in_the_page_are_those_of_ncbook(tab, address, K, D, sizes):
+    tab.goto(address + INDEX)
+    labels = torch.arange(K).repeat_interleave(torch.tensor(sizes))
+    draws = RUN.normal([K], len(labels) + 2 * K, D)[0]
+    features = draws[: len(labels)] * 0.2 + draws[-K:][labels] + 0.3
+    weights, bias = draws[-2 * K : -K], draws[-K:, 0]
+    order = torch.randperm(len(labels), generator=generator(0))
+    rows = [[*features[i].tolist(), f"class {int(labels[i])}".replace(" ", "-")] for i in order]
+    text = "\n".join(",".join(map(str, row)) for row in rows)
+    given = torch.cat([weights, bias[:, None]], 1).tolist()
+    given = "\n".join(" ".join(map(str, row)) for row in given)
+    found = tab.evaluate(MEASURED, [text, given])
+    statistics = metrics.class_statistics(features, labels)
+    ours = metrics.measures(statistics, weights)
+    ours["nc4.papyan"] = metrics.nc4_papyan(statistics, weights, bias, features)
+    assert len(found) == 9
+    for name, value in found.items():
+        assert value == pytest.approx(float(ours[name]), rel=1e-9, abs=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "There is no row"),
+        ("1,2,a\n1,b", "Row 2 has 2 entries, and the first one has 3"),
+        ("1,2,a\n1,x,b", 'Row 2 has "x" where a number is expected'),
+        ("1,2,a\n3,4,a", "All rows have one label"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_sentence(tab, address, text, said):
+    tab.goto(address + MEASURE)
+    box = tab.locator(".ncb-live[data-mounted]")
+    box.wait_for()
+    assert box.locator("table tr").count() == 7
+    box.get_by_label("features and labels").fill(text)
+    assert said in box.locator(".ncb-live-said").inner_text()
+    assert box.locator("table tr").count() == 0
+    box.get_by_role("button", name="Example").click()
+    assert box.locator("table tr").count() == 7
+
+
+def test_names_of_columns_a_file_and_a_wrong_classifier(tab, address, tmp_path):
+    tab.goto(address + MEASURE)
+    box = tab.locator(".ncb-live[data-mounted]")
+    box.wait_for()
+    said = box.locator(".ncb-live-said")
+    path = tmp_path / "features.csv"
+    path.write_text("label;u;v\n1;0.1;1\n1;0;1.1\n10;1;0\n2;-1;0\n# a remark\n")
+    box.get_by_label("a file of features and labels").set_input_files(path)
+    tab.wait_for_function("document.querySelector('.ncb-live-said').textContent.startsWith('4 ')")
+    assert "4 examples of 3 classes, 2 numbers each" in said.inner_text()
+    box.get_by_label("classifier").fill("1 2\n3 4")
+    assert "expected 3 rows of 2 numbers, or of 3 with a bias" in said.inner_text()
