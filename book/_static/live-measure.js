@@ -12,8 +12,8 @@ export function read(text) {
   const numeric = (word) => word !== "" && Number.isFinite(Number(word));
   const first = parts(lines[0]);
   const head = first.slice(0, -1).some((word) => !numeric(word)) ? first.map((word) => word.toLowerCase()) : null;
-  const named = head ? head.findIndex((word) => ["label", "class", "target", "y"].includes(word)) : -1;
-  const at = named >= 0 ? named : first.length - 1;
+  const named = ["label", "class", "target", "y"].find((word) => head?.includes(word));
+  const at = named ? head.indexOf(named) : first.length - 1;
   const [labels, features] = [[], []];
   lines.slice(head ? 1 : 0).forEach((line, i) => {
     const row = parts(line);

@@ -422,7 +422,8 @@ MEASURE = "book/papyan-han-donoho/01-measure-your-network.html"
 MEASURED = """async ([text, classifier]) => {
   const { read, readClassifier, measure } = await import("/_static/live-measure.js");
   const data = read(text);
-  return measure(data, readClassifier(classifier, data.names.length, data.features[0].length)).measures;
+  const [K, D] = [data.names.length, data.features[0].length];
+  return measure(data, readClassifier(classifier, K, D)).measures;
 }"""
 
 
