@@ -464,7 +464,7 @@ def test_what_is_no_table_is_refused_in_a_sentence(tab, address, text, said):
     box = tab.locator(".ncb-live[data-mounted]")
     box.wait_for()
     assert box.locator("table tr").count() == 7
-    box.get_by_label("features and labels").fill(text)
+    box.get_by_label("features and labels, a row an example").fill(text)
     assert said in box.locator(".ncb-live-said").inner_text()
     assert box.locator("table tr").count() == 0
     box.get_by_role("button", name="Example").click()
