@@ -17,6 +17,7 @@ from ncbook.runtime import Runtime, generator
 from ncbook.theory.deep import scalar
 from ncbook.theory.relu.growth import log_time
 from ncbook.theory.relu.one_class_svm import one_class_svm
+from ncbook.theory.ufm import subspace
 from ncbook.theory.ufm.spectra import largest_stable_step
 from ncbook.theory.ufm.subspace import collapsed_gram
 
@@ -483,3 +484,60 @@ def test_names_of_columns_a_file_and_a_wrong_classifier(tab, address, tmp_path):
     assert "4 examples of 3 classes, 2 numbers each" in said.inner_text()
     box.get_by_label("classifier").fill("1 2\n3 4")
     assert "expected 3 rows of 2 numbers, or of 3 with a bias" in said.inner_text()
+
+
+# --- The flow on S --------------------------------------------------------------------------------
+
+SUBSPACE = "book/mixon-parshall-pi/03-on-the-subspace.html"
+FLOW_ON_S = """async ([us, b0, C, N, times]) => {
+  const { logistic, bias, risk } = await import("/_static/live-subspace.js");
+  return times.map((t) => {
+    const now = us.map((u) => logistic(u, N, t));
+    const beta = bias(b0, C, N, t);
+    return [...now, beta, risk(now, beta, C, N)];
+  });
+}"""
+
+
+@pytest.mark.parametrize(("C", "N"), [(2, 1), (3, 4), (4, 9)])
+def test_the_flow_on_the_subspace_in_the_page_is_that_of_ncbook(tab, address, C, N):
+    tab.goto(address + INDEX)
+    W0 = RUN.normal([C], C, 6)[0] * 0.05
+    W0 = W0 - W0.mean(0)
+    b0 = RUN.tensor([0.7] * C)
+    times = RUN.tensor([0.0, 0.5, 2.0, 9.0])
+    W, b = subspace.flow_on_S(W0, b0, N, times)
+    us = torch.linalg.svdvals(W0).square()[: C - 1].tolist()
+    found = RUN.tensor(tab.evaluate(FLOW_ON_S, [us, 0.7, C, N, times.tolist()]))
+    squares = torch.linalg.svdvals(W).square()[:, : C - 1]
+    assert float((found[:, : C - 1] - squares).abs().max()) < 1e-12
+    assert float((found[:, C - 1] - b[:, 0]).abs().max()) < 1e-13
+    risk = sum(subspace.risk_on_S(W, b, N))
+    assert float((found[:, C] - risk).abs().max()) < 1e-11
+
+
+def test_the_flow_on_the_subspace_passes_the_saddle_and_is_dragged(tab, address):
+    tab.goto(address + SUBSPACE)
+    box = tab.locator(".ncb-live[data-mounted]")
+    box.wait_for()
+    said = box.locator(".ncb-live-said")
+    small = box.get_by_label("u₂ at the start")
+    small.focus()
+    tab.keyboard.press("Home")
+    time = box.get_by_label("time, of the whole")
+    time.focus()
+    tab.keyboard.press("Home")
+    for _ in range(6):
+        tab.keyboard.press("PageUp")
+    assert "near the saddle, at the risk N/2" in said.inner_text()
+    tab.keyboard.press("End")
+    assert "near the saddle" not in said.inner_text()
+    box.get_by_label("landscape of", exact=True).select_option(index=1)
+    assert not small.is_visible()
+    canvas = box.locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    area = canvas.bounding_box()
+    before = box.get_by_label("u₁ at the start").input_value()
+    tab.mouse.click(area["x"] + 0.75 * area["width"], area["y"] + 0.3 * area["height"])
+    assert box.get_by_label("u₁ at the start").input_value() != before
+    assert float(box.get_by_label("β at the start").input_value()) > 0.5
