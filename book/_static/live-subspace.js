@@ -115,9 +115,9 @@ export function mount(box, { N = 3, u1 = -4, u2 = -7, beta = 0 } = {}) {
         if (!two() && Math.min(...corner) < -step[0]) continue;
         const level = Math.min(1, value(corner.map((x, k) => x + step[k] / 2)) / most);
         pen.globalAlpha = 0.05 + 0.3 * (Math.floor(level * 10) / 10);
-        const [x, y] = place([corner[0], corner[1] + step[1]]);
-        const [u, v] = place([corner[0] + step[0], corner[1]]);
-        pen.fillRect(x, y, u - x + 0.5, v - y + 0.5);
+        const [x, y] = place([corner[0], corner[1] + step[1]]).map(Math.round);
+        const [u, v] = place([corner[0] + step[0], corner[1]]).map(Math.round);
+        pen.fillRect(x, y, u - x, v - y);
       }
     }
     pen.globalAlpha = 1;
