@@ -85,8 +85,9 @@ SMALL = {
 # In float64, too: one of each part.
 ON_CUDA = (
     "mixon-parshall-pi/03-on-the-subspace",
-    "wu-mondelli/08-features",
+    "wu-mondelli/03-not-balanced",
     "min-zhu-vidal/01-rays-not-points",
+    "dang-et-al/01-lost-classes",
 )
 
 
