@@ -28,7 +28,7 @@ def plane(
         grid = table.pivot(index="ratio", columns="rho", values=name)
         edges = np.exp(_edges(np.log(grid.columns.to_numpy(dtype=float))))
         image = ax.pcolormesh(edges, _edges(grid.index.to_numpy(dtype=float)), grid.to_numpy(),
-                              cmap=SEQUENTIAL, vmin=0, vmax=1, linewidth=0)  # fmt: skip
+                              cmap=SEQUENTIAL, vmin=0, vmax=1, edgecolor="face")  # fmt: skip
         for k, (line, called) in enumerate(lines.items()):
             heights = table.groupby("rho")[line].first()
             ax.plot(heights.index, heights, color=COLOURS[k + 1], lw=2.4, linestyle=LINES[k],
@@ -37,7 +37,7 @@ def plane(
         ax.set(xlim=edges[[0, -1]], ylim=_edges(grid.index.to_numpy(dtype=float))[[0, -1]])
         ax.grid(False)
         if ax is axes[0] or layout == "narrow":
-            ax.set_ylabel("dimension over samples of a class $d/n$")
+            ax.set_ylabel("dimension $d/n$")
         fig.colorbar(image, ax=ax)
     shared_legend(fig, layout, axes[:1])
     return fig
