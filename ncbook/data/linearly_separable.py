@@ -1,4 +1,4 @@
-r"""Linearly separable data with the margin as a knob, two controls, and noise about any means.
+r"""Linearly separable data with the margin as a knob, and two controls that nothing separates.
 
 Data are :math:`(\tau, M)`-linearly separable if for each class k there is a :math:`u_k` of norm at
 most M with
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ncbook.data.synthetic import Labelled
 from ncbook.frames import centring, simplex_etf
-from ncbook.runtime import Runtime, generator, tensors, whole
+from ncbook.runtime import Runtime, generator, whole
 
 # Added to a seed for its test sample, below 2**32, of which the generator takes the remainder.
 _TEST = 2**30
@@ -227,48 +227,6 @@ def overlapping(
         return sigma * (r * centres[labels] + g)
 
     return _samples(run, seeds, K, per_class, test_per_class, draw)
-
-
-def around(
-    run: Runtime,
-    seeds: Sequence[int],
-    means: Tensor,
-    per_class: int,
-    test_per_class: int,
-) -> tuple[Labelled, Labelled]:
-    """Draw classes of standard normal noise about given means, for each seed.
-
-    Unlike :func:`overlapping` the noise has the variance 1 and norms have no bound.
-
-    Parameters
-    ----------
-    run, seeds, per_class, test_per_class
-        As in :func:`linearly_separable`.
-    means : Tensor
-        The classes' means by rows, ``(K, d)``.
-
-    Returns
-    -------
-    training, test : Labelled
-        As in :func:`linearly_separable`.
-
-    Raises
-    ------
-    ValueError
-        The means are no matrix, or a number is out of its range.
-    """
-    tensors(means=means)
-    if means.ndim != 2 or not bool(means.isfinite().all()):
-        raise ValueError(
-            f"The means have shape {tuple(means.shape)}: expected finite numbers of shape (K, d)."
-        )
-    centres = means.detach().cpu().double()
-
-    def draw(g: torch.Generator, labels: Tensor) -> Tensor:
-        shape = len(labels), centres.shape[1]
-        return centres[labels] + torch.randn(*shape, generator=g, dtype=torch.float64)
-
-    return _samples(run, seeds, len(centres), per_class, test_per_class, draw)
 
 
 def bayes_error(K: int, distance: float) -> float:

@@ -1,6 +1,6 @@
 r"""Which data let a ReLU network of two layers collapse: a linear program for each class decides.
 
-The network has the features H = relu(X A), ``(N, h)``, and the outputs H W, ``(N, K)``, and the risk
+The network has the features H = relu(X A), ``(N, h)``, the outputs H W, ``(N, K)``, and the risk
 
 .. math:: R(A, W) = \frac1{2N} \|HW - Y\|^2 + \frac{\lambda_W}2 \|W\|^2
     + \frac{\lambda_H}{2N} \|H\|^2
@@ -200,9 +200,7 @@ def least_risk(K: int, decay: float, feature_decay: float) -> float:
     return (1 - s) ** 2 / 2 + s * math.sqrt(K * decay * feature_decay)
 
 
-def collapsed_network(
-    weights: Tensor, decay: float, feature_decay: float
-) -> tuple[Tensor, Tensor]:
+def collapsed_network(weights: Tensor, decay: float, feature_decay: float) -> tuple[Tensor, Tensor]:
     """Return the network with one hidden unit a class that has the risk R*.
 
     W = w I with w^4 = s^2 lambda_H / (K lambda_W), and unit k is s/w on its class: A has the

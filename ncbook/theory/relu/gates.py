@@ -1,8 +1,8 @@
 r"""The level at which a network with given gates comes to rest: a convex problem.
 
 The network of :mod:`ncbook.theory.relu.collapse_program`, where each hidden unit serves one class:
-its output weight is w_j towards it, and the unit is on, its gate open, at some samples of this class
-and at no others. Given the w_j, the features of a sample with the open gates G are those of a ridge
+its output weight is w_j towards it, and it is on, its gate open, at some samples of this class and
+at no others. Given the w_j, the features of a sample with the open gates G are those of a ridge
 regression, h_j = w_j / (lambda_H + sum over G of w^2), and the sample's part of the risk is
 lambda_H / (lambda_H + sum over G of w^2) / (2 N). So the least risk with these gates is that of
 
@@ -27,6 +27,8 @@ from torch import Tensor
 
 from ncbook.runtime import tensors
 from ncbook.theory.relu.one_class_svm import class_indices
+
+OFF, UNUSED = 1e-6, 1e-2
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,22 @@ def rest_with_gates(
         torch.from_numpy(features).reshape(gates.shape),
     )
     return Rest(*(part.to(dtype).to(gates.device) for part in parts))
+
+
+def open_gates(features: Tensor, W: Tensor) -> Tensor:
+    """Return which units are on at which samples, boolean, ``(*batch, N, h)``.
+
+    At the end of a descent: features up to ``OFF`` and units whose output weights have norms up to
+    ``UNUSED`` count as off, as they are on their way to zero.
+
+    Parameters
+    ----------
+    features : Tensor
+        H, ``(*batch, N, h)``.
+    W : Tensor
+        ``(*batch, h, K)``.
+    """
+    return (features > OFF) & (torch.linalg.vector_norm(W, dim=-1) > UNUSED).unsqueeze(-2)
 
 
 def one_class_each(gates: Tensor, y: Sequence[int] | Tensor) -> Tensor:
