@@ -83,6 +83,7 @@ SMALL = {
     ),
     "wu-mondelli/08-features": dict(d=16, N=32, p=8, per_subclass=5, epochs=160, rate=1.0, runs=2),
     "wu-mondelli/09-deep-features": dict(N=32, p=8, per_subclass=5, epochs=400, runs=2),
+    "zhang-et-al/01-by-construction": dict(per_class=10, seeds=2, updates=16),
 }  # fmt: skip
 # In float64, too: one of each part.
 ON_CUDA = (

@@ -88,7 +88,9 @@ class ConceptFactorisation:
         given = label_tensor([] if labels is None else labels, X.device)
         wrong = given.ndim != 1 or len(given) > self.N or bool((given != given.long()).any())
         self.labels = given.long()
-        counts = torch.bincount(self.labels) if not wrong and bool((given >= 0).all()) else given[:0]
+        counts = (
+            torch.bincount(self.labels) if not wrong and bool((given >= 0).all()) else given[:0]
+        )
         if wrong or len(counts) == 0 < len(given) or not bool((counts > 0).all()):
             raise ValueError(
                 f"The labels have shape {tuple(given.shape)} for {self.N} samples: expected whole "

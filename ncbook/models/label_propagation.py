@@ -43,9 +43,7 @@ def neighbour_graph(X: Tensor, neighbours: int) -> Tensor:
     return torch.maximum(joined, joined.mT)
 
 
-def propagate_labels(
-    graph: Tensor, labels: Sequence[int] | Tensor, share: float = 0.9
-) -> Tensor:
+def propagate_labels(graph: Tensor, labels: Sequence[int] | Tensor, share: float = 0.9) -> Tensor:
     """Return a class for every sample, of which the first have labels, int64 ``(*batch, N)``.
 
     The largest entry of the row of (I - share D^(-1/2) S D^(-1/2))^(-1) Y.
