@@ -38,6 +38,8 @@ POINTS = 61  # of the grid of a limit of many particles, along an axis
 FINISHED = {"min-zhu-vidal/06-many-classes"}
 # The parameters of each chapter that are not as they stand in it.
 SMALL = {
+    "hong-ling/01-data-decide": dict(n=4, seeds=2),
+    "hong-ling/02-closed-gates": dict(n=6, starts=2, width=4, steps=50),
     "min-zhu-vidal/01-rays-not-points": dict(seeds=2),
     "min-zhu-vidal/02-orthogonally-separable": dict(seeds=2, draws=100, points=20),
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),
@@ -81,6 +83,7 @@ SMALL = {
     ),
     "wu-mondelli/08-features": dict(d=16, N=32, p=8, per_subclass=5, epochs=160, rate=1.0, runs=2),
     "wu-mondelli/09-deep-features": dict(N=32, p=8, per_subclass=5, epochs=400, runs=2),
+    "zhang-et-al/01-by-construction": dict(per_class=10, seeds=2, updates=16),
 }  # fmt: skip
 # In float64, too: one of each part.
 ON_CUDA = (
