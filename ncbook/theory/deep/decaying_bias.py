@@ -10,8 +10,14 @@ Source: derived here, after Tirer, Bruna (2022), who have no bias or one without
 """
 
 import math
+from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
+from ncbook.frames import centring
 from ncbook.theory.deep import scalar
+from ncbook.theory.deep.classes import ClassProblem
 
 
 def transition(c: float, layers: int) -> float:
@@ -38,7 +44,7 @@ def mean_output(c: float, bias_decay: float, layers: int) -> float:
 
 def mean_cost(c: float, bias_decay: float) -> float:
     """Return the cost c (1 + lambda_b) / lambda_b of the mean, infinite without decay."""
-    return math.inf if bias_decay == 0 else c * (1 + 1 / bias_decay)
+    return math.inf if bias_decay == 0 else c * (1 + 1 / bias_decay)  # of infinity: c
 
 
 def bias(c: float, bias_decay: float, layers: int, classes: int) -> float:
@@ -60,3 +66,52 @@ def least_risk(c: float, bias_decay: float, layers: int, classes: int) -> float:
     """Return the risk at the minimum."""
     of_mean = scalar.least(mean_cost(c, bias_decay), layers) * bias_decay / (1 + bias_decay)
     return float((classes - 1) * scalar.least(c, layers) + of_mean) / classes
+
+
+def gram(problem: ClassProblem, bias_decay: float) -> Tensor:
+    """Return the Gram matrix of the class means at the minimum, shape ``(K, K)``, float64.
+
+    Parameters
+    ----------
+    problem : ClassProblem
+        Classes of one size, without a bias.
+    bias_decay : float
+        lambda_b; infinite for no bias.
+
+    Raises
+    ------
+    ValueError
+        The classes have several sizes.
+    """
+    if len(set(problem.sizes)) > 1:
+        raise ValueError(f"The classes have sizes {problem.sizes}: expected one size.")
+    K, M, c = len(problem.sizes), problem.layers, float(problem.cost[0])
+    s_1 = mean_output(c, bias_decay, M)
+    rest = float(problem.features(problem.output())[0])
+    of_mean = float(problem.features(torch.full((K,), s_1, dtype=torch.float64))[0])
+    Pi = centring(K)
+    return rest * Pi + of_mean * (torch.eye(K).double() - Pi)
+
+
+def law(problem: ClassProblem, bias_decays: Sequence[float]) -> dict[str, Tensor]:
+    """Return output on the mean, cosine of two means and bias at the minimum, each ``(T,)``.
+
+    Parameters
+    ----------
+    problem : ClassProblem
+        Classes of one size, without a bias.
+    bias_decays : sequence of float
+        T decays of the bias.
+
+    Returns
+    -------
+    dict
+        ``mean``, ``cosine`` and ``b``.
+    """
+    K, M, c = len(problem.sizes), problem.layers, float(problem.cost[0])
+    outputs = [mean_output(c, one, M) for one in bias_decays]
+    return {
+        "mean": torch.tensor(outputs, dtype=torch.float64),
+        "cosine": torch.tensor([cosine(c, s_1, M, K) for s_1 in outputs], dtype=torch.float64),
+        "b": torch.tensor([bias(c, one, M, K) for one in bias_decays], dtype=torch.float64),
+    }

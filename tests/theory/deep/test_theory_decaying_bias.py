@@ -81,6 +81,18 @@ def test_the_minimum_has_no_gradient(M):
     assert float(gram[0, 1] / gram[0, 0]) == pytest.approx(
         decaying_bias.cosine(c, s_1, M, K), rel=1e-9
     )
+    assert torch.allclose(gram, decaying_bias.gram(problem, bias_decay), rtol=1e-9)
+    law = decaying_bias.law(problem, [bias_decay, 0.0])
+    assert float(law["b"][0]) == pytest.approx(float(b[0]), rel=1e-12)
+    assert float(law["mean"][0]) == s_1
+    assert float(law["cosine"][1]) == pytest.approx(-1 / (K - 1))
+    apart = decaying_bias.gram(problem, float("inf"))
+    assert torch.allclose(apart, problem.features(problem.output()).diag(), rtol=1e-12)
+
+
+def test_the_gram_matrix_is_of_classes_of_one_size():
+    with pytest.raises(ValueError, match="one size"):
+        decaying_bias.gram(ClassProblem([3, 2], [0.1, 0.1]), 1.0)
 
 
 def test_a_cost_beyond_the_threshold_is_refused():
