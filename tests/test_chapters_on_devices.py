@@ -38,6 +38,8 @@ POINTS = 61  # of the grid of a limit of many particles, along an axis
 FINISHED = {"min-zhu-vidal/06-many-classes"}
 # The parameters of each chapter that are not as they stand in it.
 SMALL = {
+    "dang-et-al/01-lost-classes": dict(seeds=8, costs=[0.4, 0.7, 0.97, 1.03]),
+    "dang-et-al/02-every-local-minimum": dict(seeds=8, costs=[0.5, 0.97, 1.15]),
     "min-zhu-vidal/01-rays-not-points": dict(seeds=2),
     "min-zhu-vidal/02-orthogonally-separable": dict(seeds=2, draws=100, points=20),
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),
@@ -64,6 +66,8 @@ SMALL = {
     "papyan-han-donoho/01-measure-your-network": dict(
         per_class=10, test_per_class=2, width=4, epochs=2
     ),
+    "tirer-bruna/01-extended-model": dict(seeds=2),
+    "tirer-bruna/02-before-a-relu": dict(seeds=8),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
