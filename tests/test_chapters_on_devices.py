@@ -30,7 +30,7 @@ BATCHES = 20  # the most steps of training on mini-batches
 ALL = 1000
 # Chapters that need more steps.
 LONG = {
-    "dang-et-al/02-every-local-minimum": ALL,
+    "dang-et-al/02-every-local-minimum": 200,
     "tirer-bruna/02-before-a-relu": ALL,
     "wu-mondelli/02-stationary-points": 300,
     "wu-mondelli/08-features": ALL,
