@@ -137,7 +137,6 @@ class ClassProblem:
         """Return the squared length of each row of the last layer, without a bias: ``(..., K)``."""
         return self.shares(s) / self.decays[-2]
 
-
     def factors(self, s: Tensor, width: int) -> tuple[Tensor, list[Tensor]]:
         """Return features (one a class) and weights with the outputs s, without a bias.
 
