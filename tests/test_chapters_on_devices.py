@@ -29,9 +29,15 @@ PLACES = 40  # of a record, at which about it is observed
 BATCHES = 20  # the most steps of training on mini-batches
 ALL = 1000
 # Chapters that need more steps.
-LONG = {"wu-mondelli/02-stationary-points": 300, "wu-mondelli/08-features": ALL}
+LONG = {
+    "dang-et-al/02-every-local-minimum": 200,
+    "tirer-bruna/02-before-a-relu": ALL,
+    "wu-mondelli/02-stationary-points": 300,
+    "wu-mondelli/08-features": ALL,
+}
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 7  # of the steps of a flow in rescaled time
+DOWN = 20  # of the iterations of a search for minima
 STRIDE = 4  # steps between two looks at them: most end in the second
 POINTS = 61  # of the grid of a limit of many particles, along an axis
 # Chapters that ask for what only a run has that came to its end.
@@ -40,6 +46,8 @@ FINISHED = {"min-zhu-vidal/06-many-classes"}
 SMALL = {
     "hong-ling/01-data-decide": dict(n=4, seeds=2),
     "hong-ling/02-closed-gates": dict(n=6, starts=2, width=4, steps=50),
+    "dang-et-al/01-lost-classes": dict(seeds=8, costs=[0.4, 0.7, 0.97, 1.03]),
+    "dang-et-al/02-every-local-minimum": dict(seeds=8, costs=[0.9, 1.15]),
     "min-zhu-vidal/01-rays-not-points": dict(seeds=2),
     "min-zhu-vidal/02-orthogonally-separable": dict(seeds=2, draws=100, points=20),
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),
@@ -66,6 +74,8 @@ SMALL = {
     "papyan-han-donoho/01-measure-your-network": dict(
         per_class=10, test_per_class=2, width=4, epochs=2
     ),
+    "tirer-bruna/01-extended-model": dict(seeds=2, ratios=[0.9, 1.1]),
+    "tirer-bruna/02-before-a-relu": dict(seeds=8),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
@@ -161,6 +171,7 @@ def light(name: str):
     """
     from ncbook import figures, jobs
     from ncbook.dynamics import descent, ensemble, flow, langevin, minibatch, rank_one, rescaled
+    from ncbook.dynamics import minimise as minima
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
@@ -191,6 +202,9 @@ def light(name: str):
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
         mock.patch.object(rank_one, "class_paths", with_(rank_one.class_paths, **coarse)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
+        mock.patch.object(
+            minima, "minimise", with_(minima.minimise, steps=lambda asked: LONG.get(name, DOWN))
+        ),
         mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
             mean_field_limit,

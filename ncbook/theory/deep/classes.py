@@ -137,6 +137,31 @@ class ClassProblem:
         """Return the squared length of each row of the last layer, without a bias: ``(..., K)``."""
         return self.shares(s) / self.decays[-2]
 
+    def factors(self, s: Tensor, width: int) -> tuple[Tensor, list[Tensor]]:
+        """Return features (one a class) and weights with the outputs s, without a bias.
+
+        The cheapest, and diagonal: H ``(..., width, K)``, W_1 to W_(M-1) ``(..., width, width)``,
+        W_M ``(..., K, width)`` for s of shape ``(..., K)``. At stationary outputs they are a
+        stationary point of the risk.
+
+        Raises
+        ------
+        ValueError
+            The width is less than K.
+        """
+        K = len(self.sizes)
+        if whole("width", width, 1) < K:
+            raise ValueError(f"width = {width}: expected at least one dimension a class, K = {K}.")
+        slots = torch.eye(width, K).to(s)  # a class's own direction
+
+        def diagonal(squares: Tensor) -> Tensor:
+            return slots * squares.sqrt().unsqueeze(-2)
+
+        shares, (*weights, of_features) = self.shares(s), self.decays
+        W = [diagonal(shares / decay) for decay in weights]
+        H = diagonal(shares / (of_features * torch.tensor(self.sizes).to(s)))
+        return H, [*(one @ slots.mT for one in W[:-1]), W[-1].mT]
+
 
 def singular_values(sizes: Sequence[int], free_bias: bool = False) -> Tensor:
     """Return the singular values of the one-hot targets, shape ``(K,)``, float64.

@@ -119,6 +119,29 @@ def test_the_risk_is_that_of_matrices_with_these_singular_values():
     assert torch.allclose(problem.weights(s), W2.square().sum(1), rtol=1e-13)
 
 
+@pytest.mark.parametrize("M", [1, 2, 3])
+def test_factors_have_the_outputs_at_the_least_cost(M):
+    problem = ClassProblem([5, 3, 2], [0.02, 0.03, 0.05, 0.01][: M + 1])
+    s = torch.tensor([[0.8, 0.5, 0.0], [0.1, 0.2, 0.3]], dtype=torch.float64)
+    H, W = problem.factors(s, 4)
+    assert H.shape == (2, 4, 3)
+    assert [tuple(one.shape[1:]) for one in W] == [(4, 4)] * (M - 1) + [(3, 4)]
+    Z = H
+    for one in W:
+        Z = one @ Z
+    assert torch.allclose(Z, torch.diag_embed(s), atol=1e-14)
+    n = torch.tensor(problem.sizes).double()
+    fit = (n * (Z - torch.eye(3)).square()).sum((-2, -1)) / (2 * problem.samples)
+    cost = problem.decays[-1] / 2 * (n * H.square()).sum((-2, -1))
+    cost = cost + sum(
+        decay / 2 * one.square().sum((-2, -1))
+        for decay, one in zip(problem.decays, W, strict=False)
+    )
+    assert torch.allclose(fit + cost, problem.risk(s), rtol=1e-13)
+    with pytest.raises(ValueError, match="width"):
+        problem.factors(s, 2)
+
+
 def test_there_is_a_level_for_each_number_of_kept_classes():
     problem = ClassProblem([50, 200, 100, 50], [0.0137] * 3)
     levels, kept = problem.levels(), problem.kept()
