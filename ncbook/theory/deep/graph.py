@@ -63,9 +63,9 @@ def graph(
     for u, v in edges:
         joined[u, v] = joined[v, u] = 1
     around = ((joined @ own > 0) & (own == 0)).double()
-    an_edge = torch.arange(len(members)) >= len(loops)
-    points = own * torch.where(an_edge, q, 1.0)
-    return Shape(points, (own - around * torch.where(an_edge, tilt, 1.0)).mT.contiguous())
+    lengths, tilts = torch.ones(2, len(members), dtype=torch.float64)
+    lengths[len(loops) :], tilts[len(loops) :] = q, tilt
+    return Shape(lengths * own, (own - tilts * around).mT.contiguous())
 
 
 def complete(r: int, tilt: float = 1.0) -> Shape:
