@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ncbook.theory.deep import fan, graph, shapes
+from ncbook.theory.deep import fan, graph, phases, shapes
 
 
 @pytest.mark.parametrize("r", [3, 4, 5, 7])
@@ -87,3 +87,13 @@ def test_bad_graphs_are_refused():
         graph.complete(2)
     with pytest.raises(ValueError, match="integer of at least 3"):
         fan.fan(2)
+
+
+def test_phases_say_the_cheapest_of_what_is_known():
+    rows = {(row["classes"], row["layers"]): row for row in phases.phases([2, 3, 6], [3, 4, 5, 12])}
+    ranks = {place: row["rank"] for place, row in rows.items()}
+    assert [ranks[2, L] for L in (3, 4, 5, 12)] == [2, 2, 2, 2]
+    assert [ranks[3, L] for L in (3, 4, 5, 12)] == [3, 2, 2, 2]
+    assert [ranks[6, L] for L in (3, 4, 5, 12)] == [6, 4, 3, 2]
+    assert rows[6, 3]["kappa"] == pytest.approx(1, rel=1e-14)
+    assert rows[6, 4]["kappa"] == pytest.approx(float(shapes.kappa(phases.cheapest(6, 4), 4)))
