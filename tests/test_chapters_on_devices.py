@@ -64,6 +64,8 @@ SMALL = {
     "papyan-han-donoho/01-measure-your-network": dict(
         per_class=10, test_per_class=2, width=4, epochs=2
     ),
+    "sukenik-lampert-mondelli/01-depth": dict(most=3),
+    "sukenik-lampert-mondelli/02-descent": dict(widths=[12, 14], runs=2, seeds=2),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
