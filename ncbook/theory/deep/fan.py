@@ -25,14 +25,12 @@ def fan(K: int) -> Shape:
     """
     K = whole("K", K, 3)
 
-    def cost(x: np.ndarray) -> tuple[float, np.ndarray]:
-        place = torch.tensor(x, requires_grad=True)
-        value = log_product(_shape(place, K), 3)
-        value.backward()
-        return float(value.detach()), place.grad.numpy()
+    def cost(x: np.ndarray) -> float:
+        return float(log_product(_shape(torch.as_tensor(x), K), 3))
 
+    # Central differences: the minimum is flat, and a few are cheap.
     start = np.concatenate([np.zeros(2 * K - 1), [np.pi / 4]])
-    found = minimize(cost, start, jac=True, method="BFGS", options={"gtol": 1e-6})
+    found = minimize(cost, start, jac="3-point", method="BFGS", options={"gtol": 1e-5})
     return _shape(torch.as_tensor(found.x), K)
 
 

@@ -1,6 +1,7 @@
 """Which of the shapes that we know is cheapest, for each number of classes and of layers."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from ncbook.runtime import whole
@@ -8,10 +9,11 @@ from ncbook.theory.deep import fan, graph, shapes
 from ncbook.theory.deep.shapes import Shape
 
 
-def known(K: int) -> list[Shape]:
+@cache
+def known(K: int) -> tuple[Shape, ...]:
     """Return collapse, and for K >= 3 the cheapest graphs and the fan."""
     K = whole("K", K, 2)
-    return [shapes.collapse(K), *(graph.cheapest(K) + [fan.fan(K)] if K > 2 else [])]
+    return shapes.collapse(K), *(graph.cheapest(K) + [fan.fan(K)] if K > 2 else [])
 
 
 def cheapest(K: int, layers: int) -> Shape:
