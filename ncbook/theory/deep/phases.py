@@ -13,7 +13,8 @@ from ncbook.theory.deep.shapes import Shape
 def known(K: int) -> tuple[Shape, ...]:
     """Return collapse, and for K >= 3 the cheapest graphs and the fan."""
     K = whole("K", K, 2)
-    return shapes.collapse(K), *(graph.cheapest(K) + [fan.fan(K)] if K > 2 else [])
+    collapse = shapes.collapse(K)
+    return (collapse, *graph.cheapest(K), fan.fan(K)) if K > 2 else (collapse,)
 
 
 def cheapest(K: int, layers: int) -> Shape:
