@@ -76,6 +76,8 @@ SMALL = {
     ),
     "tirer-bruna/01-extended-model": dict(seeds=2, ratios=[0.9, 1.1]),
     "tirer-bruna/02-before-a-relu": dict(seeds=8),
+    "sukenik-lampert-mondelli/01-depth": dict(most=3),
+    "sukenik-lampert-mondelli/02-descent": dict(widths=[12, 14], runs=2, seeds=2),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),

@@ -120,7 +120,7 @@ STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
 def unproved(source: str) -> list[str]:
     """Return the statements that name no source, being ours, and that no proof follows."""
     boxes = [match.groups() for match in BOX.finditer(source)]
-    follows = [kind for _, kind, _ in boxes[1:]] + [""]
+    follows = [kind for _, kind, _ in [*boxes, ("", "", "")][1:]]
     return [
         text.split("\n")[0].strip()
         for (_, kind, text), next_kind in zip(boxes, follows, strict=True)
