@@ -15,7 +15,7 @@ from ncbook.dynamics.trajectory import (
     Trajectory,
     statistics,
 )
-from ncbook.runtime import whole
+from ncbook.runtime import finer, whole
 
 HISTORY = 30  # pairs that L-BFGS keeps
 LOOK = 50  # iterations from one look at the gradients to the next
@@ -75,6 +75,7 @@ def minimise(
         tolerance = torch.finfo(start.dtype).eps ** 0.5
     if not tolerance > 0:
         raise ValueError(f"tolerance = {tolerance}: expected a positive norm of the gradient.")
+    tolerance = finer(tolerance)
     z = start.detach().clone().requires_grad_()
     if not bool(risk(z).isfinite().all()):
         raise ValueError(
