@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ncbook.frames import simplex_etf
 from ncbook.runtime import Runtime, whole
 
 
@@ -153,6 +154,26 @@ class SupervisedContrast:
         else:
             multipliers = ((gradient @ H) * H).sum(-1)
         return torch.linalg.eigvalsh(gradient - torch.diag_embed(multipliers))[..., 0]
+
+    def two_simplices(self, k: int) -> Tensor:
+        """Return the state of two simplices, of the first k classes and of the others, ``(P,)``.
+
+        They are orthogonal to each other, and take K - 2 of the d dimensions.
+
+        Raises
+        ------
+        ValueError
+            k is not from 2 to K - 2, or d < K - 2.
+        """
+        K = len(self.sizes)
+        if not 2 <= whole("k", k) <= K - 2 or self.d < K - 2:
+            raise ValueError(
+                f"k = {k} of K = {K} classes in d = {self.d} dimensions: expected k from 2 to "
+                "K - 2, and K - 2 dimensions or more."
+            )
+        both = torch.block_diag(simplex_etf(k, k - 1), simplex_etf(K - k, K - k - 1))
+        rows = torch.nn.functional.pad(both, (0, self.d - K + 2))
+        return rows[self.labels.cpu()].flatten().to(self.shares)
 
     def start(self, seeds: Sequence[int], run: Runtime) -> Tensor:
         """Return normal starts, one a seed, shape ``(seeds, P)``."""

@@ -3,8 +3,8 @@
 The loss is convex in the Gram matrix G of the features, so that averaging G over permutations that
 leave the loss as it is does not raise it. What is left is one number for balanced classes, three
 cosines for p large and q small ones (STEP imbalance), with one equation between them at the
-optimum. All is derived in the chapter behnia-thrampoulidis/01-contrast; the setting is that of
-Behnia and Thrampoulidis (2024). Numbers in, numbers out.
+optimum. All is derived in the chapters of behnia-thrampoulidis; the setting is that of Behnia and
+Thrampoulidis (2024). Numbers in, numbers out.
 """
 
 import math
@@ -77,19 +77,25 @@ def split_level(k: int, m: int, n: float, temperature: float) -> float:
     return (k * anchor(k, m) + m * anchor(m, k)) / (k + m)
 
 
-def step(p: int, q: int, n: float, ratio: float, temperature: float) -> Step:
+def step(
+    p: int, q: int, n: float, ratio: float, temperature: float, small: float | None = None
+) -> Step:
     """Return the optimum on the sphere for p classes of ``ratio`` times n samples and q of n.
 
     A convex problem in u = 1 + (p - 1) a in (0, p] and v = 1 + (q - 1) m in (0, q], solved by
-    bisection in v of the derivative at the best u, itself found so.
+    finding in v the root of the derivative at the best u, itself found so. With ``small`` m is
+    given, and the others are the best for it.
 
     Raises
     ------
     ValueError
-        As :func:`simplex_level`, for p and for q; or the ratio is not positive.
+        As :func:`simplex_level`, for p and for q; the ratio is not positive; or m is not above
+        -1 / (q - 1) and up to 1.
     """
     loss = _StepLoss(p, q, n, ratio, temperature)
-    v = math.exp(_root(loss.along_v, math.log(q)))
+    if small is not None and not -1 / (q - 1) < small <= 1:
+        raise ValueError(f"small = {small}: expected a cosine above -1 / (q - 1), and up to 1.")
+    v = math.exp(_root(loss.along_v, math.log(q))) if small is None else 1 + (q - 1) * small
     u = loss.best_u(v)
     return Step((u - 1) / (p - 1), (v - 1) / (q - 1), loss.cross(u, v), loss.value(u, v))
 

@@ -9,6 +9,7 @@ from ncbook.dynamics.minimise import minimise
 from ncbook.frames import simplex_etf
 from ncbook.models.contrast import SupervisedContrast
 from ncbook.runtime import Runtime
+from ncbook.theory import linear
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 SIZES = [3, 2, 4]
@@ -89,6 +90,27 @@ def test_the_certificate_annuls_the_features_at_a_simplex():
     z = simplex_etf(4, 3).flatten()[None]
     assert model.field(z).abs().max() < 1e-15
     assert model.certificate(z).abs() < 1e-15
+
+
+def test_two_simplices_are_stationary_and_a_minimum_of_their_dimension():
+    still = 6 * 3 + 4 * 3 // 2  # lengths and rotations
+    for k in (2, 3):
+        model = SupervisedContrast([3] * 6, 4, 0.5)
+        z = model.two_simplices(k)
+        H = model.features(z)
+        gram = H[::3] @ H[::3].T
+        assert torch.allclose(gram[:k, k:], torch.zeros(k, 6 - k, dtype=torch.float64))
+        assert gram[0, 1] == pytest.approx(-1 / (k - 1))
+        assert model.field(z).abs().max() < 1e-15
+        assert linear.least_curvature(model.field, z, still) > 1e-3
+        # With one dimension more it is a saddle, and a certificate says so.
+        wider = SupervisedContrast([3] * 6, 5, 0.5)
+        assert linear.least_curvature(wider.field, wider.two_simplices(k)) < -1e-3
+        assert model.certificate(z) < -1e-3
+    with pytest.raises(ValueError, match="k from 2"):
+        model.two_simplices(5)
+    with pytest.raises(ValueError, match="K - 2 dimensions or more"):
+        SupervisedContrast([3] * 6, 3, 0.5).two_simplices(3)
 
 
 def test_what_is_refused():

@@ -90,6 +90,17 @@ def test_the_three_cosines_against_a_search(p, q, n, ratio, temperature):
         assert np.abs(gram - step_gram(p, q, *[-1 / (p + q - 1)] * 3)).max() > 0.02
 
 
+def test_a_given_cosine_costs_loss():
+    best = contrast.step(3, 4, 5, 20, 0.5)
+    held = contrast.step(3, 4, 5, 20, 0.5, small=best.small)
+    assert held == pytest.approx(best, rel=1e-12)
+    for off in (-0.01, 0.01):
+        other = contrast.step(3, 4, 5, 20, 0.5, small=best.small + off)
+        assert best.level + 1e-7 < other.level < best.level + 1e-2
+    with pytest.raises(ValueError, match="expected a cosine"):
+        contrast.step(3, 4, 5, 20, 0.5, small=-0.4)
+
+
 def test_equal_classes_are_a_simplex():
     found = contrast.step(2, 3, 5, 1, 0.6)
     assert found[:3] == pytest.approx([-0.25] * 3, abs=1e-12)
