@@ -13,8 +13,8 @@ def class_planes(
 ) -> Scene:
     """Return a scene with a panel for each title and a slider over the frames.
 
-    Each frame is divided by the mean distance of its class means from the origin, so that what is
-    seen of a class is how far it spreads beside how far the classes are apart.
+    Each frame is divided by the root mean square of its points, so that what is seen is how far a
+    class spreads beside how far the classes are apart.
 
     Parameters
     ----------
@@ -42,10 +42,9 @@ def class_planes(
                 f"The points of panel {panel} have shape {points.shape}; expected "
                 f"({len(frames)}, {len(labels)}, 2): a frame, a label, the plane."
             )
-        parts = [points[:, labels == k] for k in range(labels.max() + 1)]
-        means = np.stack([part.mean(1) for part in parts], 1)
-        size = np.linalg.norm(means, axis=-1).mean(1)[:, None, None]
-        for k, part in enumerate(parts):
-            scene.points(part / size, f"class {k + 1}", k, panel=panel)
-            scene.strokes(from_origin(means[:, k : k + 1] / size), "", k, panel=panel)
+        points = points / np.sqrt((points**2).sum(-1).mean(-1))[:, None, None]
+        for k in range(labels.max() + 1):
+            own = points[:, labels == k]
+            scene.points(own, f"class {k + 1}", k, panel=panel)
+            scene.strokes(from_origin(own.mean(1, keepdims=True)), "", k, panel=panel)
     return scene
