@@ -27,6 +27,7 @@ STEPS = 2  # the most of an iteration from one place of its record to the next
 PART = 16  # of the way there a flow of given steps goes one sixteenth
 PLACES = 40  # of a record, at which about it is observed
 BATCHES = 20  # the most steps of training on mini-batches
+SEARCH = 30  # the most iterations of a search for minima
 ALL = 1000
 # Chapters that need more steps.
 LONG = {"wu-mondelli/02-stationary-points": 300, "wu-mondelli/08-features": ALL}
@@ -160,6 +161,7 @@ def light(name: str):
     """
     from ncbook import figures, jobs
     from ncbook.dynamics import descent, ensemble, flow, langevin, minibatch, rank_one, rescaled
+    from ncbook.dynamics import minimise as search
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
@@ -190,6 +192,9 @@ def light(name: str):
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
         mock.patch.object(rank_one, "class_paths", with_(rank_one.class_paths, **coarse)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
+        mock.patch.object(
+            minimise, "minimise", with_(minimise.minimise, steps=lambda asked: SEARCH)
+        ),
         mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
             mean_field_limit,
