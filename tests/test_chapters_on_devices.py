@@ -192,9 +192,7 @@ def light(name: str):
         mock.patch.object(rescaled, "rescaled_flow", with_(rescaled.rescaled_flow, **few)),
         mock.patch.object(rank_one, "class_paths", with_(rank_one.class_paths, **coarse)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
-        mock.patch.object(
-            minimise, "minimise", with_(minimise.minimise, steps=lambda asked: SEARCH)
-        ),
+        mock.patch.object(search, "minimise", with_(search.minimise, steps=lambda asked: SEARCH)),
         mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
             mean_field_limit,
