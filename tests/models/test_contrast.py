@@ -9,7 +9,7 @@ from ncbook.dynamics.minimise import minimise
 from ncbook.frames import simplex_etf
 from ncbook.models.contrast import SupervisedContrast
 from ncbook.runtime import Runtime
-from ncbook.theory import linear
+from ncbook.theory.curvature import least_curvature
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 SIZES = [3, 2, 4]
@@ -102,10 +102,10 @@ def test_two_simplices_are_stationary_and_a_minimum_of_their_dimension():
         assert torch.allclose(gram[:k, k:], torch.zeros(k, 6 - k, dtype=torch.float64))
         assert gram[0, 1] == pytest.approx(-1 / (k - 1))
         assert model.field(z).abs().max() < 1e-15
-        assert linear.least_curvature(model.field, z, still) > 1e-3
+        assert least_curvature(model.field, z, still) > 1e-3
         # With one dimension more it is a saddle, and a certificate says so.
         wider = SupervisedContrast([3] * 6, 5, 0.5)
-        assert linear.least_curvature(wider.field, wider.two_simplices(k)) < -1e-3
+        assert least_curvature(wider.field, wider.two_simplices(k)) < -1e-3
         assert model.certificate(z) < -1e-3
     with pytest.raises(ValueError, match="k from 2"):
         model.two_simplices(5)
