@@ -27,6 +27,7 @@ STEPS = 2  # the most of an iteration from one place of its record to the next
 PART = 16  # of the way there a flow of given steps goes one sixteenth
 PLACES = 40  # of a record, at which about it is observed
 BATCHES = 20  # the most steps of training on mini-batches
+SEARCH = 30  # the most iterations of a search for minima
 ALL = 1000
 # Chapters that need more steps.
 LONG = {
@@ -48,6 +49,9 @@ SMALL = {
     "hong-ling/02-closed-gates": dict(n=6, starts=2, width=4, steps=50),
     "dang-et-al/01-lost-classes": dict(seeds=8, costs=[0.4, 0.7, 0.97, 1.03]),
     "dang-et-al/02-every-local-minimum": dict(seeds=8, costs=[0.9, 1.15]),
+    "behnia-thrampoulidis/01-contrast": dict(K=7, n=2, seeds=20),
+    "behnia-thrampoulidis/02-two-sizes": dict(n=2, ratios=[1, 5], seeds=2),
+    "jacot-et-al/01-balance": dict(per_class=3, end=100.0, seeds=2),
     "min-zhu-vidal/01-rays-not-points": dict(seeds=2),
     "min-zhu-vidal/02-orthogonally-separable": dict(seeds=2, draws=100, points=20),
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),
@@ -174,6 +178,7 @@ def light(name: str):
     from ncbook import figures, jobs
     from ncbook.dynamics import descent, ensemble, flow, langevin, minibatch, rank_one, rescaled
     from ncbook.dynamics import minimise as minima
+    from ncbook.dynamics import minimise as search
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
 
@@ -207,6 +212,7 @@ def light(name: str):
         mock.patch.object(
             minima, "minimise", with_(minima.minimise, steps=lambda asked: LONG.get(name, DOWN))
         ),
+        mock.patch.object(search, "minimise", with_(search.minimise, steps=lambda asked: SEARCH)),
         mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
             mean_field_limit,
