@@ -182,6 +182,41 @@ class MLP:
         return h, _affine(h, weight, shift), saved
 
 
+class PenalisedLoss:
+    """The mean cross-entropy of a perceptron on given examples, with weight decay, as a landscape.
+
+    Parameters
+    ----------
+    network : MLP
+    x, labels : Tensor
+        ``(n, inputs)`` and ``(n,)`` int64.
+    decay : float
+        At least 0; decay/2 times the squared norm of all parameters is added.
+
+    Raises
+    ------
+    ValueError
+        There is not one label an example, or the decay is negative.
+    """
+
+    def __init__(self, network: MLP, x: Tensor, labels: Tensor, decay: float = 0.0) -> None:
+        if labels.shape != x.shape[:1] or not decay >= 0:
+            raise ValueError(
+                f"There are {tuple(labels.shape)} labels for examples of shape {tuple(x.shape)}, "
+                f"and decay is {decay}: expected a label an example, and a decay of at least 0."
+            )
+        self.network, self.x, self.labels, self.decay = network, x, labels, decay
+
+    def risk(self, z: Tensor) -> Tensor:
+        """Return the penalised loss of states ``(*batch, P)``, shape ``batch``."""
+        loss = scores(self.network.forward(z, self.x)[1], self.labels)["loss"]
+        return loss + self.decay / 2 * z.square().sum(-1)
+
+    def field(self, z: Tensor) -> Tensor:
+        """Return minus its gradient, shape ``(*batch, P)``."""
+        return -self.network.loss_gradient(z, self.x, self.labels).add(z, alpha=self.decay)
+
+
 def scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return the mean cross-entropy ``loss`` and the ``error`` rate, each of shape ``batch``.
 

@@ -192,3 +192,16 @@ def test_too_few_layers_are_refused(sizes):
 def test_sizes_that_are_no_counts_are_refused(size):
     with pytest.raises(ValueError, match=f"^a size is {size!r}: expected an integer of at least 1"):
         MLP((3, size, 2))
+
+
+def test_the_penalised_loss_is_a_landscape(examples):
+    model = MLP(SIZES, normalise=False)
+    loss, z = PenalisedLoss(model, *examples, decay=0.1), states(model).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss.risk(z).sum(), z)
+    torch.testing.assert_close(loss.field(z), -gradient)
+    plain = PenalisedLoss(model, *examples)
+    assert bool((loss.risk(z) > plain.risk(z)).all())
+    assert not torch.allclose(plain.field(z), -gradient)
+    for labels, decay in ((examples[1][1:], 0.1), (examples[1], -1.0)):
+        with pytest.raises(ValueError, match="expected a label an example"):
+            PenalisedLoss(model, examples[0], labels, decay)
