@@ -58,10 +58,9 @@ def elder_rule(minima: Tensor, pairs: Tensor | Sequence[Sequence[int]], levels: 
     if not (minima.isfinite().all() and levels.isfinite().all()):
         raise ValueError("A minimum or a level is not finite: leave out what was not measured.")
     ends = minima[pairs.to(minima.device)].max(-1).values
-    joined = (
-        torch.maximum(levels, ends).flatten(0, -2) if levels.ndim > 1 else [levels.maximum(ends)]
-    )
-    dies = [_deaths(heights, edges, row.tolist()) for row in joined]
+    joined = torch.maximum(levels, ends).flatten()
+    rows = joined.view(levels[..., 0].numel(), -1).tolist() if edges else [[]]
+    dies = [_deaths(heights, edges, row) for row in rows]
     return minima.new_tensor(dies).view(*levels.shape[:-1], len(heights))
 
 

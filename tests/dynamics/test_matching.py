@@ -1,5 +1,7 @@
 """Matching units: the network computes the same, and a renamed network is found again."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ def renamed(network: MLP, state: torch.Tensor, seed: int) -> torch.Tensor:
     state, draw = state.clone(), generator(seed)
     hidden, last = network.unpack(state)
     layers = [*hidden, last]
-    for here, after in zip(layers, layers[1:], strict=False):
+    for here, after in itertools.pairwise(layers):
         order = torch.randperm(here[0].shape[0], generator=draw)
         for one in here:
             one.copy_(one[order].clone())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ncbook.models.deep import MLP, scores
+from ncbook.models.deep import MLP, PenalisedLoss, scores
 from ncbook.runtime import Runtime, generator
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
