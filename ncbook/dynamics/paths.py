@@ -128,7 +128,8 @@ def string(
 def _spread(path: Tensor) -> Tensor:
     """Return the points between the ends that divide each path, a polygon, into equal lengths."""
     lengths = path.diff(dim=1).norm(dim=-1)
-    along = torch.cat([lengths.new_zeros(len(path), 1), lengths.cumsum(-1)], -1)
+    # Their sums from the first on, for which a graphics processor has no order of its own.
+    along = lengths @ lengths.new_ones(lengths.shape[1], path.shape[1]).triu(1)
     wanted = torch.linspace(0, 1, path.shape[1], dtype=path.dtype, device=path.device)[1:-1]
     wanted = along[:, -1:] * wanted
     before = (torch.searchsorted(along, wanted, right=True) - 1).clamp(0, path.shape[1] - 2)
