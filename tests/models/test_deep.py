@@ -205,3 +205,32 @@ def test_the_penalised_loss_is_a_landscape(examples):
     for labels, decay in ((examples[1][1:], 0.1), (examples[1], -1.0)):
         with pytest.raises(ValueError, match="expected a label an example"):
             PenalisedLoss(model, examples[0], labels, decay)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_linear_network_and_its_layers(examples, normalise):
+    x, labels = examples
+    model = MLP(SIZES, normalise, linear=True)
+    z = states(model).requires_grad_()
+    loss = scores(model.forward(z, x)[1], labels)["loss"]
+    (gradient,) = torch.autograd.grad(loss.sum(), z)
+    z = z.detach()
+    torch.testing.assert_close(model.loss_gradient(z, x, labels), gradient)
+    assert not torch.allclose(MLP(SIZES, normalise).loss_gradient(z, x, labels), gradient)
+    layers = model.layers(z, x)
+    assert [layer.shape[-1] for layer in layers] == list(SIZES[:-1])
+    assert torch.equal(layers[0], x.expand(3, *x.shape))
+    torch.testing.assert_close(layers[-1], model.forward(z, x)[0])
+    # Affine: a midpoint goes to the midpoint, if it is normalised by the moments of the others.
+    moments = model.moments(z, x) if normalise else None
+    ends = model.forward(z, x, moments)[1]
+    middle = model.forward(z, (x[:1] + x[1:2]) / 2, moments)[1]
+    torch.testing.assert_close(middle[:, 0], (ends[:, 0] + ends[:, 1]) / 2)
+    bent = MLP(SIZES, normalise).layers(z, x)
+    assert float(bent[1].min()) == 0 > float(layers[1].min())
+
+
+def test_a_start_of_another_variance():
+    model = MLP(SIZES, normalise=False)
+    usual, torchs = model.start([1], RUN), model.start([1], RUN, variance=1 / 3)
+    torch.testing.assert_close(torchs, usual / 6**0.5)
