@@ -93,7 +93,7 @@ def string(
     Examples
     --------
     (wh - 1)^2 / 2 has a minimum on each branch of wh = 1, and its saddle at the origin is 1/2 high.
-    The straight path from (2, 1/2) to (-1/2, -2) passes at 0.82:
+    The straight path from (2, 1/2) to (-1/2, -2) passes at 1.22:
 
     >>> def risk(z):
     ...     return (z.prod(-1) - 1).square() / 2
@@ -102,7 +102,7 @@ def string(
     >>> ends = torch.tensor([[2.0, 0.5]]), torch.tensor([[-0.5, -2.0]])
     >>> path = straight(*ends, points=21)
     >>> [round(float(peak(risk, one)), 2) for one in (path, string(field, path, 0.05, 400))]
-    [0.82, 0.5]
+    [1.22, 0.5]
     """
     steps = whole("steps", steps)
     if path.ndim != 3 or path.shape[1] < 3:
