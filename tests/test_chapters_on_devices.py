@@ -39,6 +39,9 @@ FINISHED = {"min-zhu-vidal/06-many-classes"}
 # The parameters of each chapter that are not as they stand in it.
 SMALL = {
     "barannikov-et-al/01-barcodes": dict(seeds=6, nets=3, epochs=20),
+    "he-su/01-layer-by-layer": dict(
+        width=8, per_class=20, epochs=11, conv_epochs=1, seeds=2
+    ),
     "min-zhu-vidal/01-rays-not-points": dict(seeds=2),
     "min-zhu-vidal/02-orthogonally-separable": dict(seeds=2, draws=100, points=20),
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),
