@@ -52,6 +52,10 @@ SMALL = {
     "behnia-thrampoulidis/01-contrast": dict(K=7, n=2, seeds=20),
     "behnia-thrampoulidis/02-two-sizes": dict(n=2, ratios=[1, 5], seeds=2),
     "jacot-et-al/01-balance": dict(per_class=3, end=100.0, seeds=2),
+    "barannikov-et-al/01-barcodes": dict(seeds=6, nets=3, epochs=20),
+    "he-su/01-layer-by-layer": dict(
+        width=8, per_class=20, epochs=11, conv_epochs=1, seeds=2
+    ),
     "min-zhu-vidal/01-rays-not-points": dict(seeds=2),
     "min-zhu-vidal/02-orthogonally-separable": dict(seeds=2, draws=100, points=20),
     "min-zhu-vidal/03-alignment": dict(seeds=2, h=20, decades=5, frames=2),

@@ -32,6 +32,8 @@ class MLP:
         are the features.
     normalise : bool
         Normalise the hidden layers over the examples they are given (batch normalisation).
+    linear : bool
+        Leave out the ReLUs.
 
     Raises
     ------
@@ -39,8 +41,9 @@ class MLP:
         There are fewer than three sizes, or one is not a positive integer.
     """
 
-    def __init__(self, sizes: Sequence[int], normalise: bool = True) -> None:
+    def __init__(self, sizes: Sequence[int], normalise: bool = True, linear: bool = False) -> None:
         self.sizes, self.normalise = tuple(whole("a size", size, 1) for size in sizes), normalise
+        self.linear = linear
         if len(self.sizes) < 3:
             raise ValueError(
                 f"sizes is {self.sizes}; expected the number of inputs, of units in each of one "
@@ -69,15 +72,16 @@ class MLP:
         """Return the last layer: W of shape ``(*batch, K, D)`` and b of shape ``(*batch, K)``."""
         return self.unpack(z)[1]
 
-    def start(self, seeds: Sequence[int], run: Runtime) -> Tensor:
+    def start(self, seeds: Sequence[int], run: Runtime, variance: float = 2.0) -> Tensor:
         """Return a start for each seed, shape ``(seeds, P)``.
 
-        Weights are normal with variance 2 over the inputs (He et al. 2015), shifts 0, gains 1.
+        Weights are normal with variance 2 over the inputs (He et al. 2015), or another ``variance``
+        over them (1/3 for that of torch's own layers), shifts 0, gains 1.
         """
         z = run.normal(seeds, self.size)
         hidden, (weight, shift) = self.unpack(z)
         for layer in (*hidden, (weight, shift)):
-            layer[0].mul_((2 / layer[0].shape[-1]) ** 0.5)
+            layer[0].mul_((variance / layer[0].shape[-1]) ** 0.5)
             layer[1].zero_()
             if len(layer) == 3:
                 layer[2].fill_(1)
@@ -106,6 +110,12 @@ class MLP:
         features, logits, _ = self._forward(z, x, moments)
         return features, logits
 
+    def layers(self, z: Tensor, x: Tensor) -> list[Tensor]:
+        """Return the inputs and each hidden layer's outputs, ``(*batch, n, width)``."""
+        found = [x.expand(*z.shape[:-1], *x.shape[-2:])]
+        self._forward(z, x, None, found)
+        return found
+
     def moments(self, z: Tensor, x: Tensor) -> Moments:
         """Return each hidden layer's means and variances over the examples ``x``.
 
@@ -132,7 +142,9 @@ class MLP:
         parts = [delta.sum(-2), (delta.mT @ features).flatten(-2)]  # from the last to the first
         for depth in range(len(hidden) - 1, -1, -1):
             layer, outputs = hidden[depth], inputs[depth + 1]
-            delta = (delta @ weight).mul_(outputs > 0)
+            delta = delta @ weight
+            if not self.linear:
+                delta.mul_(outputs > 0)
             if self.normalise:
                 normalised, scale, *_ = saved[depth]
                 gain, shift = (delta * normalised).sum(-2), delta.sum(-2)
@@ -174,12 +186,49 @@ class MLP:
                 scale = (variance + _EPS).rsqrt()
                 h = h.mul_(scale)
                 saved.append((h, scale, mean, variance))
-                h = torch.addcmul(layer[1].unsqueeze(-2), h, layer[2].unsqueeze(-2)).relu_()
+                h = torch.addcmul(layer[1].unsqueeze(-2), h, layer[2].unsqueeze(-2))
             else:
-                h = _affine(h, layer[0], layer[1]).relu_()
+                h = _affine(h, layer[0], layer[1])
+            if not self.linear:
+                h.relu_()
             if inputs is not None:
                 inputs.append(h)
         return h, _affine(h, weight, shift), saved
+
+
+class PenalisedLoss:
+    """The mean cross-entropy of a perceptron on given examples, with weight decay, as a landscape.
+
+    Parameters
+    ----------
+    network : MLP
+    x, labels : Tensor
+        ``(n, inputs)`` and ``(n,)`` int64.
+    decay : float
+        At least 0; decay/2 times the squared norm of all parameters is added.
+
+    Raises
+    ------
+    ValueError
+        There is not one label an example, or the decay is negative.
+    """
+
+    def __init__(self, network: MLP, x: Tensor, labels: Tensor, decay: float = 0.0) -> None:
+        if labels.shape != x.shape[:1] or not decay >= 0:
+            raise ValueError(
+                f"There are {tuple(labels.shape)} labels for examples of shape {tuple(x.shape)}, "
+                f"and decay is {decay}: expected a label an example, and a decay of at least 0."
+            )
+        self.network, self.x, self.labels, self.decay = network, x, labels, decay
+
+    def risk(self, z: Tensor) -> Tensor:
+        """Return the penalised loss of states ``(*batch, P)``, shape ``batch``."""
+        loss = scores(self.network.forward(z, self.x)[1], self.labels)["loss"]
+        return loss + self.decay / 2 * z.square().sum(-1)
+
+    def field(self, z: Tensor) -> Tensor:
+        """Return minus its gradient, shape ``(*batch, P)``."""
+        return -self.network.loss_gradient(z, self.x, self.labels).add(z, alpha=self.decay)
 
 
 def scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

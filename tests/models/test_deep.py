@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ncbook.models.deep import MLP, scores
+from ncbook.models.deep import MLP, PenalisedLoss, scores
 from ncbook.runtime import Runtime, generator
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
@@ -192,3 +192,46 @@ def test_too_few_layers_are_refused(sizes):
 def test_sizes_that_are_no_counts_are_refused(size):
     with pytest.raises(ValueError, match=f"^a size is {size!r}: expected an integer of at least 1"):
         MLP((3, size, 2))
+
+
+def test_the_penalised_loss_is_a_landscape(examples):
+    model = MLP(SIZES, normalise=False)
+    loss, z = PenalisedLoss(model, *examples, decay=0.1), states(model).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss.risk(z).sum(), z)
+    torch.testing.assert_close(loss.field(z), -gradient)
+    plain = PenalisedLoss(model, *examples)
+    assert bool((loss.risk(z) > plain.risk(z)).all())
+    assert not torch.allclose(plain.field(z), -gradient)
+    for labels, decay in ((examples[1][1:], 0.1), (examples[1], -1.0)):
+        with pytest.raises(ValueError, match="expected a label an example"):
+            PenalisedLoss(model, examples[0], labels, decay)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_linear_network_and_its_layers(examples, normalise):
+    x, labels = examples
+    model = MLP(SIZES, normalise, linear=True)
+    z = states(model)
+    for run, gradient in enumerate(model.loss_gradient(z, x, labels)):
+        modules = [one for one in as_modules(model, z[run]) if not isinstance(one, nn.ReLU)]
+        network = nn.Sequential(*modules)
+        nn.functional.cross_entropy(network(x), labels).backward()
+        torch.testing.assert_close(gradient, module_gradient(model, network))
+    assert not torch.allclose(MLP(SIZES, normalise).loss_gradient(z, x, labels)[-1], gradient)
+    layers = model.layers(z, x)
+    assert [layer.shape[-1] for layer in layers] == list(SIZES[:-1])
+    assert torch.equal(layers[0], x.expand(3, *x.shape))
+    torch.testing.assert_close(layers[-1], model.forward(z, x)[0])
+    # Affine: a midpoint goes to the midpoint, if it is normalised by the moments of the others.
+    moments = model.moments(z, x) if normalise else None
+    ends = model.forward(z, x, moments)[1]
+    middle = model.forward(z, (x[:1] + x[1:2]) / 2, moments)[1]
+    torch.testing.assert_close(middle[:, 0], (ends[:, 0] + ends[:, 1]) / 2)
+    bent = MLP(SIZES, normalise).layers(z, x)
+    assert float(bent[1].min()) == 0 > float(layers[1].min())
+
+
+def test_a_start_of_another_variance():
+    model = MLP(SIZES, normalise=False)
+    usual, torchs = model.start([1], RUN), model.start([1], RUN, variance=1 / 3)
+    torch.testing.assert_close(torchs, usual / 6**0.5)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ncbook.models.conv_stack import ConvStack
 from ncbook.models.layers import TwoLayerHead, initialise
 from ncbook.models.resnet import ResNet
 from ncbook.models.vgg import VGG11
@@ -149,3 +150,18 @@ def test_a_start_has_the_spread_that_it_says():
 def test_what_cannot_be_is_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_stack_of_convolutions_shows_its_layers(normalise):
+    network = built(lambda: ConvStack(6, 4, depth=3, width=5, channels=2, normalise=normalise))
+    x = pictures(7, 2, 6)
+    layers = network.layers(x)
+    assert [tuple(one.shape) for one in layers] == [(7, 72), *[(7, 180)] * 3]
+    torch.testing.assert_close(layers[0], x.flatten(1))
+    torch.testing.assert_close(network(x), network.fc(layers[-1]))
+    # There is one mode: batches are normalised by themselves, and alone an image differs.
+    torch.testing.assert_close(network.train()(x), network.eval()(x))
+    assert torch.allclose(network(x[:2]), network(x)[:2], atol=1e-5) != normalise
+    with pytest.raises(ValueError, match="width"):
+        ConvStack(6, 4, width=0)
