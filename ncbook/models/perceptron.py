@@ -173,10 +173,6 @@ class Perceptron:
         """Return ||f - Y||_F^2 / (2 n), shape ``batch``."""
         return (self.outputs(z) - self.Y).square().sum(dim=(-2, -1)) / (2 * len(self.X))
 
-    def pulls(self, z: Tensor) -> list[Tensor]:
-        """Return n times the derivative of the loss in theta^1 to theta^{L+1}, as they are shaped."""
-        return self._pulled(z, None)[0]
-
     def output_jacobians(self, z: Tensor) -> list[Tensor]:
         """Return the derivative of each sample's f in its theta^1 to theta^{L+1}.
 
@@ -186,23 +182,29 @@ class Perceptron:
         eye = torch.eye(self.sizes[-1]).to(z).unsqueeze(-2).expand(-1, len(self.X), -1)
         return [pull.movedim(-3, -2) for pull in self._pulled(z.unsqueeze(-2), eye)[0]]
 
-    def tangent_kernels(self, z: Tensor) -> list[Tensor]:
-        """Return J J^T / n of each layer's weights, J the Jacobian of all outputs in them.
+    def block_traces(self, z: Tensor) -> Tensor:
+        """Return the trace of each layer's block of the Gauss-Newton matrix, ``(*batch, L + 1)``."""
+        backward = [jacobian.square().sum((-2, -1)) for jacobian in self.output_jacobians(z)]
+        forward = [units.square().sum(-1) for units in self._inputs(z)]
+        traces = zip(self.factors, backward, forward, strict=True)
+        return torch.stack([a**2 * (B * x).mean(-1) for a, B, x in traces], dim=-1)
 
-        Each of shape ``(*batch, n K, n K)``, rows by samples and then by outputs. Its nonzero
-        eigenvalues are those of the layer's block of the Gauss-Newton matrix J^T J / n; the sum
-        over the layers has those of the whole matrix.
+    def block_norms(self, z: Tensor) -> Tensor:
+        """Return the largest eigenvalue of each layer's block of the Gauss-Newton matrix.
+
+        The matrix is J^T J / n, J the Jacobian of all outputs in all weights. Of a layer's part of
+        J the eigenvalues are found from J J^T / n, ``(n K, n K)``. Shape ``(*batch, L + 1)``.
         """
-        units = [self.X.expand(*z.shape[:-1], *self.X.shape), *self.hidden_units(z)]
-        kernels = []
+        found = []
         for jacobian, x, factor in zip(
-            self.output_jacobians(z), units, self.factors, strict=True
+            self.output_jacobians(z), self._inputs(z), self.factors, strict=True
         ):
-            backward = jacobian.flatten(-3, -2)
-            forward = (x @ x.mT).repeat_interleave(self.sizes[-1], -1)
-            forward = forward.repeat_interleave(self.sizes[-1], -2)
-            kernels.append(factor**2 / len(self.X) * forward * (backward @ backward.mT))
-        return kernels
+            backward, pairs = jacobian.flatten(-3, -2), x @ x.mT
+            for dim in (-1, -2):
+                pairs = pairs.repeat_interleave(self.sizes[-1], dim)
+            kernel = factor**2 / len(self.X) * pairs * (backward @ backward.mT)
+            found.append(torch.linalg.eigvalsh(kernel)[..., -1])
+        return torch.stack(found, dim=-1)
 
     def field(self, z: Tensor) -> Tensor:
         """Return minus the gradient of the loss, each layer's times its rate, as a flat tensor."""
@@ -229,10 +231,14 @@ class Perceptron:
                 weights[layer] = weights[layer].repeat_interleave(times, -2)
         return wide, wide.pack(weights)
 
+    def _inputs(self, z: Tensor) -> list[Tensor]:
+        """Return what each layer's weights act on, from the samples on, for every run."""
+        return [self.X.expand(*z.shape[:-1], *self.X.shape), *self.hidden_units(z)]
+
     def _pulled(self, z: Tensor, above: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
         """Return what is above f (without it f - Y) pulled back to each theta, and the layers' inputs."""
         weights, thetas = self.unpack(z), self.features(z)
-        inputs = [self.X, *(self._h(theta) for theta in thetas[:-1])]
+        inputs = [self.X, *map(self._h, thetas[:-1])]
         pulls = [thetas[-1] - self.Y if above is None else above]
         for layer in range(len(weights) - 1, 0, -1):
             pull = self.factors[layer] * (pulls[-1] @ weights[layer]) * self._slope(inputs[layer])

@@ -123,7 +123,11 @@ def extreme(product: Product, like: Tensor, side: str = "largest", tol: float = 
 
 
 def extremes(
-    function: Callable[[Tensor], Tensor], z: Tensor, side: str = "largest", tol: float = 1e-8
+    function: Callable[[Tensor], Tensor],
+    z: Tensor,
+    side: str = "largest",
+    part: slice | None = None,
+    tol: float = 1e-8,
 ) -> Tensor:
     """Return the largest or the smallest eigenvalue of a function's Hessian at every state.
 
@@ -133,6 +137,8 @@ def extremes(
         ``(P,)`` to a number.
     z : Tensor
         Shape ``(*batch, P)``.
+    part : slice, optional
+        Take the diagonal block of these coordinates in place of the whole.
     side, tol
         As of :func:`extreme`.
 
@@ -141,10 +147,13 @@ def extremes(
     Tensor
         Shape ``batch``; NaN where the state is not finite.
     """
-    found = [
-        extreme(hessian(function, one), one, side, tol)
-        if bool(one.isfinite().all())
-        else one.new_tensor(torch.nan)
-        for one in z.reshape(-1, z.shape[-1])
-    ]
-    return torch.stack(found).view(z.shape[:-1])
+
+    def of(state: Tensor) -> Tensor:
+        if not bool(state.isfinite().all()):
+            return state.new_tensor(torch.nan)
+        product = hessian(function, state)
+        if part is None:
+            return extreme(product, state, side, tol)
+        return extreme(block(product, part, len(state)), state[part], side, tol)
+
+    return torch.stack([of(one) for one in z.reshape(-1, z.shape[-1])]).view(z.shape[:-1])
