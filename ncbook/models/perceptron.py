@@ -2,15 +2,16 @@
 
     theta^1 = a_0 W_0 x,   theta^{l+1} = a_l W_l h(theta^l),   f = theta^{L+1},
 
-with L hidden layers and, where asked for, the skip theta^{l+1} = theta^l + a_l W_l h(theta^l) between
-hidden layers of one width. A scaling says of each layer's weights how large they start, which factor
-a stands before them and at which rate they move, as powers of the widths.
+with L hidden layers and, where asked for, the skip theta^{l+1} = theta^l + a_l W_l h(theta^l)
+between hidden layers of one width. A scaling says of each layer's weights how large they start,
+which factor a stands before them and at which rate they move, as powers of the widths.
 
-Fang, Lee, Yang, Zhang, Modeling from features (2021), for the scaling in which features move by order
-one at every width.
+Fang, Lee, Yang, Zhang, Modeling from features (2021), for the scaling in which features move by
+order one at every width.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -46,8 +47,8 @@ SCALINGS = {
 class Perceptron:
     """The network on its data, with the loss ||f - Y||_F^2 / (2 n), for a batch of runs.
 
-    A state is a flat tensor of shape ``(*batch, P)``: the weights ``(outputs, inputs)`` of each layer
-    by rows, from the first to the last. sigma'(0) of the ReLU is 0.
+    A state is a flat tensor of shape ``(*batch, P)``: the weights ``(outputs, inputs)`` of each
+    layer by rows, from the first to the last. sigma'(0) of the ReLU is 0.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ class Perceptron:
         self.X, self.Y, self.hidden = X, Y, tuple(hidden)
         self.activation, self.scaling, self.skip = activation, scaling, skip
         self.sizes = (X.shape[1], *hidden, Y.shape[1])
-        self.shapes = [(o, i) for i, o in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
+        self.shapes = [(o, i) for i, o in pairwise(self.sizes)]
         self._lengths = [o * i for o, i in self.shapes]
         self.size = sum(self._lengths)
         kinds = [0, *[1] * (len(hidden) - 1), 2]
@@ -134,7 +135,7 @@ class Perceptron:
     def layers(self) -> list[slice]:
         """Return where in a state each layer's weights stand."""
         ends = torch.tensor([0, *self._lengths]).cumsum(0).tolist()
-        return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(a, b) for a, b in pairwise(ends)]
 
     def start(
         self, seeds: Sequence[int], run: Runtime, spread: float = 1.0, mean: float = 0.0
@@ -180,10 +181,11 @@ class Perceptron:
         """
         # An output is one more dimension of the batch: what is pulled back has shape (K, n, width).
         eye = torch.eye(self.sizes[-1]).to(z).unsqueeze(-2).expand(-1, len(self.X), -1)
-        return [pull.movedim(-3, -2) for pull in self._pulled(z.unsqueeze(-2), eye)[0]]
+        pulls = self._pulled(z.unsqueeze(-2), eye.expand(*z.shape[:-1], *eye.shape))[0]
+        return [pull.movedim(-3, -2) for pull in pulls]
 
     def block_traces(self, z: Tensor) -> Tensor:
-        """Return the trace of each layer's block of the Gauss-Newton matrix, ``(*batch, L + 1)``."""
+        """Return the trace of each block of the Gauss-Newton matrix, ``(*batch, L + 1)``."""
         backward = [jacobian.square().sum((-2, -1)) for jacobian in self.output_jacobians(z)]
         forward = [units.square().sum(-1) for units in self._inputs(z)]
         traces = zip(self.factors, backward, forward, strict=True)
@@ -236,7 +238,7 @@ class Perceptron:
         return [self.X.expand(*z.shape[:-1], *self.X.shape), *self.hidden_units(z)]
 
     def _pulled(self, z: Tensor, above: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what is above f (without it f - Y) pulled back to each theta, and the layers' inputs."""
+        """Return what is above f, or f - Y, pulled back to each theta, and the layers' inputs."""
         weights, thetas = self.unpack(z), self.features(z)
         inputs = [self.X, *map(self._h, thetas[:-1])]
         pulls = [thetas[-1] - self.Y if above is None else above]

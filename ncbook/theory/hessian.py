@@ -48,7 +48,7 @@ def gauss_newton(outputs: Callable[[Tensor], Tensor], z: Tensor) -> Product:
 
 
 def _back(of: Tensor, at: Tensor, v: Tensor) -> Tensor:
-    """Return the transpose of the derivative of ``of`` at ``at``, applied to v; 0 where it has none."""
+    """Return the transposed derivative of ``of`` at ``at``, applied to v; 0 without one."""
     if not of.requires_grad:
         return torch.zeros_like(at)
     (found,) = torch.autograd.grad(of, at, v, retain_graph=True, materialize_grads=True)
@@ -103,7 +103,7 @@ def extreme(product: Product, like: Tensor, side: str = "largest", tol: float = 
         """Return the eigenvalue that is farthest from the shift, less the shift."""
 
         def times(v):
-            there = torch.from_numpy(v.reshape(-1)).to(like)
+            there = torch.from_numpy(v.reshape(-1).copy()).to(like)
             return (product(there) - shift * there).detach().cpu().numpy()
 
         matrix = LinearOperator((size, size), matvec=times, dtype=dtype)
