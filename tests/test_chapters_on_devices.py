@@ -64,6 +64,7 @@ SMALL = {
     "papyan-han-donoho/01-measure-your-network": dict(
         per_class=10, test_per_class=2, width=4, epochs=2
     ),
+    "fang-et-al/01-features-as-state": dict(widths=[4, 8], seeds=4, steps=8),
     "skorski-temperoni-theobald/01-hessian-norm": dict(per_class=1, seeds=1),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
