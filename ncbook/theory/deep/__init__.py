@@ -1,0 +1,1 @@
+"""Deep unconstrained features without integrating them (Part IV)."""
