@@ -80,8 +80,8 @@ class Perceptron:
     ...     start = model.start(range(4), run)
     ...     moved = model.features(start + 0.1 * model.field(start))[1] - model.features(start)[1]
     ...     print(f"{moved.square().mean().sqrt():.2f}")
-    0.02
-    0.02
+    0.04
+    0.04
     """
 
     def __init__(
