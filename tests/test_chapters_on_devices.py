@@ -86,6 +86,8 @@ SMALL = {
     "tirer-bruna/02-before-a-relu": dict(seeds=8),
     "sukenik-lampert-mondelli/01-depth": dict(most=3),
     "sukenik-lampert-mondelli/02-descent": dict(widths=[12, 14], runs=2, seeds=2),
+    "fang-et-al/01-features-as-state": dict(widths=[4, 8], seeds=4, steps=8),
+    "skorski-temperoni-theobald/01-hessian-norm": dict(per_class=1, seeds=1),
     "wu-mondelli/01-mean-field": dict(
         m=2, seeds=8, widths=[16, 32, 64], wide=128, end=76.0
     ),
