@@ -38,7 +38,6 @@ LONG = {
 }
 RTOL = 1e-2  # the least error that is allowed on a step of adaptive length
 MOST = 7  # of the steps of a flow in rescaled time
-DOWN = 20  # of the iterations of a search for minima
 STRIDE = 4  # steps between two looks at them: most end in the second
 POINTS = 61  # of the grid of a limit of many particles, along an axis
 # Chapters that ask for what only a run has that came to its end.
@@ -183,7 +182,6 @@ def light(name: str):
     """
     from ncbook import figures, jobs
     from ncbook.dynamics import descent, ensemble, flow, langevin, minibatch, rank_one, rescaled
-    from ncbook.dynamics import minimise as minima
     from ncbook.dynamics import minimise as search
     from ncbook.figures import style
     from ncbook.theory.mean_field import limit as mean_field_limit
@@ -216,9 +214,8 @@ def light(name: str):
         mock.patch.object(rank_one, "class_paths", with_(rank_one.class_paths, **coarse)),
         mock.patch.object(rescaled, "timed_flow", with_(rescaled.timed_flow, **few)),
         mock.patch.object(
-            minima, "minimise", with_(minima.minimise, steps=lambda asked: LONG.get(name, DOWN))
+            search, "minimise", with_(search.minimise, steps=lambda asked: LONG.get(name, SEARCH))
         ),
-        mock.patch.object(search, "minimise", with_(search.minimise, steps=lambda asked: SEARCH)),
         mock.patch.object(ensemble, "STRIDE", STRIDE),
         mock.patch.object(
             mean_field_limit,

@@ -14,8 +14,8 @@ def projected(
     """Return the features of four classes, seen in the space of the four class means, over time.
 
     The features, less the mean of the four class means, are projected isometrically to R^3, at all
-    epochs alike: such that the class means of the last come as close as they can to ``CORNERS`` (the
-    polar factor of the product of the two, as in the orthogonal Procrustes problem). Then those of
+    epochs alike: such that the class means of the last come as close as they can to ``CORNERS``
+    (the polar factor of the product of the two, as in the orthogonal Procrustes problem). Those of
     an epoch are divided by one length, beyond which 3 % of the drawn examples lie, so that at
     collapse the means lie at the corners. The projection hides what is orthogonal to the last class
     means, and one size hides that features grow.

@@ -82,8 +82,8 @@ def test_what_comes_out_otherwise_is_said(tmp_path, monkeypatch):
 
 # One chapter of each part; `make exercises` runs all.
 QUICKEST = (
-    "mixon-parshall-pi/05-figure-2", "wu-mondelli/03-not-balanced", "min-zhu-vidal/01-rays-not-points",
-    "dang-et-al/01-lost-classes",
+    "mixon-parshall-pi/05-figure-2", "wu-mondelli/03-not-balanced",
+    "min-zhu-vidal/01-rays-not-points", "dang-et-al/01-lost-classes",
 )  # fmt: skip
 
 
