@@ -53,6 +53,8 @@ def test_it_is_gudhis():
         tree = gudhi.SimplexTree()
         for node, value in enumerate(minima.tolist()):
             tree.insert([node], value)
+        # Not below its ends, which gudhi would lower to it.
+        levels = torch.maximum(levels, minima[pairs].max(-1).values)
         for pair, level in zip(pairs.tolist(), levels.tolist(), strict=True):
             tree.insert(pair, level)
         bars = tree.persistence(homology_coeff_field=2, min_persistence=-1)

@@ -13,8 +13,6 @@ for p = C - 1 below the level N/2, told apart by the sign of det A, and one othe
 for what Barannikov et al. (2020) call the barcode of a loss.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -38,34 +36,6 @@ def barcode(C: int, N: int, p: int) -> list[tuple[float, float]]:
     C, N, p = whole("C", C, 2), whole("N", N, 1), whole("p", p, 1)
     least = N / 2 * max(C - 1 - p, 0)
     return [(least, torch.inf)] + ([(0.0, N / 2)] if p == C - 1 else [])
-
-
-def obstruction(sizes: Sequence[int]) -> float:
-    """Return the level at which the two components meet at p = C - 1, for classes of any sizes.
-
-    Half the least positive eigenvalue of Y's covariance, diag(n_k) - n_k n_l / n: N/2 for balanced
-    classes. For H the argument is that of the module with (AG - I) S in place of sqrt(N) (AG - I),
-    S S^T the covariance in the complement of 1.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Examples of each class.
-
-    Raises
-    ------
-    ValueError
-        There are fewer than two classes, or one has no example.
-
-    Examples
-    --------
-    >>> round(obstruction([6, 3, 2]), 4)
-    1.164
-    """
-    n = torch.tensor([whole("a size", size, 1) for size in sizes], dtype=torch.float64)
-    if len(n) < 2:
-        raise ValueError(f"sizes is {list(sizes)}: expected those of at least two classes.")
-    return float(torch.linalg.eigvalsh(n.diag() - n.outer(n) / n.sum())[1]) / 2
 
 
 def complement(C: int, like: Tensor | None = None) -> Tensor:

@@ -64,17 +64,6 @@ def test_the_basis_is_orthonormal_and_centred():
     torch.testing.assert_close(Q.sum(0), torch.zeros(4).double(), rtol=0, atol=1e-14)
 
 
-def test_unequal_classes_meet_at_half_the_least_eigenvalue():
-    assert barcode.obstruction([3, 3, 3, 3]) == pytest.approx(1.5, abs=1e-13)
-    # Two classes: n_1 n_2 / (n_1 + n_2) 's double, halved; no more than the smaller class.
-    assert barcode.obstruction([6, 2]) == pytest.approx(6 * 2 / 8, abs=1e-13)
-    sizes = [5, 4, 2, 1]
-    model = UnconstrainedFeatures(4, sizes, 4)
-    centred = model.Y - model.Y.mean(-1, keepdim=True)
-    least = torch.linalg.svdvals(centred)[2]
-    assert barcode.obstruction(sizes) == pytest.approx(float(least**2) / 2, rel=1e-12)
-
-
 def test_bad_input_is_an_error():
     with pytest.raises(ValueError, match="C is 1"):
         barcode.barcode(1, 2, 3)
@@ -82,5 +71,3 @@ def test_bad_input_is_an_error():
         barcode.component(torch.zeros(3, 3))
     with pytest.raises(ValueError, match="as many of each"):
         barcode.parts(torch.zeros(2, 4), torch.zeros(3, 2), torch.zeros(3))
-    with pytest.raises(ValueError, match="at least two classes"):
-        barcode.obstruction([3])
