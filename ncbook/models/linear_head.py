@@ -96,7 +96,7 @@ class LinearHead:
         return torch.cat([weight.flatten(-2) for weight in weights], dim=-1)
 
     def layers(self, z: Tensor) -> list[Tensor]:
-        """Return Z_0 = sigma(W_0 x), Z_1, ..., Z_L, samples as columns, each (*batch, width, N)."""
+        """Return Z_0 = sigma(W_0 x), Z_1, ..., Z_L, samples as columns, ``(*batch, width, N)``."""
         first, *linear = self.unpack(z)
         found = [self._sigma(first @ self.X.mT)]
         for weight in linear:

@@ -17,7 +17,7 @@ from ncbook.runtime import Runtime, label_tensor, tensors, whole
 class PenalisedReLU:
     """The network H W with the features H = relu(X A), for a batch of runs.
 
-    Its risk is |H W - Y|^2 / (2 N) + lambda_W |W|^2 / 2 + lambda_H |H|^2 / (2 N), Y one-hot by
+    Its risk is ``|H W - Y|^2 / (2 N) + lambda_W |W|^2 / 2 + lambda_H |H|^2 / (2 N)``, Y one-hot by
     rows. A state is a flat tensor of shape ``(*batch, P)``, P = h (d + K), holding A (d x h) and W
     (h x K), each by rows. ReLU'(0) = 0. A bias is a coordinate of X that is 1.
 

@@ -124,8 +124,8 @@ class ClassProblem:
     def shares(self, s: Tensor) -> Tensor:
         """Return (Lambda sigma^2)^(1/(M+1)), what each factor's decay times squared norm is.
 
-        Shapes ``(..., K)`` to ``(..., K)``. So without a bias, at outputs s, n_k |h_k|^2 lambda_H
-        and the last layer's |w_k|^2 lambda_M are both this.
+        Shapes ``(..., K)`` to ``(..., K)``. So without a bias, at outputs s,
+        ``n_k |h_k|^2 lambda_H`` and the last layer's ``|w_k|^2 lambda_M`` are both this.
         """
         return (self.decay * (s * self.y.to(s)).square()) ** (1 / (self.layers + 1))
 

@@ -103,8 +103,8 @@ def parts(H: Tensor, W: Tensor, b: Tensor) -> dict[str, Tensor]:
     Returns
     -------
     dict of Tensor
-        ``product``, N/2 ||AG - I||^2; ``scatter``, ||AH'||^2 / 2; ``mean``, n/2 |Ah + Q^T b|^2; and
-        ``ones``, the square along 1.
+        ``product``: ``N/2 ||AG - I||^2``; ``scatter``: ``||AH'||^2 / 2``; ``mean``:
+        ``n/2 |Ah + Q^T b|^2``; and ``ones``, the square along 1.
 
     Raises
     ------
