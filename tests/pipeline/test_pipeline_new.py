@@ -35,13 +35,13 @@ def test_a_new_chapter_builds_and_its_exercise_comes_out_as_it_says(copied):
 
 def test_a_new_paper_needs_a_source(copied):
     before = (copied.root / "_toc.yml").read_bytes()
-    said = copied.do("new", "tirer-bruna/01-bias", expect=2)
+    said = copied.do("new", "galanti-gyorgy-hutter/01-transfer", expect=2)
     assert "name it with --citation, a key of book/references.bib" in said
     assert (copied.root / "_toc.yml").read_bytes() == before
-    assert not (copied.root / "notebooks" / "tirer-bruna").exists()
-    copied.do("new", "tirer-bruna/01-bias", "--citation", "tirer2022extended")
-    claims = (copied.root / "notebooks" / "tirer-bruna" / "claims.toml").read_text()
-    assert 'citation = "tirer2022extended"' in claims
+    assert not (copied.root / "notebooks" / "galanti-gyorgy-hutter").exists()
+    copied.do("new", "galanti-gyorgy-hutter/01-transfer", "--citation", "galanti2022role")
+    claims = (copied.root / "notebooks" / "galanti-gyorgy-hutter" / "claims.toml").read_text()
+    assert 'citation = "galanti2022role"' in claims
 
 
 @pytest.mark.parametrize(
