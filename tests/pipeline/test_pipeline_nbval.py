@@ -71,8 +71,8 @@ def chosen(plugin: nbval_chapters.Chapters) -> list[str]:
 
 def report(plugin: nbval_chapters.Chapters, name: str, *passed: bool) -> None:
     for number, one in enumerate(passed):
-        nodeid = f"book/paper/{name}.ipynb::Cell {number}"
-        plugin.pytest_runtest_logreport(SimpleNamespace(nodeid=nodeid, passed=one))
+        where = f"book/paper/{name}.ipynb", None, f"Cell {number}"
+        plugin.pytest_runtest_logreport(SimpleNamespace(location=where, passed=one))
 
 
 def finish(plugin: nbval_chapters.Chapters, **config) -> None:
