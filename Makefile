@@ -48,8 +48,10 @@ test: book
 		|| echo "No Jupyter server could be installed: the test with one will be skipped."; fi
 	@$(PY) -m pytest tests book $(NBVAL) $(PYTEST)
 
+# pytest loads the tests' own settings where one of their files is named, and ends with 5 where nothing is
+# left to run.
 repeat: book
-	@NCBOOK_REPEAT=1 $(PY) -m pytest book $(NBVAL) $(PYTEST)
+	@NCBOOK_REPEAT=1 $(PY) -m pytest tests/conftest.py book $(NBVAL) $(PYTEST) || [ $$? -eq 5 ]
 
 serve: $(INSTALLED)
 	@$(PY) -m ncbook serve

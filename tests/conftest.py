@@ -34,6 +34,7 @@ def one_thread():
 
 
 CHAPTERS = "tests/test_chapters_on_devices.py"
+JUPYTER = "tests/pipeline/test_pipeline_jupyter.py"
 SAID = set()  # what was said to be missing, in this process
 
 
@@ -98,13 +99,12 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def group(file: str) -> str:
-    """Name what a test file is done with: itself, or "browser" where its tests drive one.
+    """Name what a test file is done with: itself, or "browser" where its tests read the site.
 
-    Each process would start a browser of its own.
+    Each process would start a browser of its own; that of Jupyter is apart, as its tests take long.
     """
-    drives = ("tests/claims/test_claims_filter.py", "tests/pipeline/test_pipeline_jupyter.py")
-    browses = file.startswith("tests/site/") or file in drives
-    return "browser" if browses else file
+    reads = file.startswith("tests/site/") or file == "tests/claims/test_claims_filter.py"
+    return "browser" if reads else file
 
 
 def pytest_collection_modifyitems(items):
@@ -113,7 +113,7 @@ def pytest_collection_modifyitems(items):
 
     def weight(item) -> float:
         file = item.nodeid.split("::")[0]
-        if group(file) == "browser":
+        if group(file) == "browser" or file == JUPYTER:
             return 300
         in_pipeline = item.path.parent.name == "pipeline"
         return 100 if in_pipeline else took.get(f"{item.path.parent.name}/{item.path.stem}", 0)

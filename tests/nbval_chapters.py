@@ -1,9 +1,9 @@
 """How nbval runs the book's executed chapters: as the build did, and not those that it need not.
 
 ``results/repeated.json`` has, by chapter, the key of a result whose cells ran a second time and
-gave the same outputs. The key knows the code, the parameters, the packages and the kind of machine:
-where it is that of the chapter as it is now, another repetition would show nothing. So chapters
-that take long are passed over then; short ones run in each test, so that nbval itself is tried.
+gave the same outputs. The key knows the code, the parameters, the packages and the system, though
+not the processor. Where it is that of the chapter as it is now, long chapters are passed over;
+short ones run in each test, so that nbval itself is tried, and each processor on them.
 ``make repeat`` runs what is not in the file, and writes it.
 """
 
@@ -22,7 +22,7 @@ from ncbook.pipeline.chapters import QUICK
 from ncbook.pipeline.workers import environment
 
 FILE = "results/repeated.json"
-SHORT = 12  # seconds that a chapter may take to be run each time
+SHORT = 10  # seconds that a chapter may take to be run each time
 
 
 class Chapters:
@@ -35,6 +35,8 @@ class Chapters:
         self.root, self.renew = root, renew
         self.folder = Path(tempfile.mkdtemp(prefix="ncbook-nbval-"))
         self.passed: dict[str, bool] = {}
+        if renew:
+            _ = self.keys  # of the code that is about to run
 
     @cached_property
     def keys(self) -> dict[str, str]:
@@ -92,9 +94,11 @@ class Chapters:
             name = self._chapter(file)
             self.passed[name] = self.passed.get(name, True) and report.passed
 
-    def pytest_sessionfinish(self, session):
-        """Write the file, where that is asked for and this process has all the reports."""
-        if self.renew and not hasattr(session.config, "workerinput"):
+    def pytest_sessionfinish(self, session, exitstatus):
+        """Write the file where that is asked for, and this process has reports of whole runs."""
+        ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        whole = ended and not session.shouldfail and not session.shouldstop
+        if self.renew and whole and not hasattr(session.config, "workerinput"):
             again = {name: self.keys[name] for name, good in self.passed.items() if good}
             text = json.dumps(dict(sorted({**self.known, **again}.items())), indent=1)
             write_atomic(self.root / FILE, text + "\n")

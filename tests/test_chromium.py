@@ -80,9 +80,10 @@ def test_what_is_compulsory_fails_once(missing, monkeypatch):
         missing("It is lost.")
 
 
-def test_one_process_has_the_browser(request):
-    group = request.config.pluginmanager.get_plugin(str(CONFTEST)).group
+def test_one_process_has_the_browser_and_one_that_of_jupyter(request):
+    settings = request.config.pluginmanager.get_plugin(str(CONFTEST))
+    group = settings.group
     for item in request.session.items:
         if "browser" in getattr(item, "fixturenames", ()):
-            assert group(item.nodeid.split("::")[0]) == "browser", item.nodeid
+            assert group(item.nodeid.split("::")[0]) in ("browser", settings.JUPYTER), item.nodeid
     assert group("book/paper/01-one.ipynb") == "book/paper/01-one.ipynb"

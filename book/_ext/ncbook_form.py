@@ -129,11 +129,19 @@ class Live(SphinxDirective):
         """Return the place of the picture, with its still."""
         name, start = self.arguments[0], self.options.get("start", "{}")
         json.loads(start)
+        if not {"still", "alt"} <= self.options.keys():
+            logger.warning(
+                "the live picture %r needs a figure for paper (:still:) and its words (:alt:)", name,
+                location=self.get_location(),
+            )  # fmt: skip
+            return []
         chapter, _, still = self.options["still"].rpartition("/")
         found = drawn(self, chapter, still, " ".join(self.options["alt"].split()))
         if found is None:
             return []
-        page = _LIVE.format(name, escape(start), _FIGURE.format("".join(found[2])))
+        # The page may have the figure itself, whose ids are not to come twice.
+        ids = [re.sub(r'(\bid="|url\(#|href="#)', r"\1still-", one) for one in found[2]]
+        page = _LIVE.format(name, escape(start), _FIGURE.format("".join(ids)))
         figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
         self.state.nested_parse(self.content, self.content_offset, figure)
         return [figure]

@@ -27,6 +27,7 @@ export function mount(box, { margins = [0.6, 0.5, 0.4], outside = 0.5, inside = 
 
   const digits = (R) => Math.max(1, Math.floor(logTime(R, sliders.map((one) => one.value), c) / Math.LN10) + 1);
   const count = (many) => (many < 1e6 ? many.toLocaleString("en") : number(many));
+  const long = (many) => (many === 1 ? "1 digit" : `${count(many)} digits`);
 
   function refresh() {
     picture.draw();
@@ -35,8 +36,8 @@ export function mount(box, { margins = [0.6, 0.5, 0.4], outside = 0.5, inside = 
     const far = [1, 0.1, 0.01].map((degree) => [degree, needed(degree * DEGREE, A.value, B.value)]);
     const words =
       `At a loss of ${R < 690 ? number(Math.exp(-R)) : `10 to the power of −${count(Math.round(R / Math.LN10))}`} the class is ${number(at)}° from its max-margin direction; ` +
-      `the time that takes has ${count(digits(R))} digits. ` +
-      (A.value || B.value ? far.map(([degree, to]) => `For ${degree}°: ${to > 1 ? count(digits(to)) : "1"} digits`).join(". ") : "With A = B = 0 it is there from the start") + ".";
+      `the time that takes has ${long(digits(R))}. ` +
+      (A.value || B.value ? far.map(([degree, to]) => `For ${degree}°: ${to > 1 ? long(digits(to)) : "1 digit"}`).join(". ") : "With A = B = 0 it is there from the start") + ".";
     said.say(words, false);
     picture.label = `The angle to the max-margin direction against log 1/L, both on logarithmic axes. ${words}`;
   }
@@ -60,7 +61,7 @@ export function mount(box, { margins = [0.6, 0.5, 0.4], outside = 0.5, inside = 
       pen.fillText(words, place + 4, up(4e-5));
     }
     pen.setLineDash([]);
-    spot(pen, [across(loss.value), up(angle(10 ** loss.value, A.value, B.value) / DEGREE)], COLOURS[0]);
+    spot(pen, [across(loss.value), up(Math.max(1.2e-5, angle(10 ** loss.value, A.value, B.value) / DEGREE))], COLOURS[0]);
   }
 
   box.append(

@@ -8,11 +8,18 @@ import { COLOURS, Picture, Said, button, dot, eigen, grid, make, mountAll, numbe
 export function read(text) {
   const lines = text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
   if (!lines.length) throw new Error("There is no row: paste a row for each example, its numbers and its label.");
-  const parts = (line) => line.split(/[,;\t]|\s+/).map((part) => part.trim()).filter((part) => part !== "");
+  const mark = [";", "\t", ","].find((one) => lines[0].includes(one));
+  const plain = (part) => {
+    const word = part.trim().replace(/^"(.*)"$/, "$1");
+    return mark === ";" && /^[-+\d.]*,[\d eE+-]+$/.test(word) ? word.replace(",", ".") : word; // a decimal comma
+  };
+  const parts = (line) => (mark ? line.split(mark) : line.split(/\s+/)).map(plain).filter((part) => part !== "");
   const numeric = (word) => word !== "" && Number.isFinite(Number(word));
   const first = parts(lines[0]);
-  const head = first.slice(0, -1).some((word) => !numeric(word)) ? first.map((word) => word.toLowerCase()) : null;
-  const named = ["label", "class", "target", "y"].find((word) => head?.includes(word));
+  const known = ["label", "class", "target"];
+  const words = first.map((word) => word.toLowerCase());
+  const head = first.slice(0, -1).some((word) => !numeric(word)) || known.includes(words.at(-1)) ? words : null;
+  const named = known.find((word) => head?.includes(word));
   const at = named ? head.indexOf(named) : first.length - 1;
   const [labels, features] = [[], []];
   lines.slice(head ? 1 : 0).forEach((line, i) => {
@@ -45,7 +52,10 @@ export function readClassifier(text, K, D) {
 const square = (row) => row.reduce((sum, x) => sum + x * x, 0);
 const less = (one, other) => one.map((x, j) => x - other[j]);
 const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
-const deviation = (values) => Math.sqrt(mean(values.map((x) => (x - mean(values)) ** 2)));
+const deviation = (values) => {
+  const middle = mean(values);
+  return Math.sqrt(mean(values.map((x) => (x - middle) ** 2)));
+};
 
 function average(rows, D) {
   const sum = new Float64Array(D);
@@ -79,6 +89,9 @@ function spread(centred) {
 export function measure({ features, labels, names }, classifier = null) {
   const [n, D, K] = [features.length, features[0].length, names.length];
   if (K < 2) throw new Error("All rows have one label: expected at least two classes.");
+  if (K > 200 || (K > 20 && 2 * K > n)) {
+    throw new Error(`There are ${K} different labels in ${n} rows: is the label in another column? Name it "label" in a first row.`);
+  }
   const of = names.map((_, k) => features.filter((_x, i) => labels[i] === k));
   const means = of.map((rows) => average(rows, D));
   const centre = average(means, D);
@@ -98,7 +111,8 @@ export function measure({ features, labels, names }, classifier = null) {
     "nc1.min-zhu-vidal": variances.reduce((a, b) => a + b, 0) / centred.reduce((sum, row) => sum + square(row), 0),
     "nc1.wu-mondelli": all / (all + means.reduce((sum, row, k) => sum + of[k].length * square(less(row, overall)), 0)),
   };
-  ["equinorm", "equiangularity", "max-angle"].forEach((name, i) => (found[`nc2.${name}.means`] = nc2(centred)[i]));
+  const unequal = nc2(centred);
+  ["equinorm", "equiangularity", "max-angle"].forEach((name, i) => (found[`nc2.${name}.means`] = unequal[i]));
   found["nc2.min-zhu-vidal"] = orthogonal;
   if (classifier) {
     const [one, other] = [unit(classifier.W), unit(centred)];
@@ -142,19 +156,23 @@ export function example() {
 }
 
 export function mount(box) {
-  let [found, data] = [null, null];
+  let [found, data, later] = [null, null, 0];
   const view = [0.6, 0.4];
   const said = new Said();
   const picture = new Picture({ width: 280, height: 280, label: "No features yet.", paint });
   const area = (words, rows, value, hint) => {
     const text = make("textarea", { rows, value, spellcheck: false, placeholder: hint });
     text.setAttribute("aria-label", words);
-    text.addEventListener("input", run);
+    text.addEventListener("input", () => {
+      clearTimeout(later);
+      later = setTimeout(run, 150);
+    });
     return text;
   };
   const given = area("features and labels, a row an example", 8, example(), "a row an example: numbers, then the label");
   const classifier = area("classifier, a row a class; may be empty", 3, "", "the classifier, if there is one: a row a class, weights and, last, a bias");
   const table = make("table", { className: "table" });
+  const turns = turning(picture, view);
   const file = make("input", { type: "file", accept: ".csv,.tsv,.txt" });
   file.setAttribute("aria-label", "a file of features and labels");
   const load = async (one) => {
@@ -183,6 +201,8 @@ export function mount(box) {
       said.say(error.message, false);
       picture.label = error.message;
     }
+    turns.hidden = !found || found.directions.length < 3;
+    picture.canvas.style.cursor = turns.hidden ? "" : "grab";
     picture.draw();
   }
 
@@ -221,7 +241,7 @@ export function mount(box) {
   box.append(
     make("div", { className: "ncb-live-pictures" }, make("div", { className: "ncb-live-texts" }, given, classifier), picture.canvas),
     make("div", { className: "ncb-live-controls" }, make("span", { className: "ncb-live-buttons" }, file,
-      button("Example", () => { given.value = example(); classifier.value = ""; run(); }), turning(picture, view))),
+      button("Example", () => { given.value = example(); classifier.value = ""; run(); }), turns)),
     said.words, said.spoken, table,
   );
   run();

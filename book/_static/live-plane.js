@@ -1,7 +1,7 @@
 // A two-layer ReLU network on two classes in the plane, live (Part III). The model is that of
 // ncbook/models/shallow_relu.py with the exponential loss, L = sum_i exp(-y_i f(x_i)),
 // f(x) = sum_j v_j relu(<w_j, x>), in rescaled time: theta' = -grad L / L = grad log(1/L).
-import { Clock, COLOURS, Picture, Said, button, choice, decades, lines, make, mountAll, normals, number, power, slider, stroke } from "./live.js";
+import { Clock, COLOURS, Picture, Said, button, choice, decades, dragging, lines, make, mountAll, normals, number, power, slider, stroke } from "./live.js";
 
 // ---------------------------------------------------------------- the model
 
@@ -118,6 +118,7 @@ export class Network {
 
 // The direction of the largest margin of points and the margin: the shortest vector in their convex hull.
 export function maxMargin(points) {
+  if (points.length && !deadSector(points)) return { direction: [NaN, NaN], margin: 0 }; // no half plane has them all
   let best = points[0];
   const better = (one) => {
     if (dot(one, one) < dot(best, best)) best = one;
@@ -221,7 +222,7 @@ export function mount(box, { h = 12, eps = -4 } = {}) {
     [1, -1].forEach((sign, k) => {
       const at = network.direction(sign);
       const { mean, margin } = target(sign);
-      [mean, margin].forEach((to, i) => history.angles[2 * k + i].push(length(at) ? degrees(angle(at, to)) : NaN));
+      [mean, margin].forEach((to, i) => history.angles[2 * k + i].push(length(at) && length(to) ? degrees(angle(at, to)) : NaN));
     });
   }
 
@@ -232,13 +233,13 @@ export function mount(box, { h = 12, eps = -4 } = {}) {
   }
 
   function go() {
-    if (network.time >= END) restart();
+    if (network.time >= END - 1e-9) restart();
     clock.play();
   }
 
   function tick(passed) {
     advance(Math.min(END, network.time + (SPEED * passed) / 1000));
-    if (network.time >= END) clock.pause();
+    if (network.time >= END - 1e-9) clock.pause();
     refresh();
   }
 
@@ -345,6 +346,8 @@ export function mount(box, { h = 12, eps = -4 } = {}) {
       const size = length(network.w(j));
       network.theta.set(unit(place).map((x) => size * x), 2 * j);
       network.dt = 1e-3;
+      for (const one of [history.at, history.log, ...history.angles]) one.pop();
+      note();
       refresh();
     }
   }
@@ -355,35 +358,18 @@ export function mount(box, { h = 12, eps = -4 } = {}) {
     return put([x + dx, y + dy]);
   }
 
-  function grabbed(event) {
-    const { left, top } = plane.canvas.getBoundingClientRect();
-    const [x, y] = [event.clientX - left, event.clientY - top];
+  function grabbed([x, y]) {
     const places = [...samples.map(at), ...Array.from({ length: network.h }, (_, j) => at(tip(j)))];
     const far = places.map(([a, b]) => Math.hypot(a - x, b - y));
     const nearest = far.indexOf(Math.min(...far));
-    return far[nearest] < 22 ? nearest : -1;
+    if (far[nearest] >= 22) return false;
+    held = nearest;
+    object.list.selectedIndex = held;
+    plane.draw();
+    return true;
   }
 
-  const { canvas } = plane;
-  canvas.addEventListener("touchstart", (event) => { if (grabbed(event.touches[0]) >= 0) event.preventDefault(); }, { passive: false });
-  canvas.addEventListener("pointerdown", (down) => {
-    const found = grabbed(down);
-    if (found < 0) return;
-    held = found;
-    object.list.selectedIndex = held;
-    canvas.setPointerCapture(down.pointerId);
-    plane.draw();
-    const move = (event) => {
-      const { left, top } = canvas.getBoundingClientRect();
-      put(back(event.clientX - left, event.clientY - top));
-    };
-    const up = () => {
-      canvas.removeEventListener("pointermove", move);
-      for (const end of ["pointerup", "pointercancel"]) canvas.removeEventListener(end, up);
-    };
-    canvas.addEventListener("pointermove", move);
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, up);
-  });
+  dragging(plane.canvas, grabbed, (place) => put(back(...place)));
 
   function paintChart(pen, width, height, colours) {
     const names = ["degrees to the class mean", "to the max margin", "", ""];
@@ -406,7 +392,8 @@ export function mount(box, { h = 12, eps = -4 } = {}) {
     make("div", { className: "ncb-live-pictures" }, plane.canvas, chart.canvas),
     make("div", { className: "ncb-live-controls" },
       make("span", { className: "ncb-live-buttons" }, play, button("From the start", restart),
-        button("Another start", () => { seed += 1; restart(); })),
+        button("Another start", () => { seed += 1; restart(); }),
+        button("The data as they were", () => { take(data.list.value); restart(); })),
       neurons.row, small.row, data.row, object.row,
       make("span", { className: "ncb-live-buttons" },
         push("←", "move to the left", -0.05, 0), push("→", "move to the right", 0.05, 0),

@@ -1,7 +1,7 @@
 // The gradient flow on the invariant subspace S in closed form, live (Part I): squared singular values of W
 // follow logistic curves, the bias relaxes exponentially, as ncbook/theory/ufm/subspace.py has it. Two
 // classes have one singular value s and beta, and their landscape is drawn exactly; three have u1 and u2.
-import { Clock, COLOURS, DASHES, Picture, Said, button, choice, lines, make, mountAll, number, power, slider, spot, stroke } from "./live.js";
+import { Clock, COLOURS, DASHES, Picture, Said, button, choice, dragging, lines, make, mountAll, number, slider, spot, stroke } from "./live.js";
 
 // u(t) with u' = 2 sqrt(N) u - 2 u^2.
 export function logistic(u0, N, t) {
@@ -23,7 +23,7 @@ const FINE = 60; // cells of the landscape along an axis
 const SPEED = 1 / 6; // of the whole time, a second
 
 export function mount(box, { N = 3, u1 = -4, u2 = -7, beta = 0 } = {}) {
-  let time = 0;
+  let [time, side] = [0, 1]; // two classes: s may be negative
   const said = new Said();
   const plane = new Picture({ width: 300, height: 300, label: "", paint: paintPlane });
   const chart = new Picture({ width: 320, height: 300, label: "", paint: paintChart });
@@ -41,11 +41,11 @@ export function mount(box, { N = 3, u1 = -4, u2 = -7, beta = 0 } = {}) {
     go(0);
   };
   const kind = choice("landscape of", KINDS, again);
-  const small = (x) => (Number.isInteger(x) ? power(x) : number(10 ** x));
+  const small = (x) => number(10 ** x);
   const controls = {
     N: slider("examples N", { min: 1, max: 16, value: N }, again),
-    u1: slider("u₁ at the start", { min: -12, max: 0.6, step: 0.1, value: u1, says: small }, again),
-    u2: slider("u₂ at the start", { min: -12, max: 0.6, step: 0.1, value: u2, says: small }, again),
+    u1: slider("u₁ at the start", { min: -12, max: 0.8, step: 0.02, value: u1, says: small }, again),
+    u2: slider("u₂ at the start", { min: -12, max: 0.8, step: 0.02, value: u2, says: small }, again),
     beta: slider("β at the start", { min: -1, max: 2, step: 0.05, value: beta, says: (x) => x.toFixed(2) }, again),
     t: slider("time, of the whole", { min: 0, max: 1, step: 0.005, value: 0, says: (x) => x.toFixed(2) }, (share) => {
       clock.pause();
@@ -80,11 +80,13 @@ export function mount(box, { N = 3, u1 = -4, u2 = -7, beta = 0 } = {}) {
     const { us, beta: b } = at(time);
     const root = Math.sqrt(controls.N.value);
     const all = risk(us, b, classes(), controls.N.value);
-    const near = us.length === 2 && Math.max(...us) > 0.95 * root && Math.min(...us) < 0.05 * root;
+    const level = controls.N.value / 2;
+    const close = us.length === 2 && Math.abs(Math.max(...us) - root) < 0.05 * root && Math.min(...us) < 0.05 * root;
+    const near = close && Math.abs(all - level) < 0.1 * level;
     const words =
       `Time ${number(time, 3)}. ${us.map((u, i) => `u${us.length > 1 ? "₁₂"[i] : ""} = ${number(u)}`).join(", ")}, of ${number(root)}; ` +
       `β = ${number(b)}, of ${number(1 / classes())}. Risk ${number(all)}.` +
-      (near ? ` It stands near the saddle, at the risk N/2 = ${controls.N.value / 2}.` : "");
+      (near ? ` It stands near the saddle, at the risk N/2 = ${level}.` : "");
     said.say(words, clock.running);
     plane.label = `The landscape of the risk on S, and the flow's path in it. ${words}`;
     chart.label = `Squared singular values over time, logistic curves, and β. ${words}`;
@@ -121,7 +123,11 @@ export function mount(box, { N = 3, u1 = -4, u2 = -7, beta = 0 } = {}) {
       }
     }
     pen.globalAlpha = 1;
-    const path = Array.from({ length: 301 }, (_, i) => at((end() * i) / 300)).map(({ us, beta: b }) => (two() ? [Math.sqrt(us[0]), b] : us));
+    const path = Array.from({ length: 301 }, (_, i) => at((end() * i) / 300)).map(({ us, beta: b }) => (two() ? [side * Math.sqrt(us[0]), b] : us));
+    pen.save(); // a start may lie outside
+    pen.beginPath();
+    pen.rect(edge, 8, width - edge - 8, height - edge - 8);
+    pen.clip();
     pen.strokeStyle = COLOURS[0];
     pen.lineWidth = 2.5;
     stroke(pen, path.map(place));
@@ -130,7 +136,8 @@ export function mount(box, { N = 3, u1 = -4, u2 = -7, beta = 0 } = {}) {
     for (const one of minima) spot(pen, place(one), COLOURS[2]);
     for (const one of saddles) spot(pen, place(one), COLOURS[1], true);
     const now = at(time);
-    spot(pen, place(two() ? [Math.sqrt(now.us[0]), now.beta] : now.us), colours.ink);
+    spot(pen, place(two() ? [side * Math.sqrt(now.us[0]), now.beta] : now.us), colours.ink);
+    pen.restore();
     pen.fillStyle = colours.muted;
     pen.textBaseline = "alphabetic";
     pen.textAlign = "right";
@@ -154,27 +161,23 @@ export function mount(box, { N = 3, u1 = -4, u2 = -7, beta = 0 } = {}) {
     at(time).us.forEach((u, k) => spot(pen, [across(time), up(u)], COLOURS[k]));
   }
 
-  // The start may be dragged in the plane, too.
-  plane.canvas.style.touchAction = "pan-y";
-  plane.canvas.addEventListener("pointerdown", (down) => {
-    plane.canvas.setPointerCapture(down.pointerId);
-    const move = (event) => {
-      const area = plane.canvas.getBoundingClientRect();
-      const { low, high } = frame();
-      const x = low[0] + ((event.clientX - area.left - edge) / (plane.width - edge - 8)) * (high[0] - low[0]);
-      const y = high[1] - ((event.clientY - area.top - 8) / (plane.height - edge - 8)) * (high[1] - low[1]);
-      controls.u1.set(Math.log10(Math.max(two() ? x * x : x, 1e-12)));
-      if (two()) controls.beta.set(y);
-      else controls.u2.set(Math.log10(Math.max(y, 1e-12)));
-      again();
-    };
-    const up = () => {
-      plane.canvas.removeEventListener("pointermove", move);
-      for (const one of ["pointerup", "pointercancel"]) plane.canvas.removeEventListener(one, up);
-    };
-    move(down);
-    plane.canvas.addEventListener("pointermove", move);
-    for (const one of ["pointerup", "pointercancel"]) plane.canvas.addEventListener(one, up);
+  // The start may be dragged in the plane, too; a press elsewhere puts it there.
+  const begin = () => (two() ? [side * Math.sqrt(starts()[0]), controls.beta.value] : starts());
+  const move = ([left, top]) => {
+    const { low, high } = frame();
+    const x = low[0] + ((left - edge) / (plane.width - edge - 8)) * (high[0] - low[0]);
+    const y = high[1] - ((top - 8) / (plane.height - edge - 8)) * (high[1] - low[1]);
+    side = two() && x < 0 ? -1 : 1;
+    controls.u1.set(Math.log10(Math.max(two() ? x * x : x, 1e-12)));
+    if (two()) controls.beta.set(y);
+    else controls.u2.set(Math.log10(Math.max(y, 1e-12)));
+    again();
+  };
+  const near = ([x, y]) => Math.hypot(x - place(begin())[0], y - place(begin())[1]) < 24;
+  dragging(plane.canvas, near, move);
+  plane.canvas.addEventListener("click", (event) => {
+    const { left, top } = plane.canvas.getBoundingClientRect();
+    move([event.clientX - left, event.clientY - top]);
   });
 
   box.append(

@@ -144,7 +144,7 @@ const MOST = 20000; // iterations, after which it stops
 const BROKEN = 1e6; // an error of that size will not come down
 
 export function mount(box, { C = 3, N = 3, p = 15, eps = -3, step = 0.5, ratio = 1 } = {}) {
-  let [seed, iteration, model, axes, history] = [1, 0, null, null, [[], [], []]];
+  let [seed, iteration, owed, model, axes, history] = [1, 0, 0, null, null, [[], [], []]];
   const view = [0.5, 0.45];
   const said = new Said();
   const shape = new Picture({ width: 280, height: 300, label: "", paint: paintShape });
@@ -195,9 +195,10 @@ export function mount(box, { C = 3, N = 3, p = 15, eps = -3, step = 0.5, ratio =
     clock.play();
   }
 
-  // An iteration a frame at first, for the eye; then more, so that the end comes.
-  function tick() {
-    for (let left = 1 + Math.floor(iteration / 300); left && !over(); left -= 1) advance();
+  // Sixty iterations a second at first, for the eye; then more, so that the end comes.
+  function tick(passed) {
+    owed += (0.06 * passed) * (1 + Math.floor(iteration / 300));
+    for (; owed >= 1 && !over(); owed -= 1) advance();
     if (over()) clock.pause();
     refresh();
   }
@@ -231,7 +232,8 @@ export function mount(box, { C = 3, N = 3, p = 15, eps = -3, step = 0.5, ratio =
     pen.textAlign = "left";
     pen.fillStyle = colours.muted;
     const larger = limit / reach;
-    pen.fillText(larger > 1.3 ? `enlarged ${number(larger)} times` : "at full size", 4, 14);
+    const size = larger > 1.3 ? `enlarged ${number(larger)} times` : "at full size";
+    pen.fillText(larger > 0.7 ? size : `made ${number(1 / larger)} times smaller`, 4, 14);
     pen.fillText("● √n times a class mean   □ a row of W", 4, height - 6);
     if (!Number.isFinite(reach)) return;
     pen.strokeStyle = colours.muted;

@@ -4,14 +4,12 @@
 
 export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a67c00", "#8a63d2"];
 export const DASHES = [[], [6, 2], [2, 2], [6, 2, 2, 2], [10, 3], [1, 3]];
-const still = matchMedia("(prefers-reduced-motion: reduce)");
-
 // ---------------------------------------------------------------- elements
 
 export function make(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key in made && key !== "list") made[key] = value;
+    if (key in made) made[key] = value;
     else made.setAttribute(key, value);
   }
   made.append(...children);
@@ -28,7 +26,7 @@ let names = 0;
 export function slider(words, { min, max, step = 1, value, says = String }, changed) {
   const id = `ncb-live-${(names += 1)}`;
   const input = make("input", { type: "range", id, min, max, step, value });
-  const output = make("output", { htmlFor: id });
+  const output = make("output", { htmlFor: id, ariaLive: "off" }); // the slider itself is spoken
   const say = () => {
     output.textContent = says(Number(input.value));
     input.setAttribute("aria-valuetext", output.textContent);
@@ -44,8 +42,7 @@ export function slider(words, { min, max, step = 1, value, says = String }, chan
     get value() {
       return Number(input.value);
     },
-    set(value, limits = {}) {
-      Object.assign(input, limits);
+    set(value) {
       input.value = value;
       say();
     },
@@ -69,9 +66,10 @@ export function choice(words, options, changed) {
 export function number(value, digits = 2) {
   if (value === 0) return "0";
   if (!Number.isFinite(value)) return "not finite";
-  const exponent = Math.floor(Math.log10(Math.abs(value)));
+  const [digit, raised] = value.toExponential(digits - 1).split("e");
+  const exponent = Number(raised);
   if (exponent >= -2 && exponent < 4) return Number(value.toPrecision(digits)).toString();
-  return `${(value / 10 ** exponent).toFixed(digits - 1)} · ${power(exponent)}`;
+  return `${digit} · ${power(exponent)}`;
 }
 
 export const power = (exponent) => `10${String(exponent).replace(/[-\d]/g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]))}`;
@@ -132,6 +130,7 @@ export class Picture {
     this.paint = paint;
     this.asked = 0;
     new ResizeObserver(() => this.draw()).observe(this.canvas);
+    window.addEventListener("resize", () => this.draw()); // a zoom may leave the size as it is
     new MutationObserver(() => {
       this.colours = null;
       this.draw();
@@ -175,19 +174,14 @@ export class Picture {
 
 // ---------------------------------------------------------------- time
 
-// Calls `tick(milliseconds)` on each frame while it runs and its box is seen. It does not start by
-// itself for readers who want no motion.
+// Calls `tick(milliseconds)` on each frame while it runs and its box is seen.
 export class Clock {
   constructor(box, tick, changed = () => {}) {
     Object.assign(this, { tick, changed, running: false, seen: true, asked: 0, last: 0 });
-    new IntersectionObserver(([entry]) => {
-      this.seen = entry.isIntersecting;
+    new IntersectionObserver((entries) => {
+      this.seen = entries.at(-1).isIntersecting;
       this.ask();
     }).observe(box);
-  }
-
-  static get wanted() {
-    return !still.matches;
   }
 
   play() {
@@ -225,8 +219,34 @@ export function project([x, y, z], [azimuth, elevation], half, middle) {
   return [middle[0] + half * (ca * y - sa * x), middle[1] - half * (ce * z - se * flat), ce * flat + se * z];
 }
 
-// Let the pointer and the arrow keys turn a picture's view, and give buttons that do the same.
-export function turning(picture, view, begun = () => {}) {
+// Follow a pointer from where it is pressed: `begin(place)` says whether it has got hold of something, then
+// `move(place, from)` is told where it goes. A finger that holds nothing scrolls the page.
+export function dragging(canvas, begin, move, holds = true) {
+  const place = (event) => {
+    const { left, top } = canvas.getBoundingClientRect();
+    return [event.clientX - left, event.clientY - top];
+  };
+  const hold = (event) => begin(place(event.touches[0])) && event.preventDefault();
+  if (holds) canvas.addEventListener("touchstart", hold, { passive: false });
+  canvas.addEventListener("pointerdown", (down) => {
+    if (down.button || !begin(place(down))) return;
+    canvas.setPointerCapture(down.pointerId);
+    let last = place(down);
+    const follow = (event) => {
+      move(place(event), last);
+      last = place(event);
+    };
+    const up = () => {
+      canvas.removeEventListener("pointermove", follow);
+      for (const end of ["pointerup", "pointercancel"]) canvas.removeEventListener(end, up);
+    };
+    canvas.addEventListener("pointermove", follow);
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, up);
+  });
+}
+
+// Let the mouse turn a picture's view, and give buttons that do the same.
+export function turning(picture, view) {
   const by = (azimuth, elevation) => {
     view[0] += azimuth;
     view[1] = Math.max(-Math.PI / 2, Math.min(Math.PI / 2, view[1] + elevation));
@@ -234,27 +254,10 @@ export function turning(picture, view, begun = () => {}) {
   };
   const { canvas } = picture;
   canvas.style.cursor = "grab";
-  canvas.style.touchAction = "pan-y";
-  canvas.addEventListener("pointerdown", (down) => {
-    canvas.setPointerCapture(down.pointerId);
-    begun();
-    let [x, y] = [down.clientX, down.clientY];
-    const move = (event) => {
-      by((x - event.clientX) / 120, (event.clientY - y) / 120);
-      [x, y] = [event.clientX, event.clientY];
-    };
-    const up = () => {
-      canvas.removeEventListener("pointermove", move);
-      for (const end of ["pointerup", "pointercancel"]) canvas.removeEventListener(end, up);
-    };
-    canvas.addEventListener("pointermove", move);
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, up);
-  });
+  canvas.style.touchAction = "pan-y"; // a finger turns it sideways, and scrolls the page
+  dragging(canvas, () => true, ([x, y], [before, above]) => by((before - x) / 120, (y - above) / 120), false);
   const turn = (words, label, ...angles) => {
-    const one = button(words, () => {
-      begun();
-      by(...angles);
-    });
+    const one = button(words, () => by(...angles));
     one.setAttribute("aria-label", label);
     return one;
   };
@@ -379,7 +382,9 @@ export class Said {
 
   say(words, moving) {
     this.words.textContent = words;
-    if (!moving && this.spoken.textContent !== words) this.spoken.textContent = words;
+    clearTimeout(this.later);
+    // Only where it comes to rest: a slider that is held down would be spoken at each step.
+    if (!moving) this.later = setTimeout(() => (this.spoken.textContent = words), 400);
   }
 }
 

@@ -177,12 +177,14 @@
       Object.assign(range, { type: "range", min: 0, max: data.frames.length - 1, step: 1, value: frame });
       range.style.cssText = "flex:1 1 12rem;max-width:24rem;color:inherit";
       range.setAttribute("aria-label", data.frame_name || "frame");
+      said.setAttribute("aria-live", "off"); // the slider itself is spoken
       const to = (next) => {
         frame = next;
         const near = Math.round(next);
         range.value = near;
-        said.textContent = `${data.frame_name} ${data.frames[near]}`.trim();
-        range.setAttribute("aria-valuetext", said.textContent);
+        const words = `${data.frame_name} ${data.frames[near]}`.trim();
+        if (said.textContent !== words) said.textContent = words;
+        range.setAttribute("aria-valuetext", words);
         redraw();
       };
       let [playing, last] = [0, 0];
@@ -193,6 +195,7 @@
       };
       const pace = Math.max(1000 / 60, Math.min(500, 8000 / (data.frames.length - 1))); // ms a frame
       const go = () => {
+        if (playing) return;
         play.textContent = "Pause";
         if (frame >= data.frames.length - 1) to(0);
         last = 0;

@@ -1,5 +1,6 @@
 """Minima of a risk from many starts, where it is the minima that count and not the way there."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ncbook.dynamics.trajectory import (
     CONVERGED,
+    DIVERGED,
     OUT_OF_STEPS,
     Observe,
     Recorder,
@@ -54,8 +56,9 @@ def minimise(
     -------
     Trajectory
         Recorded at the start and at the end. A run is converged or out of steps: its gradient is
-        larger, be it that rounding lets nothing get lower. ``statistics`` has ``gradient``, the
-        largest norm at the end.
+        larger, be it that rounding lets nothing get lower. Where the risk of one run ceases to be a
+        number all end, and those whose state is none are diverged. ``statistics`` has
+        ``gradient``, the largest norm at the end.
 
     Raises
     ------
@@ -104,11 +107,14 @@ def minimise(
         level = float(optimiser.step(descend).detach())
         gradient = torch.autograd.grad(risk(z).sum(), z)[0].norm(dim=-1)
         largest = float(gradient.max())
+        if not math.isfinite(level) or not math.isfinite(largest):
+            break  # one run has lost its way, and the common step is no number any more
         stale = stale + 1 if level >= lowest and largest > flattest / 2 else 0
         lowest, flattest = min(level, lowest), min(largest, flattest)
     final = z.detach()
     recorder.record(1, final)
     status = np.where((gradient <= tolerance).cpu().numpy(), CONVERGED, OUT_OF_STEPS)
+    status = np.where(final.isfinite().all(-1).cpu().numpy(), status, DIVERGED)
     return Trajectory(
         times=torch.tensor([0, taken], device=z.device),
         observables=recorder.values,

@@ -91,3 +91,9 @@ def test_what_is_no_number_of_steps_or_tolerance_is_refused(options):
 def test_a_start_whose_risk_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         minimise(lambda z: 1 / z.sum(-1), torch.zeros(2, 3))
+
+
+def test_where_a_risk_ceases_to_be_a_number_it_ends_and_says_so():
+    found = minimise(lambda z: z.sqrt().sum(-1), torch.ones(2, 1, dtype=torch.float64))
+    assert found.statistics["steps"] <= 100
+    assert "converged" not in found.status.tolist()

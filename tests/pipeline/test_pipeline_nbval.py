@@ -75,8 +75,11 @@ def report(plugin: nbval_chapters.Chapters, name: str, *passed: bool) -> None:
         plugin.pytest_runtest_logreport(SimpleNamespace(location=where, passed=one))
 
 
-def finish(plugin: nbval_chapters.Chapters, **config) -> None:
-    plugin.pytest_sessionfinish(SimpleNamespace(config=SimpleNamespace(**config)))
+def finish(plugin: nbval_chapters.Chapters, exitstatus=0, stopped=False, **config) -> None:
+    session = SimpleNamespace(
+        config=SimpleNamespace(**config), shouldfail=False, shouldstop=stopped
+    )
+    plugin.pytest_sessionfinish(session, exitstatus)
 
 
 def test_a_long_chapter_that_is_known_to_repeat_is_passed_over(plugin, built):
@@ -99,6 +102,8 @@ def test_only_what_gave_the_same_outputs_is_noted(plugin, built):
     report(renewing, "01-one", True, False, True)
     report(renewing, "02-two", True, True)
     finish(renewing, workerinput={})  # a process that has some of the reports alone
+    finish(renewing, exitstatus=pytest.ExitCode.INTERRUPTED)  # cells of a chapter may be missing
+    finish(renewing, stopped="stopping after 1 failures")
     assert not file.exists()
     finish(renewing)
     assert json.loads(file.read_text()) == {"paper/02-two": renewing.keys["paper/02-two"]}
@@ -113,3 +118,21 @@ def test_what_is_noted_is_a_key_of_a_chapter_that_there_is(root):
     noted = json.loads((root / nbval_chapters.FILE).read_text(encoding="utf-8"))
     assert set(noted) <= {chapter.id for chapter in book.chapters}
     assert all(re.fullmatch("[0-9a-f]{64}", key) for key in noted.values())
+
+
+def test_make_repeat_runs_the_notebooks_with_the_plugin(root, tmp_path):
+    """The command as it stands in the Makefile, on a project with a notebook of one cell."""
+    make = (root / "Makefile").read_text(encoding="utf-8")
+    command = re.search(r"NCBOOK_REPEAT=1 \$\(PY\) -m pytest (.*) \$\(NBVAL\)", make)[1]
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "conftest.py").write_text(
+        "def pytest_configure(config):\n    print('the settings are there')\n"
+    )
+    (tmp_path / "book").mkdir()
+    notebook(tmp_path / "book" / "one.ipynb", *[{"size": 1, "code": "A", "number": "1"}] * 2)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *command.split(), "--nbval", "--nbval-current-env",
+         "--nbval-sanitize-with", str(SETTINGS), "-s", "-p", "no:cacheprovider"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "the settings are there" in done.stdout and "1 passed" in done.stdout

