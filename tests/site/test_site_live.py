@@ -420,12 +420,12 @@ def test_the_limit_follows_its_sliders(tab, address):
     box.wait_for()
     said = box.locator(".ncb-live-said")
     first = said.inner_text()
-    loss = box.get_by_label("log 1/L")
+    loss = box.get_by_label("log 1/L", exact=True)
     loss.focus()
     tab.keyboard.press("End")
     assert said.inner_text() != first and "10 to the power of" in said.inner_text()
     for name in ("A, outside the span", "B, inside the span"):
-        box.get_by_label(name).focus()
+        box.get_by_label(name, exact=True).focus()
         tab.keyboard.press("Home")
     assert "there from the start" in said.inner_text()
 
