@@ -149,3 +149,22 @@ def test_open_code_is_short(chapter):
     )
     long = {cell.split("\n")[0]: len(cell.strip().split("\n")) for cell in cells}
     assert {first: lines for first, lines in long.items() if lines > 12} == {}
+
+
+def like_code(source: str) -> list[str]:
+    """Return the lines of prose that begin as a definition in Python does."""
+    prose = re.sub(r"^```\{code-cell\}.*?^```$", "", source, flags=re.M | re.S)
+    return re.findall(r"^(?:class|def) .*$", prose, re.M)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda one: one.id)
+def test_no_line_of_prose_begins_like_code(chapter):
+    """Who searches the sources for definitions finds none; wrap the paragraph elsewhere."""
+    assert like_code(chapter.text) == []
+
+
+def test_what_begins_like_code():
+    cell = "```{code-cell}\nclass A:\n    pass\n```\n"
+    assert like_code(f"{cell}the points of a\nclass are one point\na class is") == [
+        "class are one point"
+    ]
