@@ -135,13 +135,6 @@ class LinearHead:
         """Return W_1^T W_1 - W_0 W_0^T, across the nonlinear layer."""
         return _differences(self.unpack(z)[:2])[0]
 
-    def balance_change(self, z: Tensor) -> list[Tensor]:
-        """Return what a step of descent adds to each D_l, over its square: of loss gradients g.
-
-        D_l goes to (1 - eta lambda)^2 D_l + eta^2 (g_{l+1}^T g_{l+1} - g_l g_l^T).
-        """
-        return _differences(self.loss_gradients(z)[1:])
-
     def start(self, scale: float, seeds: Sequence[int], run: Runtime) -> Tensor:
         """Return normal starts of variance scale^2 over the inputs, shape ``(seeds, P)``.
 

@@ -34,6 +34,19 @@ def sharpness(field: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(-jacobian(field, z))[-1]
 
 
+def least_curvature(field: Callable[[Tensor], Tensor], z: Tensor, still: int = 0) -> Tensor:
+    """Return the least eigenvalue of the Hessian at z that is not among ``still`` that are zero.
+
+    For a field that is minus a gradient whose potential does not change along ``still`` dimensions,
+    such as those of a rotation: as many eigenvalues, the smallest in size, are left out. A scalar,
+    positive at a minimum and negative at a saddle.
+
+    Shapes as in :func:`jacobian`; ``still`` is from 0 to P - 1.
+    """
+    values = torch.linalg.eigvalsh(-jacobian(field, z))
+    return values[values.abs().argsort()[still:]].min()
+
+
 def spectrum_table(spectrum: list[tuple[float, int]]) -> Tensor:
     """Return a spectrum given as (eigenvalue, multiplicity) as one ascending list."""
     values = [value for value, count in spectrum for _ in range(count)]

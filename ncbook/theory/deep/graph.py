@@ -102,20 +102,6 @@ def complete_kappa(r: int, layers: int, tilt: float = 1.0) -> float:
     return (f * (2 / (r - 1)) ** (L - 3) * h) ** (1 / (L + 1))
 
 
-def with_loops_kappa(r: int, layers: int, q: float) -> float:
-    r"""Return kappa of the complete graph with all loops, in closed form; r = 2 is the path.
-
-    With E = r (r - 1) / 2, :math:`\Pi = r^{L-3} N^2 O^2`,
-    :math:`N = (r-1)\sqrt{1 + (r-2)q^2} + \sqrt{1 + 2(r-1)q^2}` and
-    :math:`O = r \sqrt{r + E/(2q^2)} + E \sqrt r/(2q)`.
-    """
-    r, L = whole("r", r, 2), whole("layers", layers, 3)
-    E = r * (r - 1) / 2
-    nuclear = (r - 1) * math.sqrt(1 + (r - 2) * q**2) + math.sqrt(1 + 2 * (r - 1) * q**2)
-    opening = r * math.sqrt(r + E / (2 * q**2)) + E * math.sqrt(r) / (2 * q)
-    return (r ** (L - 3) * (nuclear * opening) ** 2) ** (1 / (L + 1)) / (r + E)
-
-
 def best_tilt(r: int) -> float:
     """Return the tilt at which the complete graph is cheapest, for any number of layers."""
     return _least(lambda t: complete_kappa(r, 3, t), 0.5, 1.0)

@@ -90,39 +90,3 @@ def across(C: int, N: int, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     D[..., -1] = s
     H = (D[..., :, None] * Q.mT).repeat_interleave(N, dim=-1)
     return H, Q * D[..., None, :], torch.full((*s.shape, C), 1 / C).to(s)
-
-
-def parts(H: Tensor, W: Tensor, b: Tensor) -> dict[str, Tensor]:
-    """Return the four squares whose sum is the risk, each of shape ``batch``.
-
-    Parameters
-    ----------
-    H, W, b : Tensor
-        ``(*batch, p, n)``, ``(*batch, C, p)`` and ``(*batch, C)``; balanced classes, in order.
-
-    Returns
-    -------
-    dict of Tensor
-        ``product``: ``N/2 ||AG - I||^2``; ``scatter``: ``||AH'||^2 / 2``; ``mean``:
-        ``n/2 |Ah + Q^T b|^2``; and ``ones``, the square along 1.
-
-    Raises
-    ------
-    ValueError
-        The features are no equal number for each class.
-    """
-    C, n = W.shape[-2], H.shape[-1]
-    if n % C:
-        raise ValueError(f"There are {n} features for {C} classes: expected as many of each.")
-    N, Q = n // C, complement(C, W)
-    T = Q.mT.repeat_interleave(N, dim=-1)
-    A, mean = Q.mT @ W, H.mean(-1, keepdim=True)
-    G = (H - mean) @ T.mT / N
-    identity = torch.eye(C - 1).to(W)
-    along = W.sum(-2, keepdim=True) @ H + b.sum(-1)[..., None, None] - 1
-    return {
-        "product": N / 2 * (A @ G - identity).square().sum((-2, -1)),
-        "scatter": (A @ (H - mean - G @ T)).square().sum((-2, -1)) / 2,
-        "mean": n / 2 * (A @ mean + (b @ Q)[..., None]).square().sum((-2, -1)),
-        "ones": along.square().sum((-2, -1)) / (2 * C),
-    }

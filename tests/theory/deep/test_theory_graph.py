@@ -1,9 +1,19 @@
 """Graphs and fans as shapes: their closed forms, and what each opens to."""
 
+import math
+
 import pytest
 import torch
 
 from ncbook.theory.deep import fan, graph, phases, shapes
+
+
+def with_loops_kappa(r, L, q):
+    """kappa of the complete graph with all loops; r = 2 is the path. Worked out by hand."""
+    E = r * (r - 1) / 2
+    nuclear = (r - 1) * math.sqrt(1 + (r - 2) * q**2) + math.sqrt(1 + 2 * (r - 1) * q**2)
+    opening = r * math.sqrt(r + E / (2 * q**2)) + E * math.sqrt(r) / (2 * q)
+    return (r ** (L - 3) * (nuclear * opening) ** 2) ** (1 / (L + 1)) / (r + E)
 
 
 @pytest.mark.parametrize("r", [3, 4, 5, 7])
@@ -23,7 +33,7 @@ def test_closed_forms(layers):
     for r in (2, 3, 5):
         for q in (0.5, 0.9, 1.7):
             found = float(shapes.kappa(graph.with_loops(r, q), layers))
-            assert found == pytest.approx(graph.with_loops_kappa(r, layers, q), rel=1e-12)
+            assert found == pytest.approx(with_loops_kappa(r, layers, q), rel=1e-12)
 
 
 def test_known_values():
@@ -32,7 +42,7 @@ def test_known_values():
     assert graph.complete_kappa(5, 4) == pytest.approx(0.9014, abs=5e-5)
     assert graph.complete_kappa(4, 4) == pytest.approx(0.9633, abs=5e-5)
     assert graph.complete_kappa(5, 3) == pytest.approx(1.0444, abs=5e-5)
-    assert graph.with_loops_kappa(2, 4, 0.9035) == pytest.approx(0.9819, abs=5e-5)
+    assert with_loops_kappa(2, 4, 0.9035) == pytest.approx(0.9819, abs=5e-5)
 
 
 def test_the_best_of_a_family_is_stationary():
@@ -40,8 +50,8 @@ def test_the_best_of_a_family_is_stationary():
     assert graph.complete_kappa(5, 4, t) < graph.complete_kappa(5, 4, t + 1e-3)
     assert graph.complete_kappa(5, 4, t) < graph.complete_kappa(5, 4, t - 1e-3)
     q = graph.best_length(2, [0, 1], [(0, 1)])
-    assert graph.with_loops_kappa(2, 4, q) < graph.with_loops_kappa(2, 4, q + 1e-3)
-    assert graph.with_loops_kappa(2, 4, q) < graph.with_loops_kappa(2, 4, q - 1e-3)
+    assert with_loops_kappa(2, 4, q) < with_loops_kappa(2, 4, q + 1e-3)
+    assert with_loops_kappa(2, 4, q) < with_loops_kappa(2, 4, q - 1e-3)
 
 
 def test_cheapest_has_a_graph_of_each_rank():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from theory_cases import normal
 
-from ncbook.theory.curvature import least_curvature
+from ncbook.theory.linear import least_curvature
 
 
 def quadratic(*curvatures: float):
