@@ -128,7 +128,10 @@ class Live(SphinxDirective):
     def run(self):
         """Return the place of the picture, with its still."""
         name, start = self.arguments[0], self.options.get("start", "{}")
-        json.loads(start)
+        try:
+            json.loads(start)
+        except json.JSONDecodeError as error:
+            raise self.error(f":start: of {name!r} is not JSON: {error}") from error
         if not {"still", "alt"} <= self.options.keys():
             logger.warning(
                 "the live picture %r needs a figure for paper (:still:) and its words (:alt:)", name,
@@ -204,7 +207,9 @@ class Gallery(SphinxDirective):
             return [GalleryNode()]
         entries = []
         for line in self.content:
-            page, figure, words = line.split(maxsplit=2)
+            if len(parts := line.split(maxsplit=2)) < 3:
+                raise self.error(f"{line!r}: expected a page, a figure of a chapter, and words")
+            page, figure, words = parts
             chapter, _, name = figure.rpartition("/")
             entry = nodes.list_item("")
             link, _ = self.state.inline_text(f"{{doc}}`{words} <{page}>`", self.lineno)
@@ -213,6 +218,7 @@ class Gallery(SphinxDirective):
             self.env.note_dependency(str(path))
             if not path.is_file():
                 logger.warning("no chapter drew %r", figure, location=self.get_location())
+                continue
             uri = f"{folder.removeprefix('book/')}/figures/{stem}/{name}-wide.svg"
             entry += nodes.raw("", f'<img loading="lazy" alt="" src="{uri}">', format="html")
             entry += nodes.paragraph("", "", *link)

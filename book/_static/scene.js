@@ -1,6 +1,7 @@
 // Scenes: points and strokes that turn under the pointer or the arrow keys, and a slider over frames.
-// While a scene plays, what moves goes in straight lines from one frame to the next. It draws what ncbook/figures/scene.py draws as a still, from the same numbers. It needs no other
-// script, and runs in a page as well as in a notebook's output.
+// While a scene plays, what moves goes in straight lines from one frame to the next. It draws what
+// ncbook/figures/scene.py draws as a still, from the same numbers. It needs no other script, and runs in
+// a page as well as in a notebook's output.
 (() => {
   "use strict";
 

@@ -65,7 +65,7 @@ def _rename(ours: list, theirs: list, depth: int) -> bool:
     if bool((order == torch.arange(len(order))).all()):
         return False
     for one in ours[depth]:
-        one.copy_(one[order].clone())
+        one.copy_(one[order])
     after = ours[depth + 1][0]
-    after.copy_(after[:, order].clone())
+    after.copy_(after[:, order])
     return True

@@ -85,7 +85,7 @@ def minimise(
             "The risk of a start is not finite: expected starts where it can be computed; start "
             "nearer to zero, or look for what is divided by zero."
         )
-    began, recorder, evaluations = time.perf_counter(), Recorder(observe, 2), 0
+    began, recorder = time.perf_counter(), Recorder(observe, 2)
     recorder.record(0, start.detach())
     optimiser = torch.optim.LBFGS(
         [z], max_iter=LOOK, max_eval=10 * LOOK, history_size=HISTORY, tolerance_grad=0,
@@ -93,17 +93,15 @@ def minimise(
     )  # fmt: skip
 
     def descend() -> Tensor:
-        nonlocal evaluations
-        evaluations += 1
         total = risk(z).sum()
         (z.grad,) = torch.autograd.grad(total, z)
         return total
 
-    taken, stale, lowest, flattest = 0, 0, float("inf"), float("inf")
+    allowed, stale, lowest, flattest = 0, 0, float("inf"), float("inf")
     gradient = z.new_full(z.shape[:-1], torch.inf)
-    while taken < steps and stale < PATIENCE and not bool((gradient <= tolerance).all()):
-        optimiser.param_groups[0]["max_iter"] = min(LOOK, steps - taken)
-        taken += min(LOOK, steps - taken)
+    while allowed < steps and stale < PATIENCE and not bool((gradient <= tolerance).all()):
+        optimiser.param_groups[0]["max_iter"] = min(LOOK, steps - allowed)
+        allowed += min(LOOK, steps - allowed)
         level = float(optimiser.step(descend).detach())
         gradient = torch.autograd.grad(risk(z).sum(), z)[0].norm(dim=-1)
         largest = float(gradient.max())
@@ -111,15 +109,15 @@ def minimise(
             break  # one run has lost its way, and the common step is no number any more
         stale = stale + 1 if level >= lowest and largest > flattest / 2 else 0
         lowest, flattest = min(level, lowest), min(largest, flattest)
-    final = z.detach()
+    final, done = z.detach(), optimiser.state[z]
     recorder.record(1, final)
     status = np.where((gradient <= tolerance).cpu().numpy(), CONVERGED, OUT_OF_STEPS)
     status = np.where(final.isfinite().all(-1).cpu().numpy(), status, DIVERGED)
     return Trajectory(
-        times=torch.tensor([0, taken], device=z.device),
+        times=torch.tensor([0, done["n_iter"]], device=z.device),
         observables=recorder.values,
         final=final,
         status=status.astype(object),
-        statistics=statistics(final, began, steps=taken, evaluations=evaluations)
+        statistics=statistics(final, began, steps=done["n_iter"], evaluations=done["func_evals"])
         | {"gradient": float(gradient.max())},
     )

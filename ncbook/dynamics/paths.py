@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ncbook.runtime import finer, whole
+from ncbook.runtime import halved, whole
 
 
 class Problem(Protocol):
@@ -104,16 +104,15 @@ def string(
     >>> [round(float(peak(risk, one)), 2) for one in (path, string(field, path, 0.05, 400))]
     [1.22, 0.5]
     """
-    steps = whole("steps", steps)
+    steps = whole("steps", steps, 1)
     if path.ndim != 3 or path.shape[1] < 3:
         raise ValueError(
             f"path has shape {tuple(path.shape)}: expected (R, points, P) with at least one point "
             "between the ends."
         )
-    if not 0 < step < math.inf or steps < 1 or not 0 <= momentum < 1:
+    if not 0 < step < math.inf or not 0 <= momentum < 1:
         raise ValueError(
-            f"step = {step}, steps = {steps}, momentum = {momentum}: expected step and steps to be "
-            "positive and 0 <= momentum < 1."
+            f"step = {step}, momentum = {momentum}: expected a positive step and 0 <= momentum < 1."
         )
     path = path.clone()
     inner = path[:, 1:-1]
@@ -157,7 +156,7 @@ def profile(risk: Callable[[Tensor], Tensor], path: Tensor, between: int = 4) ->
     Tensor
         ``(R, (points - 1) between + 1)``.
     """
-    between = round(whole("between", between, 1) / finer(1.0))
+    between = whole("between", between, 1) * (2 if halved() else 1)
     shares = torch.arange(between, dtype=path.dtype, device=path.device) / between
     read = torch.lerp(path[:, :-1, None], path[:, 1:, None], shares[:, None]).flatten(1, 2)
     read = torch.cat([read, path[:, -1:]], 1)

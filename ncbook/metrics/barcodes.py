@@ -1,5 +1,6 @@
 """The barcode of a landscape from its minima and the levels that join them: the elder rule."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -58,8 +59,7 @@ def elder_rule(minima: Tensor, pairs: Tensor | Sequence[Sequence[int]], levels: 
     if not (minima.isfinite().all() and levels.isfinite().all()):
         raise ValueError("A minimum or a level is not finite: leave out what was not measured.")
     ends = minima[pairs.to(minima.device)].max(-1).values
-    joined = torch.maximum(levels, ends).flatten()
-    rows = joined.view(levels[..., 0].numel(), -1).tolist() if edges else [[]]
+    rows = torch.maximum(levels, ends).reshape(math.prod(levels.shape[:-1]), len(edges)).tolist()
     dies = [_deaths(heights, edges, row) for row in rows]
     return minima.new_tensor(dies).view(*levels.shape[:-1], len(heights))
 

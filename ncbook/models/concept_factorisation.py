@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ncbook.runtime import Runtime, label_tensor, tensors, whole
+from ncbook.models.labels import class_labels
+from ncbook.runtime import Runtime, tensors, whole
 
 
 class ConceptFactorisation:
@@ -85,19 +86,18 @@ class ConceptFactorisation:
                 "weight it is."
             )
         self.N, self.rank = X.shape[-2], whole("rank", rank, 1)
-        given = label_tensor([] if labels is None else labels, X.device)
-        wrong = given.ndim != 1 or len(given) > self.N or bool((given != given.long()).any())
-        self.labels = given.long()
-        counts = (
-            torch.bincount(self.labels) if not wrong and bool((given >= 0).all()) else given[:0]
-        )
-        if wrong or len(counts) == 0 < len(given) or not bool((counts > 0).all()):
+        given = [] if labels is None else labels
+        self.labels = torch.zeros(0, dtype=torch.int64, device=X.device)
+        if len(given):
+            self.labels = class_labels(given, min(len(given), self.N), X.device)
+        counts = torch.bincount(self.labels)
+        if not bool((counts > 0).all()):
             raise ValueError(
-                f"The labels have shape {tuple(given.shape)} for {self.N} samples: expected whole "
-                "numbers from 0 to C - 1, each at least once, of the first samples."
+                f"Of the labels up to {len(counts) - 1} some are not given: expected whole numbers "
+                "from 0 to C - 1, each at least once."
             )
         self.C = len(counts)
-        self.size = (2 * self.N - len(given) + self.C) * self.rank
+        self.size = (2 * self.N - len(self.labels) + self.C) * self.rank
         self._Y = one_hot(self.labels, self.C).to(X) if self.C else X.new_zeros(0, 0)
         self._counts = self._gather(X.new_ones(self.N, 1))
         self.products = X @ X.mT

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ncbook.runtime import label_tensor, tensors, whole
+from ncbook.models.labels import class_labels
+from ncbook.runtime import tensors, whole
 
 
 def neighbour_graph(X: Tensor, neighbours: int) -> Tensor:
@@ -62,18 +63,19 @@ def propagate_labels(graph: Tensor, labels: Sequence[int] | Tensor, share: float
     Raises
     ------
     ValueError
-        The share or the labels are not as described.
+        The share or the labels are not as described, or a sample has no neighbour.
     """
     tensors(graph=graph)
-    N, given = graph.shape[-1], label_tensor(labels, graph.device)
-    fits = given.ndim == 1 and 0 < len(given) <= N and bool((given == given.long()).all())
-    if not fits or int(given.min()) < 0 or not 0 <= share < 1:
+    N, degrees = graph.shape[-1], graph.sum(-1)
+    given = class_labels(labels, min(len(labels), N), graph.device)
+    if not 0 <= share < 1 or not bool((degrees > 0).all()):
         raise ValueError(
-            f"share = {share}, labels of shape {tuple(given.shape)} for {N} samples: expected a "
-            "share from 0 up to 1, and whole numbers from 0 on for the first samples."
+            f"share = {share}, and the least sum of a sample's weights is "
+            f"{float(degrees.min()):.3g}: expected a share from 0 up to 1, and a neighbour of each "
+            "sample; leave out samples without one."
         )
-    root = graph.sum(-1).rsqrt()
+    root = degrees.rsqrt()
     spread = root.unsqueeze(-1) * graph * root.unsqueeze(-2)
-    Y = torch.nn.functional.pad(one_hot(given.long()).to(graph), (0, 0, 0, N - len(given)))
+    Y = torch.nn.functional.pad(one_hot(given).to(graph), (0, 0, 0, N - len(given)))
     return torch.linalg.solve(torch.eye(N).to(graph) - share * spread, Y.expand(
         *graph.shape[:-1], Y.shape[-1])).argmax(-1)  # fmt: skip

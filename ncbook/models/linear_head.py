@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from ncbook.models.labels import class_labels
 from ncbook.models.mean_field import ACTIVATIONS, SLOPES
-from ncbook.runtime import Runtime, label_tensor, tensors, whole
+from ncbook.runtime import Runtime, tensors, whole
 
 
 class LinearHead:
@@ -68,14 +69,13 @@ class LinearHead:
                 f"Unknown activation {activation!r}; known are {', '.join(ACTIVATIONS)}."
             )
         self.widths = tuple(whole("a width", width, 1) for width in widths)
-        self.y = label_tensor(y, X.device)
-        K = self.widths[-1] if self.widths else 0
-        if len(self.widths) < 2 or self.y.shape != X.shape[-2:-1] or int(self.y.max()) >= K:
+        if len(self.widths) < 2 or X.ndim != 2:
             raise ValueError(
-                f"widths = {self.widths}, {tuple(self.y.shape)} labels up to {int(self.y.max())} "
-                f"and samples of shape {tuple(X.shape)}: expected two widths or more, the last one "
-                "the number of classes, and a label for each sample."
+                f"widths = {self.widths} and samples of shape {tuple(X.shape)}: expected two "
+                "widths or more, the last one the number of classes, and samples by rows, (N, d)."
             )
+        K = self.widths[-1]
+        self.y = class_labels(y, len(X), X.device, K)
         self.X, self.decay = X, torch.as_tensor(decay, dtype=X.dtype, device=X.device)
         if not bool((self.decay >= 0).all()):
             raise ValueError(f"decay = {decay}: expected a number of at least 0.")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ncbook.runtime import Runtime, label_tensor, tensors, whole
+from ncbook.models.labels import class_labels
+from ncbook.runtime import Runtime, tensors, whole
 
 
 class PenalisedReLU:
@@ -55,18 +56,16 @@ class PenalisedReLU:
         feature_decay: float,
     ) -> None:
         tensors(X=X)
-        labels = label_tensor(y, X.device)
-        fits = X.ndim > 1 and labels.shape == X.shape[-2:-1] and len(labels) > 0
-        if not fits or bool((labels != labels.long()).any()) or int(labels.min()) < 0:
+        if X.ndim < 2:
             raise ValueError(
-                f"The labels have shape {tuple(labels.shape)} and the samples {tuple(X.shape)}; "
-                "expected one whole number from 0 to K - 1 for each of the N samples."
+                f"X has shape {tuple(X.shape)}: expected samples by rows, (..., N, d)."
             )
+        labels = class_labels(y, X.shape[-2], X.device)
         if not (decay >= 0 and feature_decay >= 0):
             raise ValueError(
                 f"decay = {decay}, feature_decay = {feature_decay}: expected none to be negative."
             )
-        self.X, self.y, self.width = X, labels.long(), whole("width", width, 1)
+        self.X, self.y, self.width = X, labels, whole("width", width, 1)
         self.decay, self.feature_decay = decay, feature_decay
         self.Y = one_hot(self.y).to(X)
         (self.N, self.K), self.d = self.Y.shape, X.shape[-1]

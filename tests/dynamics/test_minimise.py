@@ -55,6 +55,12 @@ def test_unconstrained_features_reach_zero_loss():
     assert float(model.risk(found.final).max()) < 1e-15
     assert found.statistics["gradient"] < 1.5e-8
     assert found.times.tolist() == [0, found.statistics["steps"]]
+    assert 0 < found.statistics["steps"] < found.statistics["evaluations"]
+
+
+def test_what_is_easy_takes_few_steps():
+    found = minimise(lambda z: z.square().sum(-1), RUN.normal(range(2), 3))
+    assert found.statistics["steps"] <= 10 and found.statistics["evaluations"] <= 30
 
 
 def test_the_start_is_not_changed_and_few_steps_are_said():

@@ -80,7 +80,7 @@ def test_a_peak_is_read_between_the_points():
         (dict(path=torch.zeros(2, 3)), "expected .R, points, P"),
         (dict(path=torch.zeros(1, 2, 3)), "at least one point"),
         (dict(step=0.0), "positive"),
-        (dict(steps=0), "positive"),
+        (dict(steps=0), "at least 1"),
         (dict(momentum=1.0), "momentum"),
     ],
 )

@@ -118,3 +118,10 @@ def test_a_batch_of_levels_is_a_loop():
     assert dies.shape == (3, 1, 6)
     for row, one in zip(dies[:, 0], several[:, 0], strict=True):
         assert torch.equal(row, elder_rule(minima, pairs, one))
+
+
+def test_without_pairs_no_minimum_meets_another():
+    none = torch.zeros(0, 2, dtype=torch.int64)
+    for batch in ((), (3,), (2, 3)):
+        dies = elder_rule(torch.tensor([1.0, 0.0]), none, torch.zeros(*batch, 0))
+        assert dies.shape == (*batch, 2) and bool(dies.isinf().all())

@@ -9,7 +9,7 @@ from ncbook.dynamics.minimise import minimise
 from ncbook.frames import simplex_etf
 from ncbook.models.contrast import SupervisedContrast
 from ncbook.runtime import Runtime
-from ncbook.theory.curvature import least_curvature
+from ncbook.theory.linear import least_curvature
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 SIZES = [3, 2, 4]

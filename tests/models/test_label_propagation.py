@@ -56,6 +56,11 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="neighbours = 36"):
         neighbour_graph(X, 36)
     graph = neighbour_graph(X, 3)
-    for labels, share in (([], 0.5), ([0, -1], 0.5), ([0, 1], 1.0)):
-        with pytest.raises(ValueError, match="share from 0 up to 1"):
-            propagate_labels(graph, labels, share)
+    for labels in ([], [0, -1], [0.5], [0] * (len(X) + 1)):
+        with pytest.raises(ValueError, match="one whole number from 0"):
+            propagate_labels(graph, labels, 0.5)
+    with pytest.raises(ValueError, match="share from 0 up to 1"):
+        propagate_labels(graph, [0, 1], 1.0)
+    graph[2] = graph[:, 2] = 0  # a sample that nobody can tell anything
+    with pytest.raises(ValueError, match="a neighbour of each sample"):
+        propagate_labels(graph, [0, 1], 0.5)

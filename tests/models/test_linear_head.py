@@ -69,10 +69,11 @@ def test_a_seed_has_its_directions_at_every_scale_and_its_own_start():
 def test_what_is_refused():
     with pytest.raises(ValueError, match="Unknown activation"):
         LinearHead(X, y, (6, 3), "gelu")
-    for widths in ((3,), (), (6, 2)):
+    for widths in ((3,), ()):
         with pytest.raises(ValueError, match="expected two widths"):
             LinearHead(X, y, widths)
-    with pytest.raises(ValueError, match="a label for each"):
-        LinearHead(X, y[:-1], (6, 3))
+    for labels in (y[:-1], [], [-1, *y[1:]], [0.5, *y[1:]], [3, *y[1:]]):
+        with pytest.raises(ValueError, match="one whole number from 0 to 2 for each"):
+            LinearHead(X, labels, (6, 3))
     with pytest.raises(ValueError, match="at least 0"):
         LinearHead(X, y, (6, 3), decay=-0.1)

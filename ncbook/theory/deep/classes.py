@@ -157,10 +157,8 @@ class ClassProblem:
         def diagonal(squares: Tensor) -> Tensor:
             return slots * squares.sqrt().unsqueeze(-2)
 
-        shares, (*weights, of_features) = self.shares(s), self.decays
-        W = [diagonal(shares / decay) for decay in weights]
-        H = diagonal(shares / (of_features * torch.tensor(self.sizes).to(s)))
-        return H, [*(one @ slots.mT for one in W[:-1]), W[-1].mT]
+        W = [diagonal(self.shares(s) / decay) for decay in self.decays[:-1]]
+        return diagonal(self.features(s)), [*(one @ slots.mT for one in W[:-1]), W[-1].mT]
 
 
 def singular_values(sizes: Sequence[int], free_bias: bool = False) -> Tensor:

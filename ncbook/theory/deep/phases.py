@@ -30,9 +30,8 @@ def phases(classes: Iterable[int], layers: Iterable[int]) -> list[dict[str, Any]
     """
     layers, rows = list(layers), []
     for K in classes:
-        of_K = known(K)
         for L in layers:
-            costs = [float(shapes.kappa(one, L)) for one in of_K]
-            rank = of_K[costs.index(min(costs))].dimensions
-            rows.append({"classes": K, "layers": L, "rank": rank, "kappa": min(costs)})
+            one = cheapest(K, L)
+            kappa = float(shapes.kappa(one, L))
+            rows.append({"classes": K, "layers": L, "rank": one.dimensions, "kappa": kappa})
     return rows

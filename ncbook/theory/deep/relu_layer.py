@@ -35,9 +35,9 @@ def state(P: Tensor, problem: ClassProblem) -> tuple[Tensor, list[Tensor]]:
             f"P has shape {tuple(P.shape)}, the problem {problem.layers} layers and classes of "
             f"{problem.sizes}: expected K x K, two layers and classes of one size."
         )
-    first, second, of_features = problem.decays
+    first, _, of_features = problem.decays
     s = problem.output()
-    w = float((problem.shares(s)[0] / second).sqrt())
+    w = float(problem.weights(s)[0].sqrt())
     a = float(s[0]) / w
     values, vectors = torch.linalg.eigh(P)
     root = vectors @ (values.clamp(min=0).sqrt().unsqueeze(-1) * vectors.mT)

@@ -28,6 +28,7 @@ from torch import Tensor
 from ncbook.runtime import tensors
 from ncbook.theory.relu.one_class_svm import class_indices
 
+# Shares of the largest feature and of the largest output weight: what is less is going to 0.
 OFF, UNUSED = 1e-6, 1e-2
 
 
@@ -106,8 +107,9 @@ def rest_with_gates(
 def open_gates(features: Tensor, W: Tensor) -> Tensor:
     """Return which units are on at which samples, boolean, ``(*batch, N, h)``.
 
-    At the end of a descent: features up to ``OFF`` and units whose output weights have norms up to
-    ``UNUSED`` count as off, as they are on their way to zero.
+    At the end of a descent: features up to ``OFF`` times the largest one and units whose output
+    weights have norms up to ``UNUSED`` times the largest count as off, as they are on their way to
+    zero.
 
     Parameters
     ----------
@@ -116,7 +118,10 @@ def open_gates(features: Tensor, W: Tensor) -> Tensor:
     W : Tensor
         ``(*batch, h, K)``.
     """
-    return (features > OFF) & (torch.linalg.vector_norm(W, dim=-1) > UNUSED).unsqueeze(-2)
+    norms = torch.linalg.vector_norm(W, dim=-1, keepdim=True).mT
+    return (features > OFF * features.amax((-2, -1), keepdim=True)) & (
+        norms > UNUSED * norms.amax(-1, keepdim=True)
+    )
 
 
 def one_class_each(gates: Tensor, y: Sequence[int] | Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ncbook.frames import simplex_etf
 from ncbook.runtime import whole
+from ncbook.theory.ufm.subspace import lift
 
 
 def barcode(C: int, N: int, p: int) -> list[tuple[float, float]]:
@@ -88,5 +89,5 @@ def across(C: int, N: int, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Q = complement(C, s)
     D = torch.ones(*s.shape, C - 1).to(s)
     D[..., -1] = s
-    H = (D[..., :, None] * Q.mT).repeat_interleave(N, dim=-1)
-    return H, Q * D[..., None, :], torch.full((*s.shape, C), 1 / C).to(s)
+    W = Q * D[..., None, :]
+    return N**0.5 * lift(W, N), W, torch.full((*s.shape, C), 1 / C).to(s)
