@@ -87,7 +87,7 @@ def test_what_nothing_sees_stays():
 def test_what_is_refused():
     X = uniform(7, 5, 3)
     for labels in ([0, 2], [[0, 1]], [0, -1], [0.5], [0] * 6):
-        with pytest.raises(ValueError, match="whole numbers? from 0 to [CK] - 1"):
+        with pytest.raises(ValueError, match=r"whole numbers? from 0 to [CK] - 1"):
             ConceptFactorisation(X, 2, labels)
     with pytest.raises(ValueError, match="not negative"):
         ConceptFactorisation(-X, 2)
