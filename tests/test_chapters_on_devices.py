@@ -9,6 +9,7 @@ Each test is a process's own work: see the groups in conftest.py.
 
 import contextlib
 import functools
+import inspect
 import math
 import os
 import warnings
@@ -127,11 +128,14 @@ def process(tmp_path, root):
 
 def with_(driver, **changed):
     """Return a driver with some arguments changed by a function of what was asked for."""
+    signature = inspect.signature(driver)
 
     @functools.wraps(driver)
     def other(*args, **options):
-        asked = {name: change(options.get(name)) for name, change in changed.items()}
-        return driver(*args, **options | asked)
+        asked = signature.bind(*args, **options)
+        for name, change in changed.items():
+            asked.arguments[name] = change(asked.arguments.get(name))
+        return driver(*asked.args, **asked.kwargs)
 
     return other
 

@@ -28,7 +28,7 @@ NAME_ALL = """() => {
   box.style.cssText = "font-size:1px;line-height:1px;color:transparent";
   for (const one of page.querySelectorAll("[id]")) {
     // Nor what is not printed, nor a cell's code, to which nothing links.
-    if (one.closest("svg, .ncb-run, pre") || !one.getClientRects().length) continue;
+    if (one.closest("svg, pre") || !one.getClientRects().length) continue;
     const link = document.createElement("a");
     link.href = "#" + one.id;
     link.textContent = ".";
@@ -143,6 +143,7 @@ def printed(chromium, base: str, name: str, folder: Path) -> Part:
     try:
         page.goto(f"{base}{name}.html", wait_until="load")
         page.evaluate("() => window.MathJax && MathJax.startup.promise")
+        page.emulate_media(media="print")  # what is not printed has no place
         page.evaluate(NAME_ALL)
         path = folder / f"{name.replace('/', '--')}.pdf"
         headings = [tuple(one) for one in page.evaluate(HEADINGS)]

@@ -326,9 +326,9 @@ _BROKEN_IMAGES = """() => [...document.images]
 
 _WITHOUT_WORDS = """() => {
     const hidden = (node) => node.closest('[aria-hidden="true"], [role="presentation"]');
-    // A link that has words needs no more for its picture.
-    const said = (image) =>
-        image.getAttribute("alt") === "" && image.closest("a")?.textContent.trim();
+    // A link that has words needs no more for its picture, nor does an entry of a gallery.
+    const said = (image) => image.getAttribute("alt") === "" &&
+        image.closest("a, .ncb-gallery li:has(a)")?.textContent.trim();
     const images = [...document.images]
         .filter((image) => !hidden(image) && !said(image))
         .filter((image) => !(image.getAttribute("alt") || "").trim())
@@ -455,7 +455,8 @@ _FAINT = """() => {
     const said = new Map();
     for (const node of document.body.querySelectorAll("*")) {
         const own = [...node.childNodes].filter((part) => part.nodeType === Node.TEXT_NODE);
-        const field = node.matches("select, textarea, input") && node.value;
+        // A slider shows no text.
+        const field = node.matches("select, textarea, input:not([type=range])") && node.value;
         if (!field && !node.matches("mjx-container")
             && !own.some((part) => /[\\p{L}\\p{N}]/u.test(part.data))) continue;
         if (!node.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;

@@ -42,6 +42,12 @@ def test_missing_words_are_reported(look):
     assert len(found.without_words) == 2
 
 
+def test_a_picture_beside_its_link_needs_no_words(look):
+    entry = f'<ul class="{{}}"><li><img alt="" src="{PICTURE}"><a href="#">where to</a></li></ul>'
+    assert not look(entry.format("ncb-gallery")).without_words
+    assert look(entry.format("other")).without_words
+
+
 def test_empty_label_is_reported(look):
     assert look('<svg role="img" aria-label=" " width="9" height="9"></svg>').without_words
 
@@ -82,6 +88,12 @@ def test_what_only_a_wide_font_makes_too_wide_is_reported(look):
 def test_low_contrast_is_reported(look):
     found = look('<p style="color:#ccc;background:#fff">hard to read</p>').faint
     assert len(found) == 2 and found[1].startswith("light: contrast 1.61")
+
+
+def test_only_what_shows_text_needs_contrast(look):
+    field = '<input type="{}" value="5" style="color:#ccc;background:#fff">'
+    assert look(field.format("number")).faint
+    assert not look(field.format("range")).faint
 
 
 def test_low_contrast_in_the_dark_alone_is_reported(look):
