@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import ClassVar
 
+import drawings
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -54,18 +55,18 @@ class Fig(SphinxDirective):
         found = drawn(self, chapter, name, alt)
         if found is None:
             return []
-        source, folder, drawings = found
+        source, folder, layouts = found
         scene = folder / f"{name}.json"
         if scene.is_file():
             self.env.note_dependency(str(scene))
         page = (
             _SCENE.format(
                 " data-play" if "play" in self.options else "",
-                drawings[0],
+                layouts[0],
                 scene.read_text("utf-8").strip(),
             )
             if scene.is_file()
-            else (_FIGURE.format("".join(drawings)))
+            else (_FIGURE.format("".join(layouts)))
         )
         if chapter:
             figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
@@ -93,7 +94,8 @@ def drawn(directive, chapter: str, name: str, alt: str):
     source = Path(env.srcdir) / "book" / f"{chapter}.ipynb" if chapter else None
     source = source or Path(env.doc2path(env.docname))
     folder = source.parent / "figures" / source.stem
-    drawings = []
+    # The page may have the same figure twice, whose names are not to clash.
+    number, found = env.new_serialno("ncb-drawing"), []
     for layout in LAYOUTS:
         path = folder / f"{name}-{layout}.svg"
         env.note_dependency(str(path))
@@ -104,9 +106,9 @@ def drawn(directive, chapter: str, name: str, alt: str):
             )  # fmt: skip
             return None
         label = f'aria-label="{escape(alt)}"'
-        text = path.read_text("utf-8")
-        drawings.append(re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, text, count=1))
-    return source, folder, drawings
+        text = drawings.named(drawings.packed(path.read_text("utf-8")), f"f{number}{layout[0]}")
+        found.append(re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, text, count=1))
+    return source, folder, found
 
 
 class Live(SphinxDirective):
@@ -142,9 +144,7 @@ class Live(SphinxDirective):
         found = drawn(self, chapter, still, " ".join(self.options["alt"].split()))
         if found is None:
             return []
-        # The page may have the figure itself, whose ids are not to come twice.
-        ids = [re.sub(r'(\bid="|url\(#|href="#)', r"\1still-", one) for one in found[2]]
-        page = _LIVE.format(name, escape(start), _FIGURE.format("".join(ids)))
+        page = _LIVE.format(name, escape(start), _FIGURE.format("".join(found[2])))
         figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
         self.state.nested_parse(self.content, self.content_offset, figure)
         return [figure]
@@ -431,7 +431,16 @@ def copy_beside(app, pagename, templatename, context, doctree):
         target = Path(app.outdir) / Path(pagename).parent / kind / Path(pagename).name
         if source.is_dir():
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target)
+            shutil.copytree(source, target, copy_function=copy_packed)
+
+
+def copy_packed(source: str, target: str) -> None:
+    """Copy a file, a drawing as the pages have it."""
+    if source.endswith(".svg"):
+        text = drawings.named(drawings.packed(Path(source).read_text("utf-8")), "")
+        Path(target).write_text(text + "\n", encoding="utf-8")
+    else:
+        shutil.copy2(source, target)
 
 
 # ---------------------------------------------------------------- names in code
