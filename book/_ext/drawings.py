@@ -15,13 +15,16 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
+from ncbook.files import digest
+
 NEAR = 0.02  # units of the drawing, of which a page shows two pixels or less
 MARK = "\ue000"  # before all names within a drawing, until it is known where it stands
 SVG = "http://www.w3.org/2000/svg"
 HREF = "{http://www.w3.org/1999/xlink}href"
-PICTURE = "data:image/png;base64,"
+PICTURE, PACKED = "data:image/png;base64,", "data:image/webp;base64,"
 STEP = re.compile(r"([MLCQz])([^MLCQz]*)")
 PAINT = ("style", "clip-path")
+STYLES = ("fill", "stroke", "stroke-width", "opacity", "text-anchor")  # mean the same in a style
 
 
 @lru_cache(maxsize=None)
@@ -30,7 +33,8 @@ def packed(drawing: str) -> str:
     root = ElementTree.fromstring(drawing)
     for node in root.iter():
         node.tag = node.tag.removeprefix(f"{{{SVG}}}")
-        _shorten(node)
+        if node is not root:
+            _shorten(node)
     _slim(root)
     _name(root)
     _dress(root)
@@ -41,6 +45,19 @@ def packed(drawing: str) -> str:
 def named(drawing: str, prefix: str) -> str:
     """Return a packed drawing whose ids and classes begin with this: letters, then digits."""
     return drawing.replace(MARK, prefix)
+
+
+def apart(drawing: str) -> tuple[str, dict[str, bytes]]:
+    """Return a packed drawing that names its pictures, and the pictures by their names."""
+    found = {}
+
+    def name(match):
+        data = base64.b64decode(match[1])
+        file = f"{digest(data)[:12]}.webp"
+        found[file] = data
+        return f'href="{file}"'
+
+    return re.sub(rf'href="{PACKED}([^"]*)"', name, drawing), found
 
 
 # ---------------------------------------------------------------- one element
@@ -59,8 +76,9 @@ def _shorten(node) -> None:
             node.attrib |= found
         else:
             node.set("d", path(node.get("d")))
-    if "style" in node.attrib:
-        node.set("style", re.sub(r"\s*([:;])\s*", r"\1", node.get("style")))
+    said = [f"{name}:{node.attrib.pop(name)}" for name in STYLES if name in node.attrib]
+    if said := ";".join([*said, *filter(None, [node.get("style")])]):
+        node.set("style", re.sub(r"\s*([:;])\s*", r"\1", said))
     if re.match(r"rotate\(-?0[ )]", node.get("transform", "")):
         del node.attrib["transform"]
 
@@ -72,7 +90,7 @@ def picture(address: str) -> str:
     with Image.open(io.BytesIO(base64.b64decode(address[len(PICTURE) :]))) as image:
         data = io.BytesIO()
         image.save(data, "WEBP", lossless=True)
-    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return f"{PACKED}{base64.b64encode(data.getvalue()).decode()}"
 
 
 def path(d: str) -> str:

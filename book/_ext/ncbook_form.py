@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -17,6 +18,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx_exercise.directive import ExerciseDirective
+
+from ncbook.files import digest
 
 logger = logging.getLogger(__name__)
 LAYOUTS = ("wide", "narrow")
@@ -57,17 +60,12 @@ class Fig(SphinxDirective):
             return []
         source, folder, layouts = found
         scene = folder / f"{name}.json"
+        page = _FIGURE.format("".join(layouts))
         if scene.is_file():
             self.env.note_dependency(str(scene))
-        page = (
-            _SCENE.format(
-                " data-play" if "play" in self.options else "",
-                layouts[0],
-                scene.read_text("utf-8").strip(),
-            )
-            if scene.is_file()
-            else (_FIGURE.format("".join(layouts)))
-        )
+            play = " data-play" if "play" in self.options else ""
+            data = f"{beside(self.env, folder)}/{name}.js?v={digest(scene)[:8]}"
+            page = _SCENE.format(play, layouts[0], data)
         if chapter:
             figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
             self.state.nested_parse(self.content, self.content_offset, figure)
@@ -107,8 +105,16 @@ def drawn(directive, chapter: str, name: str, alt: str):
             return None
         label = f'aria-label="{escape(alt)}"'
         text = drawings.named(drawings.packed(path.read_text("utf-8")), f"f{number}{layout[0]}")
+        text, pictures = drawings.apart(text)
+        for picture in pictures:
+            text = text.replace(picture, f"{beside(env, folder)}/{picture}")
         found.append(re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, text, count=1))
     return source, folder, found
+
+
+def beside(env, folder: Path) -> str:
+    """Return where a page finds what stands beside a chapter, see :func:`copy_beside`."""
+    return Path(os.path.relpath(folder, Path(env.doc2path(env.docname)).parent)).as_posix()
 
 
 class Live(SphinxDirective):
@@ -152,15 +158,21 @@ class Live(SphinxDirective):
 
 def add_live_scripts(app, pagename, templatename, context, doctree):
     """Give a page the scripts of the live pictures that it has, and no other page."""
-    for name in sorted(set(re.findall(r'data-live="([\w-]+)"', context.get("body", "")))):
+    names = sorted(set(re.findall(r'data-live="([\w-]+)"', context.get("body", ""))))
+    if names:
+        # They import a module that has no mark of its version, as their own addresses have.
+        shared = context["pathto"]("_static/live.js", resource=True)
+        mark = digest(Path(__file__).parents[1] / "_static" / "live.js")[:8]
+        imports = {"imports": {shared: f"{shared}?v={mark}"}}
+        app.add_js_file(None, body=json.dumps(imports), type="importmap", priority=100)
+    for name in names:
         app.add_js_file(f"live-{name}.js", type="module")
 
 
 _LIVE = '<div class="ncb-live" data-live="{}" data-start="{}"></div><div class="ncb-live-still">{}</div>'
 _FIGURE = '<div class="ncb-figure tex2jax_ignore">{}</div>'
 _SCENE = (
-    '<div class="ncb-figure ncb-scene tex2jax_ignore"{}>{}'
-    '<script type="application/json">{}</script></div>'
+    '<div class="ncb-figure ncb-scene tex2jax_ignore"{}>{}<script defer src="{}"></script></div>'
 )
 _LINKS = (
     '<p class="ncb-fig-links"><a href="tables/{chapter}/{name}.csv" download>Table (CSV)</a> '
@@ -401,11 +413,31 @@ WORDS = 220  # a minute
 
 def fill_margin(app, pagename, templatename, context, doctree):
     """Put what a reader needs beside the page's contents, too: form.css shows one of both."""
-    if "ncb-start" in context.get("body", ""):
-        box = BeautifulSoup(context["body"], "html.parser").select_one("div.ncb-start")
-        for one in box.find_all(id=True):
-            del one["id"]
-        context["ncb_start"] = box.decode_contents()
+    for box in elements(context.get("body", ""), START):
+        inner = box[box.index(">") + 1 : box.rindex("<")]
+        context["ncb_start"] = re.sub(r'(<[^>]*) id="[^"]*"', r"\1", inner)
+
+
+START = re.compile(r'<(div) class="[^"]*ncb-start')
+
+
+def elements(body: str, opening: re.Pattern) -> list[str]:
+    """Return the elements, none within another, whose tag begins so; the group is the tag's name.
+
+    A parser that makes a tree of a whole page takes as long as all else that writes it.
+    """
+    found, end = [], 0
+    for start in opening.finditer(body):
+        if start.start() < end:
+            continue
+        depth = 0
+        for tag in re.compile(rf"<(/?){start[1]}\b[^>]*>").finditer(body, start.start()):
+            depth += -1 if tag[1] else 1
+            if not depth:
+                break
+        end = tag.end()
+        found.append(body[start.start() : end])
+    return found
 
 
 def add_facts(app, pagename, templatename, context, doctree):
@@ -435,12 +467,25 @@ def copy_beside(app, pagename, templatename, context, doctree):
 
 
 def copy_packed(source: str, target: str) -> None:
-    """Copy a file, a drawing as the pages have it."""
-    if source.endswith(".svg"):
-        text = drawings.named(drawings.packed(Path(source).read_text("utf-8")), "")
-        Path(target).write_text(text + "\n", encoding="utf-8")
+    """Copy a file; a drawing as the pages have it, with its pictures, and a scene as a script."""
+    path, copy = Path(source), Path(target)
+    if path.suffix == ".svg":
+        text = drawings.named(drawings.packed(path.read_text("utf-8")), "")
+        copy.write_text(text + "\n", encoding="utf-8")
+        for name, picture in drawings.apart(text)[1].items():
+            copy.with_name(name).write_bytes(picture)
+    elif path.suffix == ".json":
+        # From disk a page may load a script, and no data: it puts them into its own place.
+        data = path.read_text("utf-8").strip()
+        copy.with_suffix(".js").write_text(_DATA.format(data), encoding="utf-8")
     else:
         shutil.copy2(source, target)
+
+
+_DATA = (
+    'document.currentScript.replaceWith(Object.assign(document.createElement("script"), '
+    '{{type: "application/json", textContent: JSON.stringify({})}}));\n'
+)
 
 
 # ---------------------------------------------------------------- names in code
@@ -521,7 +566,8 @@ def add_previews(app, pagename, templatename, context, doctree):
 
 def previews(body: str) -> dict[str, str]:
     """Return what can be previewed of a page: the id of a place to a piece of HTML without ids."""
-    page, found = BeautifulSoup(body, "html.parser"), {}
+    pieces = DRAWING.sub("", "".join(elements(body, PREVIEWED)))
+    page, found = BeautifulSoup(pieces, "html.parser"), {}
     for box in page.select("div.proof[id], div.exercise[id], div.citation[id]"):
         found[box["id"]] = box
     for formula in page.select("div.math[id]"):
@@ -537,6 +583,12 @@ def previews(body: str) -> dict[str, str]:
         for one in [piece, *piece.find_all(True)]:
             one.attrs.pop("id", None)
     return {name: str(piece) for name, piece in found.items() if piece.get_text(strip=True)}
+
+
+PREVIEWED = re.compile(
+    r'<(div(?=[^>]* class="(?:[^"]* )?(?:proof|exercise|citation|math)[ "])|figure|dl(?= class="[^"]*glossary))\b'
+)
+DRAWING = re.compile("<svg.*?</svg>", re.S)
 
 
 def setup(app):

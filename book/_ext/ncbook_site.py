@@ -32,6 +32,8 @@ GREEK = dict(zip(NAMES.split(), "αβγδεζηθικλμνξοπρστυφχψ�
 VARIANTS = {"ε": "ϵ", "θ": "ϑ", "κ": "ϰ", "μ": "µ", "π": "ϖ", "ρ": "ϱ", "σ": "ς", "φ": "ϕ"}
 LETTER = re.compile(rf"\\(?:var)?({'|'.join(GREEK)})(?![a-z])", re.IGNORECASE)
 NOTATION = "book/notation"
+SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.S)
+PRE = re.compile(r'<span class="pre">([^<]*)</span>')
 API = re.compile(r"<!-- api: ([\w. ]+?) -->")
 
 
@@ -144,6 +146,8 @@ def mend(body: str) -> str:
     body = body.replace(' id="proof">', ">")
     # The name of folded code is what it shows.
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    # A signature's words have classes of their own.
+    body = SIGNATURE.sub(lambda match: PRE.sub(r"\1", match[0]), body)
     body = re.sub(
         r'(<div class="proof [^>]*id="([^"]+)">\s*<p class="admonition-title") id="\2"', r"\1", body
     )
@@ -154,6 +158,41 @@ def mend_page(app, pagename, templatename, context, doctree):
     """Mend a page's body before it is written."""
     if "body" in context:
         context["body"] = mend(context["body"])
+
+
+# ---------------------------------------------------------------- first paint
+
+
+def make_icons(app):
+    """Write the font of the icons that site.css names: the theme's, of which it is a fortieth."""
+    from fontTools import subset
+
+    sheet = Path(__file__).resolve().parents[1] / "_static" / "site.css"
+    font = next(
+        path
+        for folder in app.builder.theme.get_theme_dirs()
+        if (path := Path(folder) / "static/vendor/fontawesome/webfonts/fa-solid-900.ttf").is_file()
+    )
+    path = Path(app.outdir) / "_static" / "icons.woff"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    letters = ICONS.search(sheet.read_text("utf-8"))[1].replace("U+", "")
+    subset.main([str(font), f"--unicodes={letters}", "--flavor=woff", f"--output-file={path}"])
+
+
+ICONS = re.compile(r"icons\.woff.*?unicode-range: ([^;]*);", re.S)
+
+
+def defer_scripts(app, pagename, templatename, context, doctree):
+    """Let a page be painted before its scripts are there; they then run in their order."""
+    if pagename == "search":
+        return  # the theme adds scripts here that need the others at once
+    # The line that follows the options in the page needs them.
+    context["script_files"] = [
+        type(one)(one.filename, priority=one.priority, **{"defer": "defer"} | one.attributes)
+        if one.filename and "documentation_options" not in str(one.filename)
+        else one
+        for one in context["script_files"]
+    ]
 
 
 # ---------------------------------------------------------------- search
@@ -351,6 +390,9 @@ def setup(app):
     app.connect(
         "config-inited", lambda app, config: setattr(config, "ncbook_modules", modules("ncbook"))
     )
+    app.connect("builder-inited", make_icons)
+    # After all that adds a script.
+    app.connect("html-page-context", defer_scripts, priority=990)
     app.connect("source-read", expand_api)
     app.connect("missing-reference", resolve_short_name)
     app.connect("doctree-resolved", add_to_search)
