@@ -69,7 +69,7 @@ def test_it_measures_a_network(installed):
 
 
 def test_it_has_the_data_that_ship(installed):
-    run, folder = installed
+    _, folder = installed
     names = [p.relative_to(folder) for p in folder.glob("env/lib/*/site-packages/ncbook/data/*/*")]
     assert {"mnist_sample", "pretrained_features"} <= {path.parent.name for path in names}
 
