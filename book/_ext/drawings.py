@@ -79,7 +79,7 @@ def _shorten(node) -> None:
     said = [f"{name}:{node.attrib.pop(name)}" for name in STYLES if name in node.attrib]
     if said := ";".join([*said, *filter(None, [node.get("style")])]):
         node.set("style", re.sub(r"\s*([:;])\s*", r"\1", said))
-    if re.match(r"rotate\(-?0[ )]", node.get("transform", "")):
+    if re.fullmatch(r"rotate\(-?0( [^)]*)?\)", node.get("transform", "")):
         del node.attrib["transform"]
 
 
@@ -138,12 +138,13 @@ def short(number: int) -> str:
 
 def circle(d: str) -> dict[str, str] | None:
     """Return the centre and the radius of the circle that matplotlib wrote as eight arcs, or None."""
-    if d.count("C") != 8 or set(re.findall("[A-Za-z]", d)) != set("MCz"):
+    if "".join(re.findall("[A-Za-z]", d)) != "MCCCCCCCCz":
         return None
     arcs = [hundredths(given) for kind, given in STEP.findall(d) if kind == "C"]
     xs, ys = ([arc[at] for arc in arcs] for at in (4, 5))
     x, y, radius = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, (max(xs) - min(xs)) / 2
-    if any(abs(math.hypot(u - x, v - y) - radius) > 100 * NEAR for u, v in zip(xs, ys, strict=True)):
+    far = (abs(math.hypot(u - x, v - y) - radius) for u, v in zip(xs, ys, strict=True))
+    if max(far) > 100 * NEAR:
         return None
     return {"cx": f"{x / 100:g}", "cy": f"{y / 100:g}", "r": f"{radius / 100:g}"}
 
@@ -183,14 +184,14 @@ def _slim(parent) -> None:
             continue
         if node.tag == "g" and len(node) == 1 and _passes(node, node[0]):
             node = node[0]
-        same = children and node.tag == "g" == children[-1].tag and node.attrib == children[-1].attrib
+        last = children[-1] if children else None
         if node.tag == "g" and not node.attrib:
             children += node
         elif node.tag == "g" and not len(node):
             continue
-        elif same and "id" not in node.attrib and "opacity" not in str(node.attrib):
-            children[-1].extend(node)
-        elif node.tag == "tspan" and children and _joins(children[-1], node):
+        elif last is not None and _same(last, node):
+            last.extend(node)
+        elif node.tag == "tspan" and last is not None and _joins(last, node):
             continue
         else:
             children.append(node)
@@ -201,9 +202,18 @@ def _slim(parent) -> None:
         del parent[0]
 
 
+def _same(left, right) -> bool:
+    """Tell whether two groups that follow each other can be one."""
+    if left.tag != "g" or right.tag != "g" or left.attrib != right.attrib:
+        return False
+    return "id" not in right.attrib and "opacity" not in str(right.attrib)
+
+
 def _passes(group, child) -> bool:
     """Give the attributes of a group to its only child, where they mean the same there."""
-    if set(group.attrib) - {"style", "transform"} or child.tag in ("defs", "clipPath", "use", "style"):
+    if child.tag in ("defs", "clipPath", "use", "style"):
+        return False
+    if set(group.attrib) - {"style", "transform"}:
         return False
     if "transform" in group.attrib and ("transform" in child.attrib or "clip-path" in child.attrib):
         return False
@@ -223,14 +233,22 @@ def _passes(group, child) -> bool:
 def _joins(left, right) -> bool:
     """Put a piece of text behind another that has a place for each letter; say whether it can be."""
     names = {*left.attrib, *right.attrib} - {"x"}
-    text, places = left.text or "", left.get("x", "").split()
+    text, places, more = left.text or "", left.get("x", "").split(), right.text or ""
     if any(left.get(name) != right.get(name) for name in names) or "x" not in right.attrib:
         return False
-    if len(text) != len(places) or left.tail or max(text + (right.text or ""), default="") > "\ud7ff":
+    if left.tail or right.tail:
         return False
-    left.text = text + (right.text or "")
-    left.set("x", f"{left.get('x')} {right.get('x')}")
-    left.tail = right.tail
+    # What a browser counts as one letter: no surrogates, no space that it leaves out.
+    if len(text) != len(places) or max(text + more, default="") > "\ud7ff":
+        return False
+    if not more:
+        # A space, which the drawing has without its letter.
+        if text.strip() and text[-1] != " ":
+            left.text, left.attrib["x"] = f"{text} ", f"{left.get('x')} {right.get('x')}"
+        return True
+    if more != more.strip() or "  " in more:
+        return False
+    left.text, left.attrib["x"] = text + more, f"{left.get('x')} {right.get('x')}"
     return True
 
 
@@ -239,8 +257,8 @@ def _joins(left, right) -> bool:
 
 def _name(root) -> None:
     """Give all that has a name a short one."""
-    names = {node.get("id"): f"{MARK}{i}" for i, node in enumerate(root.iter()) if "id" in node.attrib}
-    names = {old: f"{MARK}{_letters(i)}" for i, old in enumerate(names)}
+    ids = [node.get("id") for node in root.iter() if "id" in node.attrib]
+    names = {name: f"{MARK}{_letters(i)}" for i, name in enumerate(ids)}
     for node in root.iter():
         for name, value in node.attrib.items():
             if name == "id":
@@ -261,38 +279,38 @@ def _dress(root) -> None:
         return ";".join(filter(None, (node.get("style"), clip and f"clip-path:{clip}")))
 
     counts = Counter(filter(None, map(paint, root.iter())))
-    classes = {one: f"{MARK}{_letters(i)}" for i, one in enumerate(one for one, n in counts.most_common() if n > 1)}
+    often = (said for said, times in counts.most_common() if times > 1)
+    classes = {said: f"{MARK}{_letters(i)}" for i, said in enumerate(often)}
     for node in root.iter():
         if (said := paint(node)) in classes:
             for name in PAINT:
                 node.attrib.pop(name, None)
             node.set("class", classes[said])
-    grouped = {name for said, name in classes.items() if not re.search(r"(^|;)opacity", said)}
-    clipped = {name for said, name in classes.items() if "clip-path" in said}
-
-    def group(parent):
-        children = []
-        for name, run in groupby(parent, key=lambda node: node.get("class")):
-            run = list(run)
-            if len(run) < 3 or name not in grouped or (
-                name in clipped and any("transform" in one.attrib for one in run)
-            ) or parent.tag in ("text", "defs", "clipPath"):
-                children += run
-                continue
-            whole = ElementTree.Element("g", {"class": name})
-            for one in run:
-                del one.attrib["class"]
-            whole.extend(run)
-            children.append(whole)
-        for one in parent:
-            group(one)
-        parent[:] = children
-
-    group(root)
+    _group(root, {name: said for said, name in classes.items()})
     if classes:
         sheet = ElementTree.Element("style")
         sheet.text = "".join(f".{name}{{{said}}}" for said, name in classes.items())
         root.insert(0, sheet)
+
+
+def _group(parent, styles: dict[str, str]) -> None:
+    """Give neighbours of one class a group that has it; the styles are by their classes."""
+    children = []
+    for name, run in groupby(parent, key=lambda node: node.get("class")):
+        run, style = list(run), styles.get(name, "")
+        moved = "clip-path" in style and any("transform" in one.attrib for one in run)
+        if len(run) < 3 or not style or re.search(r"(^|;)opacity", style) or moved:
+            children += run
+            continue
+        whole = ElementTree.Element("g", {"class": name})
+        for one in run:
+            del one.attrib["class"]
+        whole.extend(run)
+        children.append(whole)
+    for one in parent:
+        if one.tag not in ("text", "defs", "clipPath"):
+            _group(one, styles)
+    parent[:] = children
 
 
 def _letters(number: int) -> str:
