@@ -161,7 +161,8 @@ def add_live_scripts(app, pagename, templatename, context, doctree):
     names = sorted(set(re.findall(r'data-live="([\w-]+)"', context.get("body", ""))))
     if names:
         # They import a module that has no mark of its version, as their own addresses have.
-        shared = context["pathto"]("_static/live.js", resource=True)
+        # It begins with a dot: without one it would be a name, and no address.
+        shared = f"./{context['pathto']('_static/live.js', resource=True)}"
         mark = digest(Path(__file__).parents[1] / "_static" / "live.js")[:8]
         imports = {"imports": {shared: f"{shared}?v={mark}"}}
         app.add_js_file(None, body=json.dumps(imports), type="importmap", priority=100)
@@ -494,6 +495,7 @@ _DATA = (
 LEXERS = ("python", "ipython3")
 CODE = re.compile(r'<div class="highlight-i?python3?[^>]*>.*?</pre>', re.S)
 PLAIN = r'<span class="(?:n|nc|nf|nn)">(\w+)</span>(?!<span class="o">=</span>)'
+INKED = re.compile(r'<span class="(?:n|nn|p|w)">([^<]*)</span>')  # in the colour of all code
 DOTTED = re.compile(rf'(?<!<span class="o">\.</span>){PLAIN}(?:<span class="o">\.</span>{PLAIN})?')
 
 
@@ -544,7 +546,9 @@ def link_code(app, pagename, templatename, context, doctree):
         where = app.builder.get_relative_uri(pagename, target.docname)
         return f'<a class="ncb-name" href="{where}#{target.node_id}">{match[0]}</a>'
 
-    context["body"] = CODE.sub(lambda cell: DOTTED.sub(link, cell[0]), context["body"])
+    context["body"] = CODE.sub(
+        lambda cell: INKED.sub(r"\1", DOTTED.sub(link, cell[0])), context["body"]
+    )
 
 
 # ---------------------------------------------------------------- previews

@@ -160,41 +160,6 @@ def mend_page(app, pagename, templatename, context, doctree):
         context["body"] = mend(context["body"])
 
 
-# ---------------------------------------------------------------- first paint
-
-
-def make_icons(app):
-    """Write the font of the icons that site.css names: the theme's, of which it is a fortieth."""
-    from fontTools import subset
-
-    sheet = Path(__file__).resolve().parents[1] / "_static" / "site.css"
-    font = next(
-        path
-        for folder in app.builder.theme.get_theme_dirs()
-        if (path := Path(folder) / "static/vendor/fontawesome/webfonts/fa-solid-900.ttf").is_file()
-    )
-    path = Path(app.outdir) / "_static" / "icons.woff"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    letters = ICONS.search(sheet.read_text("utf-8"))[1].replace("U+", "")
-    subset.main([str(font), f"--unicodes={letters}", "--flavor=woff", f"--output-file={path}"])
-
-
-ICONS = re.compile(r"icons\.woff.*?unicode-range: ([^;]*);", re.S)
-
-
-def defer_scripts(app, pagename, templatename, context, doctree):
-    """Let a page be painted before its scripts are there; they then run in their order."""
-    if pagename == "search":
-        return  # the theme adds scripts here that need the others at once
-    # The line that follows the options in the page needs them.
-    context["script_files"] = [
-        type(one)(one.filename, priority=one.priority, **{"defer": "defer"} | one.attributes)
-        if one.filename and "documentation_options" not in str(one.filename)
-        else one
-        for one in context["script_files"]
-    ]
-
-
 # ---------------------------------------------------------------- search
 
 
@@ -390,9 +355,6 @@ def setup(app):
     app.connect(
         "config-inited", lambda app, config: setattr(config, "ncbook_modules", modules("ncbook"))
     )
-    app.connect("builder-inited", make_icons)
-    # After all that adds a script.
-    app.connect("html-page-context", defer_scripts, priority=990)
     app.connect("source-read", expand_api)
     app.connect("missing-reference", resolve_short_name)
     app.connect("doctree-resolved", add_to_search)
