@@ -197,5 +197,6 @@ def setup(app):
     app.connect("builder-inited", make_icons)
     # After all that adds a script.
     app.connect("html-page-context", defer_scripts, priority=990)
-    app.connect("build-finished", bundle)
+    # After the theme, which writes its colours of code then.
+    app.connect("build-finished", bundle, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
