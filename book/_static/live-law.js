@@ -4,7 +4,7 @@
 // by G = gamma^2 |w|^2 alone: for a given G its residual R is unique, and w is stationary at one gamma. So all
 // stationary points with w != 0 are one curve, gamma(G), which begins at gamma_c for G = 0. They are minima where it
 // rises: in w the least free energy falls where gamma > gamma(G).
-import { COLOURS, Picture, Said, lines, make, mountAll, number, slider, spot, stroke } from "./live.js";
+import { COLOURS, Picture, Said, dot, grid, lines, make, mountAll, number, slider, spot, stroke } from "./live.js";
 
 // Solve A x = b for a symmetric A of a few rows, which need not be definite.
 function solved(A, b) {
@@ -32,7 +32,7 @@ export class Limit {
   constructor(samples, labels, points = 81, reach = 10) {
     Object.assign(this, { samples, labels, points, reach, n: labels.length });
     const half = (points * points + 1) / 2; // an odd number of points along each axis
-    Object.assign(this, { half, hidden: new Float64Array(half * this.n), squares: new Float64Array(half), law: new Float64Array(half) });
+    Object.assign(this, { half, hidden: new Float64Array(half * this.n), squares: new Float64Array(half), pulls: new Float64Array(half), law: new Float64Array(half) });
     this.cell = (2 * reach) / (points - 1);
     for (let g = 0; g < half; g += 1) {
       const [u, v] = this.place(g);
@@ -45,51 +45,56 @@ export class Limit {
     return [Math.floor(g / this.points), g % this.points].map((k) => k * this.cell - this.reach);
   }
 
-  // For R, G and beta: the law, its log integral, the kernel K, and means and covariances of the derivatives in R and G
-  // of (R sigma)^2 G/2.
+  // For R, G and beta: the law, its log integral, the mean of |u|^2, the kernel K, and the covariances of the
+  // derivatives in R and G of G (R sigma)^2 / 2, which are G (R sigma) sigma_i and (R sigma)^2 / 2, the former over G.
   moments(R, G, beta) {
-    const { n, half, hidden, squares, law } = this;
-    const scale = (beta / n) ** 2;
+    const { n, half, hidden, squares, pulls, law } = this;
+    const scale = ((beta / n) ** 2 * G) / 2;
     let top = -Infinity;
     for (let g = 0; g < half; g += 1) {
       let pull = 0;
       for (let i = 0; i < n; i += 1) pull += R[i] * hidden[g * n + i];
-      law[g] = (scale * G * pull * pull) / 2 - squares[g];
+      pulls[g] = pull;
+      law[g] = scale * pull * pull - squares[g];
       if (law[g] > top) top = law[g];
     }
-    const [kernel, cov] = [n, n + 1].map((size) => Array.from({ length: size }, () => new Float64Array(size)));
-    const mean = new Float64Array(n + 1);
-    const d = new Float64Array(n + 1);
-    let [total, length] = [0, 0];
+    const [sums, pulled] = [new Float64Array(n * n), new Float64Array(n * n)]; // of sigma_i sigma_j, and times (R sigma)^2
+    const cubes = new Float64Array(n);
+    let [total, length, second, fourth] = [0, 0, 0, 0];
     for (let g = 0; g < half; g += 1) {
       const p = Math.exp(law[g] - top) * (g === half - 1 ? 1 : 2);
       law[g] = p;
       if (p < 1e-20) continue;
+      const square = pulls[g] * pulls[g];
+      const more = p * square;
       total += p;
       length += p * squares[g];
-      let pull = 0;
-      for (let i = 0; i < n; i += 1) pull += R[i] * hidden[g * n + i];
-      for (let i = 0; i < n; i += 1) d[i] = pull * hidden[g * n + i];
-      d[n] = (pull * pull) / 2;
-      for (let i = 0; i <= n; i += 1) {
-        const one = p * d[i];
-        mean[i] += one;
-        for (let j = 0; j <= i; j += 1) cov[i][j] += one * d[j];
-      }
-      for (let i = 0; i < n; i += 1) {
-        const one = p * hidden[g * n + i];
-        for (let j = 0; j <= i; j += 1) kernel[i][j] += one * hidden[g * n + j];
+      second += more;
+      fourth += more * square;
+      for (let i = 0, at = g * n; i < n; i += 1) {
+        const one = hidden[at + i];
+        cubes[i] += more * pulls[g] * one;
+        for (let j = 0; j <= i; j += 1) {
+          const product = one * hidden[at + j];
+          sums[i * n + j] += p * product;
+          pulled[i * n + j] += more * product;
+        }
       }
     }
     for (let g = 0; g < half; g += 1) law[g] /= total * (g === half - 1 ? 1 : 2);
-    for (let i = 0; i <= n; i += 1) mean[i] /= total;
-    for (let i = 0; i <= n; i += 1) for (let j = 0; j <= i; j += 1) cov[i][j] = cov[j][i] = cov[i][j] / total - mean[i] * mean[j];
-    for (let i = 0; i < n; i += 1) for (let j = 0; j <= i; j += 1) kernel[i][j] = kernel[j][i] = kernel[i][j] / total;
+    const kernel = grid(n, (i, j) => sums[Math.max(i, j) * n + Math.min(i, j)] / total);
+    const mean = [...kernel.map((row) => dot(row, R)), second / total / 2];
+    const cov = grid(n + 1, (i, j) => {
+      const [most, least] = [Math.max(i, j), Math.min(i, j)];
+      const product = most < n ? pulled[most * n + least] : least < n ? cubes[least] / 2 : fourth / 4;
+      return product / total - mean[i] * mean[j];
+    });
     return { kernel, mean, cov, length: (2 * length) / total, logIntegral: top + Math.log(total) + 2 * Math.log(this.cell) };
   }
 
-  // Newton's method for R at a given G, or for R and G at a given gamma. Gives NaN as G where it does not converge.
-  solve({ R, G }, beta, gamma = null) {
+  // Newton's method from R and G: for R at this G, or for R and G at a given gamma. Near its end each step squares the
+  // error; `fine` stops where only rounding is left. Gives NaN as G where it does not converge.
+  solve({ R, G }, beta, gamma = null, fine = true) {
     const { n, labels } = this;
     const scale = (beta / n) ** 2;
     const size = gamma === null ? n : n + 1;
@@ -100,19 +105,13 @@ export class Limit {
       const m = this.moments(at, g, beta);
       const slope = Array.from({ length: size }, (_, i) => (i < n ? -(beta / n) * (labels[i] + at[i]) - scale * g * m.mean[i] : 0.5 / gamma ** 2 - scale * m.mean[n]));
       const worst = Math.max(...slope.map((x, i) => Math.abs(x) * (i < n ? n / beta : 2 * gamma ** 2)));
-      // Near the end each step squares the error: stop where only rounding is left.
-      if (worst < 1e-10 && !(worst < best / 2)) {
-        const product = 2 * m.mean[n]; // R K R^T
-        return { R: at, G: g, gamma: gamma ?? 1 / Math.sqrt(scale * product), ...m };
-      }
+      if (fine ? worst < 1e-10 && !(worst < best / 2) : worst < 1e-4) return this.told(at, g, beta, gamma ?? 1 / Math.sqrt(2 * scale * m.mean[n]), m);
       best = Math.min(best, worst);
-      const hessian = Array.from({ length: size }, (_, i) => Array.from({ length: size }, (__, j) => {
-        const by = (k) => (k < n ? g : 1);
-        let entry = -scale * scale * by(i) * by(j) * m.cov[i][j];
-        if (i < n && j < n) entry -= scale * g * m.kernel[i][j] + (i === j ? beta / n : 0);
-        else if (i < n || j < n) entry -= scale * m.mean[Math.min(i, j)];
-        return entry;
-      }));
+      const by = (k) => (k < n ? g : 1);
+      const hessian = grid(size, (i, j) => {
+        const second = Math.max(i, j) < n ? g * m.kernel[i][j] : Math.min(i, j) < n ? m.mean[Math.min(i, j)] : 0;
+        return -scale * (second + scale * by(i) * by(j) * m.cov[i][j]) - (i === j && i < n ? beta / n : 0);
+      });
       const move = solved(hessian, slope);
       found = found.map((x, i) => (i < size ? x - move[i] : x));
       if (!(found[n] >= 0)) break;
@@ -120,8 +119,211 @@ export class Limit {
     return { R, G: NaN, gamma: NaN };
   }
 
-  // Without a classifier R = -Y and u is normal; there w = 0 becomes unstable at gamma_c.
+  // What follows from a stationary point. The free energy is beta times that for p = 1, without the integral over a.
+  told(R, G, beta, gamma, { kernel, cov, length, logIntegral }) {
+    const { n, labels } = this;
+    const dual = R.reduce((sum, r, i) => sum - (beta / n) * (labels[i] * r + (r * r) / 2), -logIntegral);
+    const outputs = R.map((r, i) => r + labels[i]);
+    const average = (of) => outputs.reduce((sum, f, i) => sum + (of(i) ? f : 0), 0) / labels.filter((_, i) => of(i)).length;
+    const means = labels.map((label) => average((i) => labels[i] === label));
+    const whole = average(() => true);
+    const within = outputs.reduce((sum, f, i) => sum + (f - means[i]) ** 2, 0);
+    const nc1 = within / (within + means.reduce((sum, mean) => sum + (mean - whole) ** 2, 0)); // H is along w
+    const loss = dot(R, R) / (2 * n);
+    return { R, G, gamma, norm: Math.sqrt(G) / gamma, energy: dual + G / (2 * gamma ** 2), loss, nc1, length, kernel, cov, law: this.law.slice() };
+  }
+
+  // Without a classifier R = -Y, and u is normal. There gamma is gamma_c, above which w = 0 is no minimum.
   none(beta) {
     return this.solve({ R: this.labels.map((y) => -y), G: 0 }, beta);
   }
+
+  // The temperature below which gamma(G) falls at first: then a classifier is a minimum before w = 0 ceases to be one.
+  jumps() {
+    const { kernel, cov } = this.none(1);
+    const pulled = kernel.map((row) => dot(row, this.labels));
+    return cov[this.n][this.n] / (this.n * dot(pulled, pulled));
+  }
+
+  // The curve of all stationary points with w != 0, roughly, from G = 0 on.
+  branch(beta, many = 40) {
+    const found = [this.none(beta)];
+    for (let i = 0; i < many; i += 1) {
+      const [before, last] = [found.at(i > 1 ? -2 : -1), found.at(-1)];
+      const R = last.R.map((r, k) => 2 * r - before.R[k]); // G is even in its logarithm
+      const one = this.solve({ R, G: 10 ** (-2 + (6 * i) / (many - 1)) / beta }, beta, null, false);
+      if (one.G > 0) found.push(one);
+    }
+    return found;
+  }
+
+  // The minimum with a classifier at a gamma, from where a branch that may be rough comes to it; null without one.
+  minimum(branch, beta, gamma) {
+    for (let i = branch.length - 1; i > 0; i -= 1) {
+      const [below, above] = [branch[i - 1], branch[i]];
+      if (!(below.gamma < gamma && gamma <= above.gamma)) continue;
+      const G = below.G + ((above.G - below.G) * (gamma - below.gamma)) / (above.gamma - below.gamma);
+      const one = this.solve({ R: above.R, G }, beta, gamma);
+      return one.G > 0 ? one : null;
+    }
+    return null;
+  }
 }
+
+// Three samples of each class on the unit circle; angles in degrees.
+export function twoClasses(between, width) {
+  const angles = [-width, 0, width].map((x) => ((between / 2 + x) * Math.PI) / 180);
+  const samples = [...angles, ...angles.map((x) => -x)].map((x) => [Math.cos(x), Math.sin(x)]);
+  return { samples, labels: [1, 1, 1, -1, -1, -1] };
+}
+
+// ---------------------------------------------------------------- the picture
+
+const VIEW = 5; // of u, to each side
+const SIGNS = COLOURS.slice(0, 2).map((one) => [1, 3, 5].map((k) => parseInt(one.slice(k, k + 2), 16)));
+const [COLD, LEAST, MOST] = [-2, -2, 1]; // log10 of the temperature, and of gamma at both ends
+
+export function mount(box, { temperature = -1, gamma = -0.6, between = 120, width = 24 } = {}) {
+  const said = new Said();
+  const plane = new Picture({ width: 300, height: 300, label: "", paint: paintPlane });
+  const chart = new Picture({ width: 320, height: 300, label: "", paint: paintChart });
+  const small = (x) => number(10 ** x);
+  const degrees = (x) => `${x}°`;
+  const controls = {
+    temperature: slider("temperature 1/β", { min: COLD, max: 0, step: 0.02, value: temperature, says: small }, cooled),
+    gamma: slider("factor γ", { min: LEAST, max: MOST, step: 0.01, value: gamma, says: small }, refresh),
+    between: slider("angle of the classes", { min: 100, max: 180, step: 2, value: between, says: degrees }, moved),
+    width: slider("half width of a class", { min: 0, max: 30, value: width, says: degrees }, moved),
+  };
+  const image = document.createElement("canvas");
+  let fine, rough, jumps, branch, none, classifier, shown;
+
+  function moved() {
+    const { samples, labels } = twoClasses(controls.between.value, controls.width.value);
+    fine = new Limit(samples, labels);
+    rough = new Limit(samples, labels, 33, 8);
+    jumps = rough.jumps();
+    cooled();
+  }
+
+  const beta = () => 10 ** -controls.temperature.value;
+
+  function cooled() {
+    branch = rough.branch(beta());
+    none = fine.none(beta());
+    refresh();
+  }
+
+  function refresh() {
+    const now = 10 ** controls.gamma.value;
+    classifier = fine.minimum(branch, beta(), now);
+    shown = classifier && classifier.energy < none.energy ? classifier : none;
+    drawLaw();
+    plane.draw();
+    chart.draw();
+    tell(now);
+  }
+
+  function tell(now) {
+    const critical = `The critical γ is ${number(none.gamma)}; `;
+    const birth = 10 ** controls.temperature.value < jumps ? "as cold as this, a classifier is born below it, with a jump. " : "as warm as this, a classifier is born there, from 0. ";
+    let words = `At γ = ${number(now)} `;
+    if (shown === none) words += "there is no classifier, w = 0, and u is normal as without data. ";
+    else words += `‖w‖ = ${number(shown.norm)}, NC1 = ${number(shown.nc1)}, data loss ${number(shown.loss)} of 0.5; the mean of ‖u‖² is ${number(shown.length, 3)}, of 2 without data. `;
+    if (shown !== none && now < none.gamma) words += "Without a classifier is a local minimum, too. ";
+    if (shown === none && classifier) words += `With a classifier, ‖w‖ = ${number(classifier.norm)}, is a local minimum, too. `;
+    words = critical + birth + words.trim();
+    said.say(words, false);
+    plane.label = `The density of a neuron's weights u in the plane, with the samples. ${words}`;
+    chart.label = `The norm of the classifier w against γ, on a logarithmic axis. ${words}`;
+  }
+
+  // A pixel for each u of the grid that is in view: as opaque as the law is dense, grey where the mean of a along w is
+  // within its noise, else in the colour of its sign.
+  function drawLaw() {
+    const { points, n, hidden, cell } = fine;
+    const inner = 2 * Math.round(VIEW / cell) + 1;
+    const edge = (points - inner) / 2;
+    const pixels = new ImageData(inner, inner);
+    const most = shown.law.reduce((a, b) => Math.max(a, b));
+    for (let col = 0; col < inner; col += 1) {
+      for (let row = 0; row < inner; row += 1) {
+        const at = (col + edge) * points + row + edge;
+        const g = Math.min(at, points * points - 1 - at); // the law is even
+        let mean = 0;
+        for (let i = 0; i < n; i += 1) mean -= (beta() / n) * Math.sqrt(shown.G) * shown.R[i] * hidden[g * n + i];
+        if (g !== at) mean = -mean;
+        const share = Math.min(1, Math.abs(mean));
+        const place = 4 * ((inner - 1 - row) * inner + col);
+        SIGNS[mean > 0 ? 0 : 1].forEach((colour, k) => (pixels.data[place + k] = 128 + share * (colour - 128)));
+        pixels.data[place + 3] = 230 * Math.sqrt(shown.law[g] / most);
+      }
+    }
+    [image.width, image.height] = [inner, inner];
+    image.getContext("2d").putImageData(pixels, 0, 0);
+  }
+
+  function paintPlane(pen, width, height, colours) {
+    const foot = 18;
+    const half = Math.min(width, height - foot) / 2;
+    const middle = [width / 2, half];
+    const unit = (half / VIEW) * (1 - 1 / image.width); // the outermost pixels end half a cell further out
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(image, middle[0] - half, middle[1] - half, 2 * half, 2 * half);
+    pen.strokeStyle = colours.muted;
+    pen.lineWidth = 1;
+    pen.strokeRect(middle[0] - half + 0.5, 0.5, 2 * half - 1, 2 * half - 1);
+    pen.setLineDash([4, 4]);
+    pen.beginPath();
+    pen.arc(...middle, Math.SQRT2 * unit, 0, 7);
+    pen.stroke();
+    pen.setLineDash([]);
+    fine.samples.forEach(([x, y], i) => spot(pen, [middle[0] + unit * x, middle[1] - unit * y], colours.ink, fine.labels[i] < 0));
+    pen.fillStyle = colours.ink;
+    pen.textBaseline = "alphabetic";
+    pen.textAlign = "center";
+    pen.fillText(`● label 1   ○ label −1   side: ${2 * VIEW}`, middle[0], height - 4);
+  }
+
+  function paintChart(pen, width, height, colours) {
+    const kinds = branch.slice(1).map((above, i) => {
+      if (above.gamma < branch[i].gamma) return "unstable";
+      return above.energy < branch[0].energy ? "least" : "local";
+    });
+    const at = branch.map((one) => Math.log10(one.gamma));
+    const part = (kind) => branch.map((one, i) => (kinds[i - 1] === kind || kinds[i] === kind ? one.norm : NaN));
+    const born = Math.min(...at.filter((_, i) => kinds[i] === "least"));
+    const critical = Math.log10(none.gamma);
+    const looks = { least: { colour: COLOURS[0], dash: [] }, local: { colour: COLOURS[0], dash: [2, 3] }, unstable: { colour: COLOURS[1], dash: [6, 3] } };
+    const zero = (kind, from, to) => ({ at: [from, to], values: [0, 0], ...looks[kind] });
+    const names = { least: "least free energy", local: "local minimum", unstable: "no minimum" };
+    const series = [
+      ...Object.keys(looks).map((kind) => ({ name: names[kind], at, values: part(kind), ...looks[kind] })),
+      zero("least", LEAST, born), zero("local", born, critical), zero("unstable", critical, MOST),
+    ];
+    const high = 1.1 * Math.max(0.5, ...branch.map((one) => one.norm));
+    const x = { low: LEAST, high: MOST, ticks: [-2, -1, 0, 1].map((one) => [one, String(10 ** one)]), name: "γ" };
+    const ticks = [0, 0.5, 1, 2, 3, 4, 5].filter((one) => one < high && (one !== 0.5 || high < 2)).map((one) => [one, String(one)]);
+    const { across, up } = lines(pen, width, height, colours, { series, x, y: { low: -0.05 * high, high, ticks, name: "‖w‖" } });
+    pen.strokeStyle = pen.fillStyle = colours.muted;
+    pen.lineWidth = 1;
+    pen.setLineDash([2, 3]);
+    stroke(pen, [[across(critical), up(0)], [across(critical), up(0.93 * high)]]);
+    pen.setLineDash([]);
+    pen.textAlign = "left";
+    pen.fillText("critical γ", across(critical) + 4, up(0.9 * high));
+    const place = (one) => [across(controls.gamma.value), up(one.norm)];
+    if (classifier && controls.gamma.value < critical) spot(pen, place(shown === none ? classifier : none), COLOURS[0], true);
+    spot(pen, place(shown), COLOURS[0]);
+  }
+
+  box.append(
+    make("div", { className: "ncb-live-pictures" }, plane.canvas, chart.canvas),
+    make("div", { className: "ncb-live-controls" }, ...Object.values(controls).map((one) => one.row)),
+    said.words, said.spoken,
+  );
+  moved();
+  return { controls, plane, chart, get state() { return { shown, none, classifier, fine, rough }; } };
+}
+
+mountAll("law", mount);
