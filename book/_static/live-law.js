@@ -146,7 +146,7 @@ export class Limit {
   }
 
   // The curve of all stationary points with w != 0, roughly, from G = 0 on.
-  branch(beta, many = 40) {
+  branch(beta, many = 36) {
     const found = [this.none(beta)];
     for (let i = 0; i < many; i += 1) {
       const [before, last] = [found.at(i > 1 ? -2 : -1), found.at(-1)];
@@ -183,17 +183,17 @@ const VIEW = 5; // of u, to each side
 const SIGNS = COLOURS.slice(0, 2).map((one) => [1, 3, 5].map((k) => parseInt(one.slice(k, k + 2), 16)));
 const [COLD, LEAST, MOST] = [-2, -2, 1]; // log10 of the temperature, and of gamma at both ends
 
-export function mount(box, { temperature = -1, gamma = -0.6, between = 120, width = 24 } = {}) {
+export function mount(box, { temperature = -1.4, gamma = -0.9, between = 120, width = 24 } = {}) {
   const said = new Said();
   const plane = new Picture({ width: 300, height: 300, label: "", paint: paintPlane });
   const chart = new Picture({ width: 320, height: 300, label: "", paint: paintChart });
-  const small = (x) => number(10 ** x);
+  const small = (x) => number(10 ** x, 3);
   const degrees = (x) => `${x}°`;
   const controls = {
     temperature: slider("temperature 1/β", { min: COLD, max: 0, step: 0.02, value: temperature, says: small }, cooled),
     gamma: slider("factor γ", { min: LEAST, max: MOST, step: 0.01, value: gamma, says: small }, refresh),
-    between: slider("angle of the classes", { min: 100, max: 180, step: 2, value: between, says: degrees }, moved),
-    width: slider("half width of a class", { min: 0, max: 30, value: width, says: degrees }, moved),
+    between: slider("angle between", { min: 100, max: 180, step: 2, value: between, says: degrees }, moved),
+    width: slider("half a class", { min: 0, max: 30, value: width, says: degrees }, moved),
   };
   const image = document.createElement("canvas");
   let fine, rough, jumps, branch, none, classifier, shown;
@@ -225,14 +225,12 @@ export function mount(box, { temperature = -1, gamma = -0.6, between = 120, widt
   }
 
   function tell(now) {
-    const critical = `The critical γ is ${number(none.gamma)}; `;
-    const birth = 10 ** controls.temperature.value < jumps ? "as cold as this, a classifier is born below it, with a jump. " : "as warm as this, a classifier is born there, from 0. ";
-    let words = `At γ = ${number(now)} `;
-    if (shown === none) words += "there is no classifier, w = 0, and u is normal as without data. ";
-    else words += `‖w‖ = ${number(shown.norm)}, NC1 = ${number(shown.nc1)}, data loss ${number(shown.loss)} of 0.5; the mean of ‖u‖² is ${number(shown.length, 3)}, of 2 without data. `;
-    if (shown !== none && now < none.gamma) words += "Without a classifier is a local minimum, too. ";
-    if (shown === none && classifier) words += `With a classifier, ‖w‖ = ${number(classifier.norm)}, is a local minimum, too. `;
-    words = critical + birth + words.trim();
+    let words = `The critical γ is ${number(none.gamma, 3)}; below the temperature ${number(jumps, 3)} a classifier comes before it, with a jump. At γ = ${number(now, 3)} `;
+    if (shown === none) words += "the least free energy has w = 0: no classifier, and u is normal. ";
+    else words += `‖w‖ = ${number(shown.norm)}, NC1 = ${number(shown.nc1)}, data loss ${number(shown.loss)}, of ½ without classifier; mean ‖u‖² ${number(shown.length, 3)}, of 2. `;
+    if (shown !== none && now < none.gamma) words += "w = 0 is a local minimum, too.";
+    if (shown === none && classifier) words += `‖w‖ = ${number(classifier.norm)} is a local minimum, too.`;
+    words = words.trim();
     said.say(words, false);
     plane.label = `The density of a neuron's weights u in the plane, with the samples. ${words}`;
     chart.label = `The norm of the classifier w against γ, on a logarithmic axis. ${words}`;
@@ -304,14 +302,14 @@ export function mount(box, { temperature = -1, gamma = -0.6, between = 120, widt
     const high = 1.1 * Math.max(0.5, ...branch.map((one) => one.norm));
     const x = { low: LEAST, high: MOST, ticks: [-2, -1, 0, 1].map((one) => [one, String(10 ** one)]), name: "γ" };
     const ticks = [0, 0.5, 1, 2, 3, 4, 5].filter((one) => one < high && (one !== 0.5 || high < 2)).map((one) => [one, String(one)]);
-    const { across, up } = lines(pen, width, height, colours, { series, x, y: { low: -0.05 * high, high, ticks, name: "‖w‖" } });
+    const { across, up } = lines(pen, width, height, colours, { series, x, y: { low: -0.14 * high, high, ticks, name: "‖w‖" } });
     pen.strokeStyle = pen.fillStyle = colours.muted;
     pen.lineWidth = 1;
     pen.setLineDash([2, 3]);
-    stroke(pen, [[across(critical), up(0)], [across(critical), up(0.93 * high)]]);
+    stroke(pen, [[across(critical), up(0)], [across(critical), up(high)]]);
     pen.setLineDash([]);
     pen.textAlign = "left";
-    pen.fillText("critical γ", across(critical) + 4, up(0.9 * high));
+    pen.fillText("critical γ", across(critical) + 4, up(0.12 * high));
     const place = (one) => [across(controls.gamma.value), up(one.norm)];
     if (classifier && controls.gamma.value < critical) spot(pen, place(shown === none ? classifier : none), COLOURS[0], true);
     spot(pen, place(shown), COLOURS[0]);
