@@ -119,7 +119,7 @@ export class Limit {
     return { R, G: NaN, gamma: NaN };
   }
 
-  // What follows from a stationary point. The free energy is beta times that for p = 1, without the integral over a.
+  // What follows from a stationary point. The energy is beta times the free energy, without the integral over a.
   told(R, G, beta, gamma, { kernel, cov, length, logIntegral }) {
     const { n, labels } = this;
     const dual = R.reduce((sum, r, i) => sum - (beta / n) * (labels[i] * r + (r * r) / 2), -logIntegral);
@@ -150,7 +150,7 @@ export class Limit {
     const found = [this.none(beta)];
     for (let i = 0; i < many; i += 1) {
       const [before, last] = [found.at(i > 1 ? -2 : -1), found.at(-1)];
-      const R = last.R.map((r, k) => 2 * r - before.R[k]); // G is even in its logarithm
+      const R = last.R.map((r, k) => 2 * r - before.R[k]); // as G grows by a factor
       const one = this.solve({ R, G: 10 ** (-2 + (6 * i) / (many - 1)) / beta }, beta, null, false);
       if (one.G > 0) found.push(one);
     }
