@@ -102,6 +102,9 @@ class Drawing:
     def patch(self, path: Path, place: Affine2D, style: dict[str, str], clip) -> None:
         scale = abs(np.linalg.det(place.get_matrix()[:2, :2])) ** 0.5
         dashes = [float(one) * scale for one in re.findall(r"[\d.]+", style.get("stroke-dasharray", ""))]
+        found = re.match(r"url\(#(.*)\)", style.get("fill", ""))
+        if found:  # hatched: a pattern has its ground first
+            style = style | {"fill": self.named[found[1]][0].get("fill")}
         patch = PathPatch(
             path,
             transform=place,
@@ -111,7 +114,7 @@ class Drawing:
             linestyle=(float(style.get("stroke-dashoffset", 0)) * scale, dashes) if dashes else "-",
             joinstyle=JOINS.get(style.get("stroke-linejoin"), "miter"),
             capstyle=CAPS.get(style.get("stroke-linecap"), "butt"),
-            hatch="////" if style.get("fill", "").startswith("url(") else None,
+            hatch="////" if found else None,
         )
         self.figure.add_artist(patch, clip=False)
         if clip:
@@ -124,7 +127,7 @@ class Drawing:
         corners = [(x, y), (x + number(element, "width"), y + number(element, "height"))]
         (left, first), (right, last) = place.transform(corners)
         low, high = sorted((first, last))
-        image = BboxImage(Bbox.from_extents(left, low, right, high), interpolation="nearest")
+        image = BboxImage(Bbox.from_extents(left, low, right, high), interpolation="nearest", zorder=PathPatch.zorder)
         image.set_data(pixels if first > last else pixels[::-1])
         self.figure.add_artist(image, clip=False)
         if clip:
@@ -202,11 +205,10 @@ def written(words: str, element, style: dict[str, str]) -> Path:
 
 
 def colour(style: dict[str, str], kind: str):
-    """Return the colour of a fill or a stroke; a pattern is hatched without one."""
+    """Return the colour of a fill or a stroke."""
     said = style.get(kind, "#000000" if kind == "fill" else "none")
-    if said == "none" or said.startswith("url("):
-        return "none"
-    return said, float(style["opacity"]) * float(style.get(f"{kind}-opacity", 1))
+    opacity = float(style["opacity"]) * float(style.get(f"{kind}-opacity", 1))
+    return said if said == "none" else (said, opacity)
 
 
 def number(element, name: str) -> float:
