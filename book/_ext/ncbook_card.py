@@ -20,10 +20,11 @@ from matplotlib.image import BboxImage
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.textpath import text_to_path
-from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
+from matplotlib.transforms import Affine2D, Bbox
+from PIL import Image
+
 from ncbook.figures.show import DARK, PAPER, on_paper
 from ncbook.figures.style import settings
-from PIL import Image
 
 SIZE = WIDTH, HEIGHT = 1200, 630  # pixels, as Open Graph's readers ask for
 MARGIN = 48
@@ -32,6 +33,7 @@ KEY = "Source"  # of a PNG's texts: from what it was drawn
 CODES = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4}
 JOINS = {"round": "round", "bevel": "bevel"}
 CAPS = {"round": "round", "square": "projecting"}
+KINDS = ("svg", "g", "use", "image", "text", "tspan", "path", "circle", "rect")
 ANCHORS = {"middle": 0.5, "end": 1.0}
 
 
@@ -45,6 +47,11 @@ def draw(file: File, title: str, above: str, drawing: str) -> None:
         The card's words: the page's title, and the line above it.
     drawing : str
         A chapter's figure, as SVG.
+
+    Raises
+    ------
+    ValueError
+        The drawing has what is not read here.
     """
     said = (title, above, drawing, matplotlib.__version__, File(__file__).read_text("utf-8"))
     key = sha256("\0".join(said).encode()).hexdigest()
@@ -65,7 +72,7 @@ def draw(file: File, title: str, above: str, drawing: str) -> None:
 
 
 class Drawing:
-    """An SVG drawing on a figure, as large as fits into a box of pixels: left, bottom, right, top."""
+    """An SVG drawing on a figure, as large as its box (left, bottom, right, top) in pixels allows."""
 
     def __init__(self, svg: str, figure: Figure, box: tuple[float, float, float, float]) -> None:
         root = ElementTree.fromstring(svg)
@@ -80,8 +87,10 @@ class Drawing:
     def add(self, element, place: Affine2D, style: dict[str, str], clip) -> None:
         """Draw an element and what is in it, with what it has from those around it."""
         kind = element.tag.rpartition("}")[2]
-        if kind in ("defs", "clipPath"):
+        if kind in ("defs", "clipPath"):  # drawn where they are used
             return
+        if kind not in KINDS:
+            raise unknown("element", kind, KINDS)
         style = inherited(element, style)
         place = moved(element.get("transform", ""), place)
         if found := re.match(r"url\(#(.*)\)", element.get("clip-path", "")):
@@ -101,7 +110,8 @@ class Drawing:
 
     def patch(self, path: Path, place: Affine2D, style: dict[str, str], clip) -> None:
         scale = abs(np.linalg.det(place.get_matrix()[:2, :2])) ** 0.5
-        dashes = [float(one) * scale for one in re.findall(r"[\d.]+", style.get("stroke-dasharray", ""))]
+        dashes = re.findall(r"[\d.]+", style.get("stroke-dasharray", ""))
+        dashes = [float(one) * scale for one in dashes]
         found = re.match(r"url\(#(.*)\)", style.get("fill", ""))
         if found:  # hatched: a pattern has its ground first
             style = style | {"fill": self.named[found[1]][0].get("fill")}
@@ -127,7 +137,8 @@ class Drawing:
         corners = [(x, y), (x + number(element, "width"), y + number(element, "height"))]
         (left, first), (right, last) = place.transform(corners)
         low, high = sorted((first, last))
-        image = BboxImage(Bbox.from_extents(left, low, right, high), interpolation="nearest", zorder=PathPatch.zorder)
+        box = Bbox.from_extents(left, low, right, high)
+        image = BboxImage(box, interpolation="nearest", zorder=PathPatch.zorder)
         image.set_data(pixels if first > last else pixels[::-1])
         self.figure.add_artist(image, clip=False)
         if clip:
@@ -158,7 +169,7 @@ def moved(transform: str, place: Affine2D) -> Affine2D:
             x, y = rest or (0.0, 0.0)
             one = Affine2D().rotate_deg_around(x, y, a)
         else:
-            raise ValueError(f"A figure has the transform {name!r}; known are translate, scale, rotate.")
+            raise unknown("transform", name, ("translate", "scale", "rotate"))
         place = one + place
     return place
 
@@ -170,8 +181,8 @@ def outline(element) -> Path | None:
         return Path.circle((number(element, "cx"), number(element, "cy")), number(element, "r"))
     if kind == "rect":
         low = np.array([number(element, "x"), number(element, "y")])
-        return Path(low + Path.unit_rectangle().vertices
-                    * [number(element, "width"), number(element, "height")], closed=True)  # fmt: skip
+        size = [number(element, "width"), number(element, "height")]
+        return Path(low + Path.unit_rectangle().vertices * size, closed=True)
     if kind != "path":
         return None
     vertices, codes = [], []
@@ -181,7 +192,7 @@ def outline(element) -> Path | None:
             codes.append(Path.CLOSEPOLY)
             continue
         if command not in CODES:
-            raise ValueError(f"A figure's path has the command {command!r}; known are M L Q C z.")
+            raise unknown("path command", command, (*CODES, "z"))
         points = np.array(values.split(), float).reshape(-1, 2)
         vertices += [*points]
         codes += [CODES[command]] * len(points)
@@ -191,7 +202,7 @@ def outline(element) -> Path | None:
 def written(words: str, element, style: dict[str, str]) -> Path:
     """Return the outlines of words, where an element of text puts them."""
     font = FontProperties(
-        "DejaVu Sans",
+        family="DejaVu Sans",
         style="oblique" if style.get("font-style") in ("oblique", "italic") else "normal",
         weight="bold" if style.get("font-weight") in ("bold", "700") else "normal",
     )
@@ -209,6 +220,11 @@ def colour(style: dict[str, str], kind: str):
     said = style.get(kind, "#000000" if kind == "fill" else "none")
     opacity = float(style["opacity"]) * float(style.get(f"{kind}-opacity", 1))
     return said if said == "none" else (said, opacity)
+
+
+def unknown(what: str, name: str, known) -> ValueError:
+    """Return the error of a drawing that has what is not read here."""
+    return ValueError(f"A figure has the {what} {name!r}; a card can show {', '.join(known)}.")
 
 
 def number(element, name: str) -> float:
