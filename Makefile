@@ -11,7 +11,7 @@ SERVER := tests/.jupyter
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help book test repeat serve pdf exercises bench lock clean FORCE
+.PHONY: help book test repeat serve pdf release exercises bench lock clean FORCE
 
 help:
 	@echo "make book    execute the chapters that changed, check the claims, make the site"
@@ -19,6 +19,7 @@ help:
 	@echo "make repeat  run chapters a second time, and note which gave the same outputs"
 	@echo "make serve   show the book at a local address"
 	@echo "make pdf     print the whole book into one PDF (needs Chromium)"
+	@echo "make release  make what an archive needs: site, PDF, notebooks, ledger, package, source"
 	@echo "make exercises  run the exercises that are to be run"
 	@echo "make bench   measure ncbook against other ways to compute the same"
 	@echo "make lock    renew requirements.txt from the ranges in pyproject.toml"
@@ -58,6 +59,9 @@ serve: $(INSTALLED)
 
 pdf: book
 	@$(PY) -m ncbook pdf
+
+release: $(INSTALLED)
+	@$(PY) -m ncbook release
 
 exercises: $(INSTALLED)
 	@$(PY) -m ncbook exercises

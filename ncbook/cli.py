@@ -58,6 +58,14 @@ def report_errors(command):
                 "Stopped. What was finished is kept, and the same command resumes.",
                 stop.args[0] if stop.args else 130,
             )
+        except ModuleNotFoundError as error:
+            if error.name.partition(".")[0] == "ncbook":
+                raise
+            _stop(
+                f"{error.name} is not installed. What makes the book needs it: run this in a "
+                "checkout of the book, whose environment make book completes.",
+                1,
+            )
         except OSError as error:
             if error.errno not in FOLDERS:
                 raise
@@ -289,6 +297,27 @@ def pdf(
     print(f"The PDF: {path}")
     if lost:
         print(f"{len(lost)} links lead to what it does not have, such as {lost[0]}.")
+
+
+@app.command()
+@report_errors
+def release(
+    with_pdf: Annotated[bool, typer.Option("--pdf/--no-pdf", help="With the PDF?")] = True,
+    jobs: Jobs = None,
+) -> None:
+    """Build the book, and make of it what an archive needs: in _build/release, and as a .zip.
+
+    From a clean commit alone, of the version that pyproject.toml and CITATION.cff name.
+    """
+    from ncbook import build as builder
+    from ncbook.pipeline import release as releasing
+
+    with _book() as book:
+        plan = releasing.plan(book, with_pdf)
+        make = functools.partial(releasing.make, plan=plan)
+        print(builder.build(book, jobs=jobs, make_site=make).ledger)
+    print(f"The release: {plan.folder}")
+    print(f"As one file: {plan.archive} (SHA-256 {files.digest(plan.archive)})")
 
 
 @app.command()

@@ -1,10 +1,12 @@
 """The book: one object that knows where everything is and what there is."""
 
+from collections.abc import Container
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ncbook import machine
 from ncbook.claims import kept, schema
 from ncbook.files import BookError
 from ncbook.pipeline import chapters as sources
@@ -83,6 +85,31 @@ class Book:
                 run = replace(run, changed=(*run.changed, kept.PROFILE))
             found[chapter.id] = run
         return found
+
+    def clean_commit(self, done: str, but_for: Container[str] = ()) -> str:
+        """Return the short name of the commit that is checked out.
+
+        Parameters
+        ----------
+        done : str
+            What is done from a clean commit alone, such as "A release is made".
+        but_for : container of str
+            Files that may differ from the commit.
+
+        Raises
+        ------
+        BookError
+            There is no commit, or a file differs from it.
+        """
+        checkout = machine.checkout(self.root)
+        if checkout.problem:
+            raise BookError(f"{done} from a commit, and there is none: {checkout.problem}.")
+        if changed := [name for name in checkout.changed if name not in but_for]:
+            raise BookError(
+                f"{done} from a clean commit alone, and {changed[0]} differs from "
+                f"{checkout.commit}. Commit it, or take it away."
+            )
+        return checkout.commit
 
     def kept_files(self) -> list[Path]:
         """Return the files of kept paper-size results that there are."""

@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-from ncbook import machine
 from ncbook.claims import kept, page
 from ncbook.files import BookError
 from ncbook.pipeline import settling
@@ -36,7 +35,7 @@ def keep(book: Book, named: str) -> tuple[Path, list[str]]:
     """
     chapter = book.find(named)
     values = chapter.values("paper")
-    commit = clean_commit(book)
+    commit = _clean_commit(book)
     key = book.keys().of(chapter, values)
     again = f"Make one: python -m ncbook build --profile paper --chapter {chapter.id}"
     try:
@@ -107,27 +106,12 @@ def confirm(book: Book, named: str, why: str) -> Path:
             f"The kept results of {chapter.id} are of other values than its paper profile has now: "
             f"renew them. python -m ncbook build --profile paper --chapter {chapter.id}"
         )
-    commit = clean_commit(book)
+    commit = _clean_commit(book)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return kept.write(book.root, kept.confirm(book.root, found, commit, made, why))
 
 
-def clean_commit(book: Book) -> str:
-    """Return the short name of the checked-out commit.
-
-    Raises
-    ------
-    BookError
-        There is none, or a file differs from it; kept results apart, of which many are kept from
-        one commit.
-    """
-    checkout = machine.checkout(book.root)
-    if checkout.problem:
-        raise BookError(f"Results are kept from a commit, and there is none: {checkout.problem}.")
-    own = {path.relative_to(book.root).as_posix() for path in book.kept_files()}
-    if changed := [name for name in checkout.changed if name not in own]:
-        raise BookError(
-            f"Results are kept from a clean commit alone, and {changed[0]} differs from "
-            f"{checkout.commit}. Commit it, or take it away."
-        )
-    return checkout.commit
+def _clean_commit(book: Book) -> str:
+    """Return the commit; what was kept before may differ, for many are kept from one commit."""
+    own = [path.relative_to(book.root).as_posix() for path in book.kept_files()]
+    return book.clean_commit("Results are kept", but_for=own)

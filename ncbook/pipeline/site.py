@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import ncbook
-from ncbook import lifeline
+from ncbook import lifeline, machine
 from ncbook.files import BookError, digest
 from ncbook.pipeline import status
 from ncbook.pipeline.book import Book
@@ -32,7 +32,7 @@ RETAINED = 2  # sites: the one that stands and, for who still reads it, the one 
 TASK = "the site"
 
 
-def make(book: Book, outcome: Outcome, lock: int) -> Path:
+def make(book: Book, outcome: Outcome, lock: int, of_commit: bool = False) -> Path:
     """Bring the site up to date; return its first page.
 
     Parameters
@@ -42,6 +42,8 @@ def make(book: Book, outcome: Outcome, lock: int) -> Path:
         The results of all chapters.
     lock : int
         The build's lock, held by Jupyter Book's process too.
+    of_commit : bool
+        Make it anew also where its status page names another commit than is checked out now.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def make(book: Book, outcome: Outcome, lock: int) -> Path:
     index = book.made / "html" / "index.html"
     inputs = inputs_of(book)
     key = digest(json.dumps(inputs, sort_keys=True))
-    if is_current(book, key):
+    if is_current(book, key) and (not of_commit or _names_commit(book)):
         book.say.say("The site is up to date: nothing that it is made of has changed.")
         return index
     book.owned.write({book.root / STATUS: status.page(book, outcome)})
@@ -98,6 +100,12 @@ def is_current(book: Book, key: str) -> bool:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _names_commit(book: Book) -> bool:
+    """Tell whether the status page names the commit that is checked out, and no changes to it."""
+    page = book.root / STATUS
+    return page.is_file() and f"| Commit | {machine.checkout(book.root)} |" in page.read_text()
 
 
 def _extent(folder: Path) -> list[int]:
