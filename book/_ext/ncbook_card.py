@@ -26,7 +26,7 @@ from PIL import Image
 from ncbook.figures.show import DARK, PAPER, on_paper
 from ncbook.figures.style import settings
 
-SIZE = WIDTH, HEIGHT = 1200, 630  # pixels, as Open Graph's readers ask for
+WIDTH, HEIGHT = 1200, 630  # pixels, as Open Graph's readers ask for
 MARGIN = 48
 LINE = 44  # letters of a title
 KEY = "Source"  # of a PNG's texts: from what it was drawn

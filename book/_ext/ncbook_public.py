@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import nbformat
-import ncbook_card
 import yaml
 from docutils import nodes
 from ncbook_site import GREEK, chapter_source
@@ -97,7 +96,7 @@ def launchers(repository: str, branch: str, name: str) -> dict[str, str]:
         "github.com": f"gh/{path}",
         "gitlab.com": f"gl/{quote(path, safe='')}",
     }.get(host, f"git/{quote(repository, safe='')}")
-    binder = f"https://mybinder.org/v2/{at}/{branch}?urlpath=lab/tree/notebooks/{name}.ipynb"
+    binder = f"https://mybinder.org/v2/{at}/{quote(branch, safe='')}?urlpath=lab/tree/notebooks/{name}.ipynb"
     if host != "github.com":
         return {"Binder": binder}
     colab = f"https://colab.research.google.com/github/{path}/blob/{NOTEBOOKS}/notebooks/{name}.ipynb"
@@ -252,6 +251,8 @@ def figure_of(app, page: str) -> Path | None:
 
 def card_of(app, page: str, title: str, above: str) -> str | None:
     """Draw the card of a page, or of the first one for a page without a figure; return its name."""
+    import ncbook_card  # matplotlib: seconds, which a site without an address does not need
+
     root = app.config.root_doc
     if figure_of(app, page) is None:
         page, title, above = root, app.config.html_title, ""
@@ -304,18 +305,19 @@ def tags(about: dict) -> list[str]:
         ("name", "twitter:card", "summary_large_image" if card else "summary"),
         ("name", "citation_title", about["title"]),
         *(("name", "citation_author", one["name"]) for one in about["authors"]),
-        ("name", "citation_publication_date", about["date"]),
+        ("name", "citation_publication_date", about["date"].replace("-", "/")),
         ("name", "citation_inbook_title", None if front else about["book"]),
         ("name", "citation_language", "en"),
         ("name", "citation_public_url", about["url"]),
     ]
     if card:
-        width, height = ncbook_card.SIZE
+        from ncbook_card import HEIGHT, WIDTH
+
         pairs += [
             ("property", "og:image", card),
             ("property", "og:image:type", "image/png"),
-            ("property", "og:image:width", str(width)),
-            ("property", "og:image:height", str(height)),
+            ("property", "og:image:width", str(WIDTH)),
+            ("property", "og:image:height", str(HEIGHT)),
             ("property", "og:image:alt", f"{about['title']}, above a figure of the book"),
         ]
     found = [

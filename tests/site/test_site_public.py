@@ -159,7 +159,8 @@ def test_programs_that_collect_references_find_the_chapter_and_its_paper(built):
     assert found["citation_title"] == "A start near S"
     assert found["citation_inbook_title"] == config["title"]
     assert found["citation_author"] == config["author"]
-    assert found["citation_publication_date"] == config["copyright"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert found["citation_publication_date"] == f"{citation['date-released']:%Y/%m/%d}"
     assert found["citation_public_url"] == found["og:url"]
     scripts = {
         name: json.loads(
@@ -263,14 +264,22 @@ def test_a_long_description_ends_with_a_sentence(public):
 # ---------------------------------------------------------------- cards
 
 
+@pytest.fixture(scope="module")
+def cards(public):
+    """The module that draws cards."""
+    import ncbook_card
+
+    return ncbook_card
+
+
 @pytest.fixture
-def card(public, tmp_path):
+def card(cards, tmp_path):
     """Draw a card with a drawing; return its pixels and its file."""
     file = tmp_path / "card.png"
 
     def drawn(inner: str):
         head = '<svg viewBox="0 0 100 50" xmlns="http://www.w3.org/2000/svg" fill="currentColor">'
-        public.ncbook_card.draw(file, "Title", "above", f"{head}{inner}</svg>")
+        cards.draw(file, "Title", "above", f"{head}{inner}</svg>")
         return Image.open(file).convert("RGB")
 
     drawn.file = file
@@ -325,9 +334,9 @@ def test_what_a_card_cannot_show_is_refused(card, inner, said):
         card(inner)
 
 
-def test_the_first_figure_of_every_chapter_can_be_shown(public):
+def test_the_first_figure_of_every_chapter_can_be_shown(site, public, cards):
     for source in (ROOT / "notebooks").glob("*/[0-9][0-9]-*.md"):
         name = public.FIGURE.search(source.read_text("utf-8"))[1]
         folder = ROOT / "book" / source.parent.name / "figures" / source.stem
         drawing = on_paper((folder / f"{name}-wide.svg").read_text("utf-8"))
-        public.ncbook_card.Drawing(drawing, Figure(), (0, 0, 1200, 630))
+        cards.Drawing(drawing, Figure(), (0, 0, 1200, 630))
