@@ -1,7 +1,8 @@
 """The notebook that opens in Colab, in an environment that has no ncbook.
 
-The clone comes from a repository here in place of the public one, and all other packages from the
-environment of the tests: nothing is downloaded. All else is done as it is there.
+The clone comes from a repository here in place of the public one, which the workflow's own script
+has filled, and all other packages from the environment of the tests: nothing is downloaded. All else
+is done as it is there.
 """
 
 import json
@@ -11,14 +12,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAPTER = ROOT / "notebooks" / "tirer-bruna" / "02-before-a-relu.md"
+CHAPTER = "tirer-bruna/02-before-a-relu"
 
 
 def git(*command, folder: Path = ROOT) -> str:
@@ -29,19 +32,34 @@ def git(*command, folder: Path = ROOT) -> str:
 
 
 @pytest.fixture
-def repository(tmp_path, missing) -> Path:
-    """A repository whose branch is as the workflow makes it of the files that are here."""
+def public(tmp_path, missing, monkeypatch) -> Path:
+    """The public repository, with the branch that the workflow pushes of the files that are here."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         missing("This is no git repository: no notebook was run where nothing is installed.")
-    folder = tmp_path / "repository"
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    import ncbook_public
+
+    public, folder = tmp_path / "public.git", tmp_path / "checkout"
     for name in git("ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        if (ROOT / name).is_file() and not name.startswith((".github/", "tests/")):
+        if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    git("init", "--quiet", "--initial-branch=notebooks", folder=folder)
+    git("init", "--quiet", "--bare", str(public))
+    git("init", "--quiet", folder=folder)
     git("add", "--all", folder=folder)
-    git("commit", "--quiet", "--message=Notebooks", folder=folder)
-    return folder
+    git("commit", "--quiet", "--message=The book", folder=folder)
+    git("remote", "add", "origin", public.as_uri(), folder=folder)
+    notebook = tmp_path / "site" / "_sources" / "notebooks" / f"{CHAPTER}.ipynb"
+    notebook.parent.mkdir(parents=True)
+    source = ROOT / "notebooks" / f"{CHAPTER}.md"
+    notebook.write_text(ncbook_public.launchable(source, public.as_uri()))
+    with tarfile.open(folder / "artifact.tar", "w") as artifact:
+        artifact.add(tmp_path / "site", ".")
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text("utf-8"))
+    script = workflow["jobs"]["notebooks"]["steps"][-1]["run"]
+    env = os.environ | {"GITHUB_SHA": "0" * 40}
+    subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=env, check=True)
+    return public
 
 
 @pytest.fixture
@@ -67,15 +85,18 @@ def python(tmp_path, monkeypatch) -> Path:
     return python
 
 
-def test_a_chapter_runs_where_nothing_is_installed(repository, python, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
-    import ncbook_public
-
+def test_a_chapter_runs_where_nothing_is_installed(public, python, tmp_path):
+    assert git("rev-list", "--count", "notebooks", folder=public) == "1\n"
+    files = git("ls-tree", "-r", "--name-only", "notebooks", folder=public).splitlines()
+    assert {"pyproject.toml", f"notebooks/{CHAPTER}.md"} < {*files}
+    # What changes a workflow may not be pushed by one.
+    assert not [name for name in files if name.startswith((".github/", "tests/", "_sources/"))]
     work = tmp_path / "work"
     work.mkdir()
     absent = subprocess.run([python, "-c", "import ncbook"], cwd=work, capture_output=True)
     assert b"No module named 'ncbook'" in absent.stderr
-    notebook = nbformat.reads(ncbook_public.launchable(CHAPTER, repository.as_uri()), as_version=4)
+    text = git("show", f"notebooks:notebooks/{CHAPTER}.ipynb", folder=public)
+    notebook = nbformat.reads(text, as_version=4)
     where = "import ncbook\nfrom ncbook import files\nprint(ncbook.__file__, files.root())"
     notebook.cells.append(nbformat.v4.new_code_cell(where))
     client = NotebookClient(
