@@ -1,8 +1,8 @@
 """The notebook that opens in Colab, in an environment that has no ncbook.
 
-The clone comes from a repository here in place of the public one, which the workflow's own script
-has filled, and all other packages from the environment of the tests: nothing is downloaded. All else
-is done as it is there.
+The clone comes from a repository here in place of the public one, filled by the workflow's own
+script, and all other packages from the environment of the tests: nothing is downloaded. All else is
+done as it is there.
 """
 
 import json
@@ -33,7 +33,7 @@ def git(*command, folder: Path = ROOT) -> str:
 
 @pytest.fixture
 def public(tmp_path, missing, monkeypatch) -> Path:
-    """The public repository, with the branch that the workflow pushes of the files that are here."""
+    """The public repository: the branch that the workflow pushes of the files that are here."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         missing("This is no git repository: no notebook was run where nothing is installed.")
     monkeypatch.syspath_prepend(ROOT / "book" / "_ext")

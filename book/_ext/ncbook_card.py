@@ -57,7 +57,8 @@ def draw(file: File, title: str, above: str, drawing: str) -> None:
     key = sha256("\0".join(said).encode()).hexdigest()
     if file.is_file() and Image.open(file).text.get(KEY) == key:
         return
-    lines = textwrap.wrap(title, LINE)
+    # As few lines as can be, and of those the most even.
+    lines = min((textwrap.wrap(title, width) for width in range(LINE // 2, LINE + 1)), key=len)
     with settings():
         # At 72 dots an inch a point is a pixel.
         figure = Figure((WIDTH / 72, HEIGHT / 72), dpi=72, facecolor=PAPER)

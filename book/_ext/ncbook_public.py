@@ -127,7 +127,7 @@ def add_launchers(app, pagename, templatename, context, doctree):
         },
     )
     said = " or ".join(f'<a href="{escape(url)}">{service}</a>' for service, url in links.items())
-    context["ncb_launch"] = f"<p>With nothing installed, at a service of others: {said}.</p>"
+    context["ncb_launch"] = f"<p>With nothing installed, in the browser: {said}.</p>"
     if "Colab" in links:
         file = Path(app.outdir) / "_sources" / "notebooks" / f"{name}.ipynb"
         file.parent.mkdir(parents=True, exist_ok=True)
