@@ -59,7 +59,8 @@ def draw(file: File, title: str, above: str, drawing: str) -> None:
         return
     # As few lines as can be, and of those the most even.
     lines = min((textwrap.wrap(title, width) for width in range(LINE // 2, LINE + 1)), key=len)
-    with settings():
+    # An SVG's dashes do not grow with the line.
+    with settings(), matplotlib.rc_context({"lines.scale_dashes": False}):
         # At 72 dots an inch a point is a pixel.
         figure = Figure((WIDTH / 72, HEIGHT / 72), dpi=72, facecolor=PAPER)
         top = HEIGHT - MARGIN
@@ -126,6 +127,8 @@ class Drawing:
             joinstyle=JOINS.get(style.get("stroke-linejoin"), "miter"),
             capstyle=CAPS.get(style.get("stroke-linecap"), "butt"),
             hatch="////" if found else None,
+            # The minus of an exponent is thinner than a pixel: it must not become none.
+            snap=False if colour(style, "stroke") == "none" else None,
         )
         self.figure.add_artist(patch, clip=False)
         if clip:

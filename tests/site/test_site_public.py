@@ -305,8 +305,17 @@ def test_a_card_shows_the_drawing_where_it_is(card):
     assert wide == pytest.approx([20 * unit, 25 * unit], abs=4)  # half is cut off
     assert mark == pytest.approx([4 * unit, 4 * unit], abs=4)
     # From the circle at (90, 40): the mark, turned, is at (50, 30) and not at (70, 10).
-    assert green - blue == pytest.approx([-40 * unit, -10 * unit], abs=4)
-    assert red - blue == pytest.approx([-80 * unit, -27.5 * unit], abs=4)
+    assert green - blue == pytest.approx([-40 * unit, -10 * unit], abs=8)
+    assert red - blue == pytest.approx([-80 * unit, -27.5 * unit], abs=8)
+
+
+def test_a_card_keeps_dashes_and_what_is_thinner_than_a_pixel(card):
+    dashed = "stroke: #ff0000; stroke-width: 3; stroke-dasharray: 10,10"
+    thin = '<rect x="0" y="10.03" width="100" height="0.04" fill="#0000ff"/>'
+    pixels = np.asarray(card(f'<path d="M 0 40 L 100 40" style="{dashed}"/>{thin}')).astype(int)
+    red = (np.abs(pixels - (255, 0, 0)).max(-1) < 2).any(0)
+    assert np.count_nonzero(np.diff(red.astype(int)) == 1) == 5
+    assert (pixels[..., 2] - pixels[..., 0]).max() > 50
 
 
 def test_a_card_is_drawn_again_where_something_changed(card):
