@@ -16,7 +16,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check
 help:
 	@echo "make book    execute the chapters that changed, check the claims, make the site"
 	@echo "make test    all of that, then all tests"
-	@echo "make repeat  run chapters a second time, and note which gave the same outputs"
+	@echo "make repeat  run chapters again, here and on an emulated device, and note what repeats"
 	@echo "make serve   show the book at a local address"
 	@echo "make pdf     print the whole book into one PDF (needs Chromium)"
 	@echo "make release  make what an archive needs: site, PDF, notebooks, ledger, package, source"
@@ -35,8 +35,8 @@ book: $(INSTALLED)
 NBVAL := --numprocesses auto --dist loadfile --no-loadscope-reorder \
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval-sanitize.cfg
 
-# One pytest, so that there is one summary line: the tests, then the executed chapters, but for long
-# ones that are known to repeat: see tests/nbval_chapters.py. Two programs that some tests need are
+# One pytest, so that there is one summary line: the tests, then the executed chapters, but for what is
+# long and known to repeat: see tests/nbval_chapters.py. Two programs that some tests need are
 # installed apart: axe-core, and a Jupyter server, which would slow the book's own environment.
 test: book
 	@if ! command -v npm >/dev/null; then \
@@ -49,10 +49,11 @@ test: book
 		|| echo "No Jupyter server could be installed: the test with one will be skipped."; fi
 	@$(PY) -m pytest tests book $(NBVAL) $(PYTEST)
 
-# pytest loads the tests' own settings where one of their files is named, and ends with 5 where nothing is
-# left to run.
+# What need not run each time: the executed chapters, and the tests with the mark "repeats". pytest ends
+# with 5 where nothing is left to run.
+REPEATED = tests/test_chapters_on_devices.py tests/pipeline/test_pipeline_exercises.py
 repeat: book
-	@NCBOOK_REPEAT=1 $(PY) -m pytest tests/conftest.py book $(NBVAL) $(PYTEST) || [ $$? -eq 5 ]
+	@NCBOOK_REPEAT=1 $(PY) -m pytest $(REPEATED) book $(NBVAL) $(PYTEST) || [ $$? -eq 5 ]
 
 serve: $(INSTALLED)
 	@$(PY) -m ncbook serve

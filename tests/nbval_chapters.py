@@ -3,7 +3,8 @@
 ``results/repeated.json`` has, by chapter, the key of a result whose cells ran a second time and
 gave the same outputs. The key knows the code, the parameters, the packages and the system, though
 not the processor. Where it is that of the chapter as it is now, long chapters are passed over;
-short ones run in each test, so that nbval itself is tried, and each processor on them.
+short ones run in each test, so that nbval itself is tried, and each processor on them. Tests that
+run chapters otherwise are in the file too, by their own keys: those with the mark ``repeats``.
 ``make repeat`` runs what is not in the file, and writes it.
 """
 
@@ -11,14 +12,15 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import pytest
 
-from ncbook.files import write_atomic
+from ncbook.files import digest, write_atomic
 from ncbook.pipeline.book import Book
-from ncbook.pipeline.chapters import QUICK
+from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.workers import environment
 
 FILE = "results/repeated.json"
@@ -35,22 +37,30 @@ class Chapters:
         self.root, self.renew = root, renew
         self.folder = Path(tempfile.mkdtemp(prefix="ncbook-nbval-"))
         self.passed: dict[str, bool] = {}
+        self.tests: dict[str, str] = {}  # the keys of the tests with the mark that ran
         if renew:
             _ = self.keys  # of the code that is about to run
 
     @cached_property
+    def book(self) -> Book:
+        """The book as it is now."""
+        return Book(self.root)
+
+    @cached_property
+    def of(self) -> Callable[[Chapter, dict], str]:
+        """What gives the key of a chapter's result with these values of its parameters."""
+        return self.book.keys().of
+
+    @cached_property
     def keys(self) -> dict[str, str]:
         """The key of each chapter, as it is now."""
-        book = Book(self.root)
-        keys = book.keys()
-        return {one.id: keys.of(one, one.values(QUICK)) for one in book.chapters}
+        return {one.id: self.of(one, one.values(QUICK)) for one in self.book.chapters}
 
     @cached_property
     def known(self) -> dict[str, str]:
-        """What the file has of the chapters that there are."""
+        """What the file has."""
         path = self.root / FILE
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return {name: key for name, key in found.items() if name in self.keys}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     @cached_property
     def short(self) -> set[str]:
@@ -67,6 +77,29 @@ class Chapters:
             return True
         repeated = self.known.get(name) == self.keys[name]
         return True if repeated and (self.renew or name not in self.short) else None
+
+    def pytest_collection_modifyitems(self, config, items):
+        """Pass over the tests with the mark that are known to pass, and to renew all without."""
+        left, out = [], []
+        for item in items:
+            mark = item.get_closest_marker("repeats")
+            if mark is not None:
+                key = self.key(item, *mark.args)
+                item.user_properties.append(("key", key))  # so its reports have it
+                known = self.known.get(item.nodeid) == key
+            else:
+                known = self.renew and item.path.suffix != ".ipynb"
+            (out if known else left).append(item)
+        items[:] = left
+        if out:
+            config.hook.pytest_deselected(items=out)
+
+    def key(self, item, chapter: str, values: dict, *more: Path) -> str:
+        """The key of a test that runs a chapter with these values, and reads these other files."""
+        read = [one.read_text(encoding="utf-8") for one in (item.path, *more)]
+        found = self.book.find(chapter)
+        result = self.of(found, found.values(given=values))
+        return digest(json.dumps([result, *read]))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item):
@@ -90,17 +123,20 @@ class Chapters:
     def pytest_runtest_logreport(self, report):
         """Note which chapters gave the same outputs again, whichever process ran them."""
         file = report.location[0]  # a node's id has no file's name in some versions of nbval
-        if file.endswith(".ipynb"):
-            name = self._chapter(file)
-            self.passed[name] = self.passed.get(name, True) and report.passed
+        name = self._chapter(file) if file.endswith(".ipynb") else report.nodeid
+        self.passed[name] = self.passed.get(name, True) and report.passed
+        if "key" in (said := dict(report.user_properties)):
+            self.tests[name] = said["key"]
 
     def pytest_sessionfinish(self, session, exitstatus):
         """Write the file where that is asked for, and this process has reports of whole runs."""
         ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         whole = ended and not session.shouldfail and not session.shouldstop
         if self.renew and whole and not hasattr(session.config, "workerinput"):
-            again = {name: self.keys[name] for name, good in self.passed.items() if good}
-            text = json.dumps(dict(sorted({**self.known, **again}.items())), indent=1)
+            keys = self.keys | self.tests
+            again = {name: keys[name] for name, good in self.passed.items() if good}
+            kept = {name: key for name, key in self.known.items() if "::" in name or name in keys}
+            text = json.dumps(dict(sorted({**kept, **again}.items())), indent=1)
             write_atomic(self.root / FILE, text + "\n")
 
     def pytest_unconfigure(self):

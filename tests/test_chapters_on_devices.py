@@ -4,7 +4,8 @@ What a chapter claims need not hold at that size; its cells must run, and what i
 numbers. The device is emulated as MPS is, in float32, and refuses all that either kind refuses; for
 a chapter of each part also as CUDA is, in float64.
 
-Each test is a process's own work: see the groups in conftest.py.
+Each test is a process's own work: see the groups in conftest.py. `make test` passes over those of
+which results/repeated.json says that they passed with the same code: see nbval_chapters.py.
 """
 
 import contextlib
@@ -14,11 +15,12 @@ import math
 import os
 import warnings
 from collections import Counter
+from pathlib import Path
 from unittest import mock
 
+import emulated_device
 import pytest
 import torch
-from emulated_device import emulated
 
 from ncbook import files
 from ncbook.claims import record
@@ -248,13 +250,20 @@ def test_every_chapter_has_its_size(root):
     assert {chapter.id for chapter in chapters.discover(root)} == set(SMALL)
 
 
+def repeats(name: str, kind: str):
+    """Return the case of a chapter on a kind of device, with what its outcome depends on."""
+    mark = pytest.mark.repeats(name, SMALL[name], Path(emulated_device.__file__))
+    return pytest.param(name, kind, marks=mark)
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"), [*((name, "mps") for name in SMALL), *((name, "cuda") for name in ON_CUDA)]
+    ("name", "kind"),
+    [*(repeats(name, "mps") for name in SMALL), *(repeats(name, "cuda") for name in ON_CUDA)],
 )
 def test_a_chapter_runs_on_a_second_device(name, kind, root, process, monkeypatch):
     monkeypatch.setenv("NCBOOK_DEVICE", kind)
     chapter = chapters.read(root / "notebooks" / f"{name}.md")
-    with light(name), emulated(kind) as device:
+    with light(name), emulated_device.emulated(kind) as device:
         ran = run(chapter, SMALL[name])
     assert device.waits  # so it was there
     written = {path.stem for path in files.output_dir().glob("claims/*.json")}

@@ -262,15 +262,7 @@ def short(value) -> str:
     return str(value).replace("|", "\\|")
 
 
-# ---------------------------------------------------------------- buttons and the public address
-
-
-def use_public_address(app, config):
-    """Switch on the links that need the repository's public address where it is set."""
-    options = config.html_theme_options
-    public = bool(options.get("repository_url"))
-    for button in ("use_repository_button", "use_source_button", "use_issues_button"):
-        options[button] = public
+# ---------------------------------------------------------------- a chapter's buttons
 
 
 def chapter_source(app, pagename: str) -> Path | None:
@@ -297,7 +289,7 @@ def add_chapter_buttons(app, pagename, templatename, context, doctree):
     for group in context["header_buttons"]:
         for button in (group, *group.get("buttons", [])):
             # Executed chapters are not in the repository; their sources are.
-            if button.get("label") == "source-file-button":
+            if button.get("label") in ("source-file-button", "source-edit-button"):
                 button["url"] = button["url"].replace(
                     f"/book/{name}.ipynb", f"/notebooks/{name}.md"
                 )
@@ -327,7 +319,11 @@ def add_chapter_buttons(app, pagename, templatename, context, doctree):
     )
     if "body" in context:
         context["body"] += _RUN.format(
-            name=escape(name), executed=executed, written=written, how=pathto("book/reproduce")
+            name=escape(name),
+            executed=executed,
+            written=written,
+            how=pathto("book/reproduce"),
+            elsewhere=context.get("ncb_launch", ""),
         )
 
 
@@ -340,7 +336,7 @@ _RUN = """
 >.venv/bin/python -m ncbook run {name}</pre></div></div>
 <p>Or in Jupyter: <a href="{executed}" download>the executed notebook</a>,
 <a href="{written}" download>its source</a>. <a href="{how}">How runs are reproduced</a>.</p>
-</aside>
+{elsewhere}</aside>
 """
 
 
@@ -350,7 +346,6 @@ def setup(app):
     app.set_html_assets_policy("always")
     register_plugin("pybtex.style.formatting", "ncbook", BookStyle)
     app.add_config_value("ncbook_modules", [], "env")
-    app.connect("config-inited", use_public_address)
     # A new module in ncbook makes the API pages out of date.
     app.connect(
         "config-inited", lambda app, config: setattr(config, "ncbook_modules", modules("ncbook"))

@@ -72,7 +72,8 @@ def chosen(plugin: nbval_chapters.Chapters) -> list[str]:
 def report(plugin: nbval_chapters.Chapters, name: str, *passed: bool) -> None:
     for number, one in enumerate(passed):
         where = f"book/paper/{name}.ipynb", None, f"Cell {number}"
-        plugin.pytest_runtest_logreport(SimpleNamespace(location=where, passed=one))
+        one = SimpleNamespace(location=where, passed=one, user_properties=[])
+        plugin.pytest_runtest_logreport(one)
 
 
 def finish(plugin: nbval_chapters.Chapters, exitstatus=0, stopped=False, **config) -> None:
@@ -116,15 +117,85 @@ def test_only_what_gave_the_same_outputs_is_noted(plugin, built):
 def test_what_is_noted_is_a_key_of_a_chapter_that_there_is(root):
     book = Book(root)
     noted = json.loads((root / nbval_chapters.FILE).read_text(encoding="utf-8"))
-    assert set(noted) <= {chapter.id for chapter in book.chapters}
+    chapters = {chapter.id for chapter in book.chapters}
+    files = {name.partition("::")[0] for name in noted if "::" in name}
+    assert {name for name in noted if "::" not in name} <= chapters
+    assert files == set(repeated(root))
     assert all(re.fullmatch("[0-9a-f]{64}", key) for key in noted.values())
+
+
+def repeated(root: Path) -> list[str]:
+    """The files with tests that need not run each time, as the Makefile names them."""
+    make = (root / "Makefile").read_text(encoding="utf-8")
+    return re.search(r"^REPEATED = (.*)$", make, re.M)[1].split()
+
+
+CASES = """\
+import pytest
+
+def test_other():
+    pass
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.repeats(name, {{"seeds": {seeds}}}, *{files}))
+    for name in ("01-one", "02-two")
+])
+def test_a_chapter(name):
+    assert name != "02-two"
+"""
+
+
+class Report:
+    """Give pytest the plugin, and remember what it ran."""
+
+    def __init__(self, plugin):
+        self.plugin, self.ran = plugin, []
+
+    def pytest_configure(self, config):
+        config.addinivalue_line("markers", "repeats: as in pyproject.toml")
+        config.pluginmanager.register(self.plugin)
+
+    def pytest_runtest_call(self, item):
+        self.ran.append(item.name)
+
+
+def test_a_test_that_is_known_to_pass_is_passed_over(plugin, built, tmp_path):
+    helper, cases = tmp_path / "helper.py", tmp_path / "test_cases.py"
+
+    def ran(renew: bool, seeds=1, helps="") -> list[str]:
+        helper.write_text(helps)
+        cases.write_text(
+            CASES.format(seeds=seeds, files=f"[__import__('pathlib').Path({str(helper)!r})]")
+        )
+        one = Report(plugin(renew=renew))
+        pytest.main(
+            [str(cases), "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}"],
+            [one],
+        )
+        return one.ran
+
+    both = ["test_a_chapter[01-one]", "test_a_chapter[02-two]"]
+    assert ran(False) == ["test_other", *both]
+    assert ran(True) == both  # and not what has no mark
+    assert ran(True) == both[1:] and ran(False) == [
+        "test_other",
+        *both[1:],
+    ]  # what failed is not noted
+    assert ran(False, seeds=2) == ran(False, helps="x = 1") == ["test_other", *both]
+    built.chapter("01-one", "print(seeds + 1)")
+    assert ran(False) == ["test_other", *both]
 
 
 def test_make_repeat_runs_the_notebooks_with_the_plugin(root, tmp_path):
     """The command as it stands in the Makefile, on a project with a notebook of one cell."""
     make = (root / "Makefile").read_text(encoding="utf-8")
-    command = re.search(r"NCBOOK_REPEAT=1 \$\(PY\) -m pytest (.*) \$\(NBVAL\)", make)[1]
-    (tmp_path / "tests").mkdir()
+    command = re.search(
+        r"NCBOOK_REPEAT=1 \$\(PY\) -m pytest \$\(REPEATED\) (.*) \$\(NBVAL\)", make
+    )[1]
+    command = f"{' '.join(repeated(root))} {command}"
+    for name in repeated(root):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
     (tmp_path / "tests" / "conftest.py").write_text(
         "def pytest_configure(config):\n    print('the settings are there')\n"
     )

@@ -21,6 +21,7 @@ import matplotlib
 NAMES = {"canonical", "license", "alternate", "author", "help"}
 DESKTOP = {"width": 1280, "height": 900}
 TELEPHONE = {"width": 390, "height": 844}
+ZOOMED = {"width": 640, "height": 450}  # what a page has of the desktop's at 200 %
 # A page must hold with any font: with a wide one (as Verdana, in bold), and with a narrow one.
 FONTS = {"wide": ("DejaVuSansMono.ttf", "112%"), "narrow": ("STIXGeneral.ttf", "100%")}
 
@@ -186,7 +187,7 @@ class Visit:
 
 
 def visit(context, address: str, page: str, axe: str | None) -> Visit:
-    """Load a page and look at it: wide, dark and light; as narrow as a telephone, in each font.
+    """Load a page and look at it: wide and at 200 %, dark and light; on a telephone, in each font.
 
     Parameters
     ----------
@@ -231,14 +232,20 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
         for font in FONTS:
             set_font(tab, font)
             found.too_wide += [f"{font} font: {said}" for said in tab.evaluate(_TOO_WIDE)]
+        tab.evaluate("document.getElementById('ncb-font').remove()")
+        resize(tab, ZOOMED)
+        found.too_wide += [f"at 200 %: {said}" for said in tab.evaluate(_TOO_WIDE)]
+        tab.evaluate(_PLAIN)
+        for scheme in ("dark", "light"):
+            tab.emulate_media(color_scheme=scheme)
+            found.faint += [f"{scheme}, at 200 %: {said}" for said in tab.evaluate(_FAINT)]
         if axe:
-            tab.evaluate("document.getElementById('ncb-font').remove()")
+            tab.evaluate(axe)
+            found.inaccessible += [f"at 200 %: {said}" for said in tab.evaluate(_AXE, _LAYOUT)]
             resize(tab, DESKTOP)
             # The sidebars slide in, and the theme looks 300 ms later what can be scrolled.
             tab.wait_for_timeout(500)
-            tab.evaluate(axe)
-            tab.evaluate(_PLAIN)
-            found.inaccessible = tab.evaluate(_AXE)
+            found.inaccessible += tab.evaluate(_AXE, None)
     finally:
         tab.close()
     return found
@@ -483,11 +490,16 @@ _FAINT = """() => {
     return [...said.values()].slice(0, 5);
 }"""
 
-_AXE = """async () => {
+# The rules whose outcome depends on the layout; the others read what is the same at each size. None
+# but contrast depends on the theme.
+_LAYOUT = ["aria-hidden-focus", "scrollable-region-focusable", "target-size"]
+
+_AXE = """async (only) => {
     // Text outside a landmark is no serious fault, and takes long to find. Contrast is looked at
     // above, in light and dark.
     const rules = {region: {enabled: false}, "color-contrast": {enabled: false}};
-    const result = await axe.run(document, {resultTypes: ["violations"], rules});
+    const which = only ? {runOnly: {type: "rule", values: only}} : {rules};
+    const result = await axe.run(document, {resultTypes: ["violations"], ...which});
     return result.violations
         .filter((found) => ["serious", "critical"].includes(found.impact))
         .flatMap((found) => found.nodes.slice(0, 3).map((node) =>

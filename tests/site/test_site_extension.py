@@ -19,15 +19,6 @@ def extension():
     return module
 
 
-def test_public_address_is_one_setting(extension):
-    for address, shown in (("", False), ("https://forge.example/owner/name", True)):
-        config = SimpleNamespace(html_theme_options={"repository_url": address})
-        extension.use_public_address(None, config)
-        options = config.html_theme_options
-        buttons = [value for name, value in options.items() if name.endswith("_button")]
-        assert len(buttons) == 3 and all(button is shown for button in buttons)
-
-
 def test_labels_of_one_year_are_told_apart(extension):
     from pybtex.database import Entry, Person
 

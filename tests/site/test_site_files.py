@@ -112,10 +112,18 @@ def test_every_module_is_in_the_reference(site):
     assert modules - {"ncbook"} - documented == set()
 
 
-def test_no_link_needs_a_public_address_while_there_is_none(site):
+# What pages have of the public address, see test_site_public: links, buttons, what is said of them.
+PUBLIC = re.compile(
+    r'source-repository-button|launch-\w+-button|colab\.research|mybinder|rel="canonical"|'
+    r'"(og:|twitter:|citation_)|ld\+json|executablebooks/jupyter-book'
+)
+
+
+def test_nothing_needs_a_public_address_while_there_is_none(site):
     if '  url: ""\n' not in (ROOT / "_config.yml").read_text("utf-8"):
         pytest.skip("The public address is set.")
     for page in site_checks.pages(site):
-        text = (site / page).read_text("utf-8")
-        assert "source-repository-button" not in text, page
-        assert "executablebooks/jupyter-book" not in text, page
+        assert not PUBLIC.search((site / page).read_text("utf-8")), page
+    for name in ("sitemap.xml", "robots.txt", "404.html", "_static/cards"):
+        assert not (site / name).exists(), name
+    assert not list((site / "_sources" / "notebooks").rglob("*.ipynb"))

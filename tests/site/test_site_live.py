@@ -16,6 +16,9 @@ from ncbook.models.shallow_relu import ShallowReLU
 from ncbook.models.ufm import UnconstrainedFeatures
 from ncbook.runtime import Runtime, generator
 from ncbook.theory.deep import scalar
+from ncbook.theory.mean_field.kernels import gaussian_kernel
+from ncbook.theory.mean_field.limit import fixed_limit, stationary_limit
+from ncbook.theory.mean_field.particles import critical_gamma
 from ncbook.theory.relu.growth import log_time
 from ncbook.theory.relu.one_class_svm import one_class_svm
 from ncbook.theory.ufm import subspace
@@ -584,3 +587,176 @@ def test_the_flow_on_the_subspace_passes_the_saddle_and_is_dragged(tab, address)
     tab.mouse.click(area["x"] + 0.75 * area["width"], area["y"] + 0.3 * area["height"])
     assert box.get_by_label("u₁ at the start").input_value() != before
     assert float(box.get_by_label("β at the start").input_value()) > 0.5
+
+
+# --- The law of infinitely many neurons -----------------------------------------------------------
+
+LAW = "book/wu-mondelli/04-gradient-flow.html"
+MINIMA = """async ([between, width, beta, shares]) => {
+  const { Limit, twoClasses } = await import("/_static/live-law.js");
+  const { samples, labels } = twoClasses(between, width);
+  const [fine, rough] = [new Limit(samples, labels), new Limit(samples, labels, 33, 8)];
+  const [none, branch] = [fine.none(beta), rough.branch(beta)];
+  const found = shares.map((share) => fine.minimum(branch, beta, share * none.gamma));
+  return { samples, labels, found: found.map((one) => one && { ...one, law: [...one.law] }),
+           critical: none.gamma, energy: none.energy, jumps: fine.jumps() };
+}"""
+CURVE = """async ([between, width, beta, G]) => {
+  const { Limit, twoClasses } = await import("/_static/live-law.js");
+  const { samples, labels } = twoClasses(between, width);
+  const limit = new Limit(samples, labels);
+  const none = limit.none(beta);
+  let { R } = none;
+  return G.map((one) => {
+    const at = limit.solve({ R, G: one }, beta);
+    R = at.R;
+    return at.gamma / none.gamma;
+  });
+}"""
+DATA = [(120, 24), (180, 0), (140, 30)]
+
+
+def plane_limit(page, beta: float, gamma: float, size: float, *, held: bool = False):
+    """Return ncbook's limit for the page's data, one output and lambda = 1/beta: w from a size."""
+    X, Y = RUN.tensor(page["samples"]), RUN.tensor(page["labels"])[None]
+    W = RUN.tensor([[size], [0.0]])
+    given = {"activation": "tanh", "beta": beta, "gamma": gamma, "decay": 1 / beta}
+    if held:
+        return fixed_limit(X, Y, W, **given)
+    return stationary_limit(X, Y, W, **given, tolerance=1e-11)
+
+
+def differences(one, ours, beta: float) -> list[float]:
+    """Return how far a minimum in the page is from ncbook's."""
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    nc1 = metrics.nc1_wu_mondelli(metrics.class_statistics(ours.H.mT, labels))
+    # The page's is beta times the free energy without the integral over the p = 2 entries of a.
+    energy = beta * ours.free_energy + math.log(2 * math.pi)
+    pairs = {
+        "R": ours.residual[0], "norm": ours.W.norm(), "kernel": ours.kernel, "nc1": nc1,
+        "loss": ours.data_loss, "energy": energy, "length": ours.law @ ours.u.square().sum(1),
+    }  # fmt: skip
+    found = [
+        float((RUN.tensor(one[name]) - RUN.tensor(x)).abs().max()) for name, x in pairs.items()
+    ]
+    half = RUN.tensor(one["law"])
+    return [*found, float((torch.cat([half, half[:-1].flip(0)]) - ours.law).abs().max())]
+
+
+@pytest.mark.parametrize("beta", [3.0, 10.0, 40.0])
+@pytest.mark.parametrize("data", DATA)
+def test_the_law_in_the_page_is_the_limit_of_ncbook(tab, address, data, beta):
+    tab.goto(address + INDEX)
+    shares = [0.3, 0.99, 1.05, 1.5, 4.0, 20.0]
+    page = tab.evaluate(MINIMA, [*data, beta, shares])
+    critical, cold = page["critical"], 1 / beta < page["jumps"]
+    for share, one in zip(shares, page["found"], strict=True):
+        small = plane_limit(page, beta, share * critical, 0.02)
+        if one is None:
+            assert share < 1 and float(small.W.norm()) < 1e-6
+            large = plane_limit(page, beta, share * critical, 0.4 * beta**0.5)
+            assert float(large.W.norm()) < 1e-6
+            continue
+        ours = plane_limit(page, beta, share * critical, one["norm"] * 1.1)
+        assert max(differences(one, ours, beta)) < 1e-9
+        other = plane_limit(page, beta, share * critical * (1 + 1e-6), one["norm"] * 1.1)
+        assert max(differences(one, other, beta)) > 1e-8  # another gamma is seen
+        # Below gamma_c both minima are there; above, none is left at w = 0.
+        assert share > 1 or cold
+        assert float(small.W.norm()) == pytest.approx(0 if share < 1 else one["norm"], abs=1e-6)
+        if share < 1:
+            none = beta * small.free_energy + math.log(2 * math.pi)
+            assert none == pytest.approx(page["energy"], abs=1e-9)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_the_classifier_is_born_at_the_critical_gamma_or_with_a_jump_before_it(tab, address, data):
+    tab.goto(address + INDEX)
+    for beta in (2.0, 60.0):
+        shares = [0.999, 1.001]
+        page = tab.evaluate(MINIMA, [*data, beta, shares])
+        X, Y = RUN.tensor(page["samples"]), RUN.tensor(page["labels"])[None]
+        kernel = gaussian_kernel(X, "tanh").values
+        critical = float(critical_gamma(kernel, Y, decay=1 / beta))
+        assert page["critical"] == pytest.approx(critical, rel=1e-9)
+        # The series of the proposition, its variance by ncbook's grid at w = 0.
+        at = plane_limit(page, beta, critical, 0.0, held=True)
+        squares = (torch.tanh(at.u @ X.mT) @ Y[0]).square()
+        variance = at.law @ squares.square() - (at.law @ squares).square()
+        pulled = (kernel @ Y[0]).square().sum()
+        turn = float(4 * len(X) * pulled / variance)
+        assert 1 / page["jumps"] == pytest.approx(turn, rel=1e-9)
+        slope = float(beta * pulled / (len(X) * (Y @ kernel @ Y.mT))) * (1 - beta / turn)
+        G = [1e-5 / beta, 2e-5 / beta]
+        one, two = (
+            (x - 1) / g for x, g in zip(tab.evaluate(CURVE, [*data, beta, G]), G, strict=True)
+        )
+        assert 2 * one - two == pytest.approx(slope, rel=1e-4)
+        assert slope * (1 - beta / turn) > 0 and (beta < turn) == (beta == 2)
+        below, above = page["found"]
+        assert (below is None) == (beta == 2) and above is not None
+        assert above["norm"] < 0.1 if beta == 2 else below["norm"] > 1
+
+
+@pytest.mark.parametrize("beta", [3.0, 40.0])
+def test_minima_are_where_the_curve_rises(tab, address, beta):
+    tab.goto(address + INDEX)
+    G = [x / beta for x in (0.01, 0.1, 1.0, 30.0)]
+    page = tab.evaluate(MINIMA, [120, 24, beta, [1.0]])
+    here, near = (
+        tab.evaluate(CURVE, [120, 24, beta, [x * side for x in G]]) for side in (1, 1.001)
+    )
+    rising = [b > a for a, b in zip(here, near, strict=True)]
+    assert rising == ([True] * 4 if beta == 3 else [False, False, True, True])
+    for g, share, rises in zip(G, here, rising, strict=True):
+        gamma = share * page["critical"]
+        size = g**0.5 / gamma
+        at, less, more = (
+            plane_limit(page, beta, gamma, size * x, held=True) for x in (1, 0.97, 1.03)
+        )
+        assert float(at.gradient.abs().max()) < 1e-9 / beta
+        assert (less.free_energy > at.free_energy) is rises
+        assert (more.free_energy > at.free_energy) is rises
+
+
+@pytest.fixture
+def law(tab, address):
+    """A tab with the law of the neurons in it."""
+    tab.goto(address + LAW)
+    tab.locator(".ncb-live[data-mounted]").wait_for()
+    return tab
+
+
+def test_the_law_follows_its_sliders_and_says_what_it_shows(law):
+    box = law.locator(".ncb-live")
+    said = box.locator(".ncb-live-said")
+    gamma, temperature = box.get_by_label("factor γ"), box.get_by_label("temperature 1/β")
+    drawn = f"() => {{ {LIVE}.plane.now(); return {LIVE}.plane.canvas.toDataURL(); }}"
+    pictures = [law.evaluate(drawn)]
+    gamma.press("Home")
+    assert "w = 0: no classifier" in said.inner_text()
+    pictures.append(law.evaluate(drawn))
+    gamma.press("End")
+    assert "‖w‖ = " in said.inner_text() and "mean ‖u‖²" in said.inner_text()
+    pictures.append(law.evaluate(drawn))
+    for label in box.locator("canvas").all():
+        assert said.inner_text() in label.get_attribute("aria-label")
+    # At a gamma below the critical one cooling brings a classifier, first as a local minimum.
+    temperature.press("End")
+    gamma.fill("-1.4")
+    assert "no classifier" in said.inner_text() and "too" not in said.inner_text()
+    seen = []
+    for _ in range(100):
+        temperature.press("ArrowLeft")
+        seen.append(
+            [word for word in ("no classifier", "local minimum, too") if word in said.inner_text()]
+        )
+    order = [["no classifier"], ["no classifier", "local minimum, too"], ["local minimum, too"], []]
+    assert [one for i, one in enumerate(seen) if not i or one != seen[i - 1]] == order
+    before = said.inner_text()
+    for name in ("angle between", "half a class"):
+        box.get_by_label(name).press("End")
+        assert said.inner_text() != before
+        before = said.inner_text()
+    pictures.append(law.evaluate(drawn))
+    assert len(set(pictures)) == 4
