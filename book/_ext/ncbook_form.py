@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -9,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import ClassVar
 
+import drawings
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -16,6 +18,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx_exercise.directive import ExerciseDirective
+
+from ncbook.files import digest
 
 logger = logging.getLogger(__name__)
 LAYOUTS = ("wide", "narrow")
@@ -54,19 +58,14 @@ class Fig(SphinxDirective):
         found = drawn(self, chapter, name, alt)
         if found is None:
             return []
-        source, folder, drawings = found
+        source, folder, layouts = found
         scene = folder / f"{name}.json"
+        page = _FIGURE.format("".join(layouts))
         if scene.is_file():
             self.env.note_dependency(str(scene))
-        page = (
-            _SCENE.format(
-                " data-play" if "play" in self.options else "",
-                drawings[0],
-                scene.read_text("utf-8").strip(),
-            )
-            if scene.is_file()
-            else (_FIGURE.format("".join(drawings)))
-        )
+            play = " data-play" if "play" in self.options else ""
+            data = f"{beside(self.env, folder)}/{name}.js?v={digest(scene)[:8]}"
+            page = _SCENE.format(play, layouts[0], data)
         if chapter:
             figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
             self.state.nested_parse(self.content, self.content_offset, figure)
@@ -93,7 +92,8 @@ def drawn(directive, chapter: str, name: str, alt: str):
     source = Path(env.srcdir) / "book" / f"{chapter}.ipynb" if chapter else None
     source = source or Path(env.doc2path(env.docname))
     folder = source.parent / "figures" / source.stem
-    drawings = []
+    # The page may have the same figure twice, whose names are not to clash.
+    number, found = env.new_serialno("ncb-drawing"), []
     for layout in LAYOUTS:
         path = folder / f"{name}-{layout}.svg"
         env.note_dependency(str(path))
@@ -104,9 +104,17 @@ def drawn(directive, chapter: str, name: str, alt: str):
             )  # fmt: skip
             return None
         label = f'aria-label="{escape(alt)}"'
-        text = path.read_text("utf-8")
-        drawings.append(re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, text, count=1))
-    return source, folder, drawings
+        text = drawings.named(drawings.packed(path.read_text("utf-8")), f"f{number}{layout[0]}")
+        text, pictures = drawings.apart(text)
+        for picture in pictures:
+            text = text.replace(picture, f"{beside(env, folder)}/{picture}")
+        found.append(re.sub(r'aria-label="[^"]*"', lambda _, label=label: label, text, count=1))
+    return source, folder, found
+
+
+def beside(env, folder: Path) -> str:
+    """Return where a page finds what stands beside a chapter, see :func:`copy_beside`."""
+    return Path(os.path.relpath(folder, Path(env.doc2path(env.docname)).parent)).as_posix()
 
 
 class Live(SphinxDirective):
@@ -142,9 +150,7 @@ class Live(SphinxDirective):
         found = drawn(self, chapter, still, " ".join(self.options["alt"].split()))
         if found is None:
             return []
-        # The page may have the figure itself, whose ids are not to come twice.
-        ids = [re.sub(r'(\bid="|url\(#|href="#)', r"\1still-", one) for one in found[2]]
-        page = _LIVE.format(name, escape(start), _FIGURE.format("".join(ids)))
+        page = _LIVE.format(name, escape(start), _FIGURE.format("".join(found[2])))
         figure = nodes.container("", nodes.raw("", page, format="html"), classes=["ncb-fig"])
         self.state.nested_parse(self.content, self.content_offset, figure)
         return [figure]
@@ -152,15 +158,22 @@ class Live(SphinxDirective):
 
 def add_live_scripts(app, pagename, templatename, context, doctree):
     """Give a page the scripts of the live pictures that it has, and no other page."""
-    for name in sorted(set(re.findall(r'data-live="([\w-]+)"', context.get("body", "")))):
+    names = sorted(set(re.findall(r'data-live="([\w-]+)"', context.get("body", ""))))
+    if names:
+        # They import a module that has no mark of its version, as their own addresses have.
+        # It begins with a dot: without one it would be a name, and no address.
+        shared = f"./{context['pathto']('_static/live.js', resource=True)}"
+        mark = digest(Path(__file__).parents[1] / "_static" / "live.js")[:8]
+        imports = {"imports": {shared: f"{shared}?v={mark}"}}
+        app.add_js_file(None, body=json.dumps(imports), type="importmap", priority=100)
+    for name in names:
         app.add_js_file(f"live-{name}.js", type="module")
 
 
 _LIVE = '<div class="ncb-live" data-live="{}" data-start="{}"></div><div class="ncb-live-still">{}</div>'
 _FIGURE = '<div class="ncb-figure tex2jax_ignore">{}</div>'
 _SCENE = (
-    '<div class="ncb-figure ncb-scene tex2jax_ignore"{}>{}'
-    '<script type="application/json">{}</script></div>'
+    '<div class="ncb-figure ncb-scene tex2jax_ignore"{}>{}<script defer src="{}"></script></div>'
 )
 _LINKS = (
     '<p class="ncb-fig-links"><a href="tables/{chapter}/{name}.csv" download>Table (CSV)</a> '
@@ -401,11 +414,31 @@ WORDS = 220  # a minute
 
 def fill_margin(app, pagename, templatename, context, doctree):
     """Put what a reader needs beside the page's contents, too: form.css shows one of both."""
-    if "ncb-start" in context.get("body", ""):
-        box = BeautifulSoup(context["body"], "html.parser").select_one("div.ncb-start")
-        for one in box.find_all(id=True):
-            del one["id"]
-        context["ncb_start"] = box.decode_contents()
+    for box in elements(context.get("body", ""), START):
+        inner = box[box.index(">") + 1 : box.rindex("<")]
+        context["ncb_start"] = re.sub(r'(<[^>]*) id="[^"]*"', r"\1", inner)
+
+
+START = re.compile(r'<(div) class="[^"]*ncb-start')
+
+
+def elements(body: str, opening: re.Pattern) -> list[str]:
+    """Return the elements, none within another, whose tag begins so; the group is the tag's name.
+
+    A parser that makes a tree of a whole page takes as long as all else that writes it.
+    """
+    found, end = [], 0
+    for start in opening.finditer(body):
+        if start.start() < end:
+            continue
+        depth = 0
+        for tag in re.compile(rf"<(/?){start[1]}\b[^>]*>").finditer(body, start.start()):
+            depth += -1 if tag[1] else 1
+            if not depth:
+                break
+        end = tag.end()
+        found.append(body[start.start() : end])
+    return found
 
 
 def add_facts(app, pagename, templatename, context, doctree):
@@ -431,7 +464,29 @@ def copy_beside(app, pagename, templatename, context, doctree):
         target = Path(app.outdir) / Path(pagename).parent / kind / Path(pagename).name
         if source.is_dir():
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target)
+            shutil.copytree(source, target, copy_function=copy_packed)
+
+
+def copy_packed(source: str, target: str) -> None:
+    """Copy a file; a drawing as the pages have it, with its pictures, and a scene as a script."""
+    path, copy = Path(source), Path(target)
+    if path.suffix == ".svg":
+        text = drawings.named(drawings.packed(path.read_text("utf-8")), "")
+        copy.write_text(text + "\n", encoding="utf-8")
+        for name, picture in drawings.apart(text)[1].items():
+            copy.with_name(name).write_bytes(picture)
+    elif path.suffix == ".json":
+        # From disk a page may load a script, and no data: it puts them into its own place.
+        data = path.read_text("utf-8").strip()
+        copy.with_suffix(".js").write_text(_DATA.format(data), encoding="utf-8")
+    else:
+        shutil.copy2(source, target)
+
+
+_DATA = (
+    'document.currentScript.replaceWith(Object.assign(document.createElement("script"), '
+    '{{type: "application/json", textContent: JSON.stringify({})}}));\n'
+)
 
 
 # ---------------------------------------------------------------- names in code
@@ -440,6 +495,7 @@ def copy_beside(app, pagename, templatename, context, doctree):
 LEXERS = ("python", "ipython3")
 CODE = re.compile(r'<div class="highlight-i?python3?[^>]*>.*?</pre>', re.S)
 PLAIN = r'<span class="(?:n|nc|nf|nn)">(\w+)</span>(?!<span class="o">=</span>)'
+INKED = re.compile(r'<span class="(?:n|nn|p|w)">([^<]*)</span>')  # in the colour of all code
 DOTTED = re.compile(rf'(?<!<span class="o">\.</span>){PLAIN}(?:<span class="o">\.</span>{PLAIN})?')
 
 
@@ -490,7 +546,9 @@ def link_code(app, pagename, templatename, context, doctree):
         where = app.builder.get_relative_uri(pagename, target.docname)
         return f'<a class="ncb-name" href="{where}#{target.node_id}">{match[0]}</a>'
 
-    context["body"] = CODE.sub(lambda cell: DOTTED.sub(link, cell[0]), context["body"])
+    context["body"] = CODE.sub(
+        lambda cell: INKED.sub(r"\1", DOTTED.sub(link, cell[0])), context["body"]
+    )
 
 
 # ---------------------------------------------------------------- previews
@@ -512,7 +570,8 @@ def add_previews(app, pagename, templatename, context, doctree):
 
 def previews(body: str) -> dict[str, str]:
     """Return what can be previewed of a page: the id of a place to a piece of HTML without ids."""
-    page, found = BeautifulSoup(body, "html.parser"), {}
+    pieces = DRAWING.sub("", "".join(elements(body, PREVIEWED)))
+    page, found = BeautifulSoup(pieces, "html.parser"), {}
     for box in page.select("div.proof[id], div.exercise[id], div.citation[id]"):
         found[box["id"]] = box
     for formula in page.select("div.math[id]"):
@@ -528,6 +587,12 @@ def previews(body: str) -> dict[str, str]:
         for one in [piece, *piece.find_all(True)]:
             one.attrs.pop("id", None)
     return {name: str(piece) for name, piece in found.items() if piece.get_text(strip=True)}
+
+
+PREVIEWED = re.compile(
+    r'<(div(?=[^>]* class="(?:[^"]* )?(?:proof|exercise|citation|math)[ "])|figure|dl(?= class="[^"]*glossary))\b'
+)
+DRAWING = re.compile("<svg.*?</svg>", re.S)
 
 
 def setup(app):

@@ -32,6 +32,8 @@ GREEK = dict(zip(NAMES.split(), "αβγδεζηθικλμνξοπρστυφχψ�
 VARIANTS = {"ε": "ϵ", "θ": "ϑ", "κ": "ϰ", "μ": "µ", "π": "ϖ", "ρ": "ϱ", "σ": "ς", "φ": "ϕ"}
 LETTER = re.compile(rf"\\(?:var)?({'|'.join(GREEK)})(?![a-z])", re.IGNORECASE)
 NOTATION = "book/notation"
+SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.S)
+PRE = re.compile(r'<span class="pre">([^<]*)</span>')
 API = re.compile(r"<!-- api: ([\w. ]+?) -->")
 
 
@@ -144,6 +146,8 @@ def mend(body: str) -> str:
     body = body.replace(' id="proof">', ">")
     # The name of folded code is what it shows.
     body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    # A signature's words have classes of their own.
+    body = SIGNATURE.sub(lambda match: PRE.sub(r"\1", match[0]), body)
     body = re.sub(
         r'(<div class="proof [^>]*id="([^"]+)">\s*<p class="admonition-title") id="\2"', r"\1", body
     )

@@ -43,6 +43,13 @@
     const numbers = row.dataset.sort.split(",").map((one) => (one === "None" ? NaN : Number(one)));
     claim.id = row.querySelector("dt + dd").textContent;
     claim.home = row.parentElement;
+    // What the filter looks into: not the control, nor the name before a reason.
+    const said = [...row.querySelectorAll(".sentence, details > .about, details > .reason")].map((one) => {
+      const copy = one.cloneNode(true);
+      for (const less of copy.querySelectorAll(".control, strong")) less.remove();
+      return copy.textContent;
+    });
+    claim.text = [claim.id, ...said, row.dataset.verdict].join(" ").toLowerCase();
     claim.used = numbers[2];
     claim.keys = {
       place,
@@ -58,8 +65,8 @@
 
   // ---- the filter
 
-  const matches = ({ row, chapter }, wanted) =>
-    wanted.text.every((word) => row.dataset.text.includes(word)) &&
+  const matches = ({ row, chapter, text }, wanted) =>
+    wanted.text.every((word) => text.includes(word)) &&
     (!wanted.place || [chapter.dataset.part, chapter.dataset.chapter].includes(wanted.place)) &&
     (!wanted.verdict || row.dataset.verdict === wanted.verdict) &&
     (!wanted.kind || row.dataset.kind === wanted.kind) &&

@@ -240,6 +240,7 @@
     }
   }
 
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  // Where the page is still being read, the data of a scene come in a script that runs after this one.
+  if (document.readyState === "complete") start();
+  else for (const [on, then] of [[document, "DOMContentLoaded"], [window, "load"]]) on.addEventListener(then, start);
 })();

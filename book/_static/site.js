@@ -29,15 +29,7 @@
   function nameButtons() {
     // The name is then what the button shows: "Search Ctrl + K".
     for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
-    for (const button of document.querySelectorAll(".theme-switch-button")) {
-      const hide = () => {
-        for (const icon of button.querySelectorAll("svg, i")) icon.setAttribute("aria-hidden", "true");
-        for (const title of button.querySelectorAll("title")) title.remove();
-      };
-      hide();
-      // The icons' own script may replace them later.
-      new MutationObserver(hide).observe(button, { childList: true, subtree: true });
-    }
+    for (const icon of document.querySelectorAll("i[class*='fa-'], span[class*='fa-']")) icon.setAttribute("aria-hidden", "true");
     for (const toggle of document.querySelectorAll(".bd-sidebar-primary summary")) {
       const page = toggle.closest("li").querySelector("a");
       toggle.setAttribute("aria-label", `Pages of ${page ? page.textContent.trim() : "this part"}`);
