@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import chromium
+import hypothesis
 import pytest
 import torch
 from jupyter_client.connect import LocalPortCache
@@ -16,6 +17,9 @@ from ncbook import machine
 from ncbook.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
+# The same examples in each run; and a busy machine makes none of them fail.
+hypothesis.settings.register_profile("book", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("book")
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +38,7 @@ def one_thread():
 
 
 CHAPTERS = "tests/test_chapters_on_devices.py"
-JUPYTER = "tests/pipeline/test_pipeline_jupyter.py"
+APART = ("tests/pipeline/test_pipeline_jupyter.py", "tests/site/test_site_pages.py")
 SAID = set()  # what was said to be missing, in this process
 
 
@@ -101,10 +105,10 @@ def pytest_xdist_make_scheduler(config, log):
 def group(file: str) -> str:
     """Name what a test file is done with: itself, or "browser" where its tests read the site.
 
-    Each process would start a browser of its own; that of Jupyter is apart, as its tests take long.
+    Each process would start a browser of its own; apart are files whose tests take long.
     """
     reads = file.startswith("tests/site/") or file == "tests/claims/test_claims_filter.py"
-    return "browser" if reads else file
+    return "browser" if reads and file not in APART else file
 
 
 def pytest_collection_modifyitems(items):
@@ -113,7 +117,7 @@ def pytest_collection_modifyitems(items):
 
     def weight(item) -> float:
         file = item.nodeid.split("::")[0]
-        if group(file) == "browser" or file == JUPYTER:
+        if group(file) == "browser" or file in APART:
             return 300
         in_pipeline = item.path.parent.name == "pipeline"
         return 100 if in_pipeline else took.get(f"{item.path.parent.name}/{item.path.stem}", 0)

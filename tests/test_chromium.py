@@ -85,5 +85,5 @@ def test_one_process_has_the_browser_and_one_that_of_jupyter(request):
     group = settings.group
     for item in request.session.items:
         if "browser" in getattr(item, "fixturenames", ()):
-            assert group(item.nodeid.split("::")[0]) in ("browser", settings.JUPYTER), item.nodeid
+            assert group(item.nodeid.split("::")[0]) in ("browser", *settings.APART), item.nodeid
     assert group("book/paper/01-one.ipynb") == "book/paper/01-one.ipynb"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ncbook.frames import centring, simplex_etf
 
-few = settings(max_examples=20, deadline=None, derandomize=True)
+few = settings(max_examples=20)
 
 
 def cosines(vectors: torch.Tensor) -> torch.Tensor:

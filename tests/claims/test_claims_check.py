@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from claims_samples import claim
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ncbook.claims import _form, check
@@ -121,7 +121,6 @@ def test_the_summary_does_not_depend_on_order_or_container(values):
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=8))
-@settings(deadline=None)  # the first of them imports pydantic
 def test_what_was_measured_survives_json(values):
     summary = summarise(values)
     table = json.loads(json.dumps(_form.plain(summary), allow_nan=False))

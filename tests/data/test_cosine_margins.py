@@ -22,7 +22,7 @@ from ncbook.runtime import Runtime, generator
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 FIELDS = ("mu_s", "mu_d", "X_min", "X_max", "same_positive", "different_negative")
 
-few = settings(max_examples=60, deadline=None, derandomize=True)
+few = settings(max_examples=60)
 
 
 def by_pairs(X: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
@@ -269,7 +269,7 @@ def largest_part(X: torch.Tensor, y: torch.Tensor) -> int:
     return best
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(st.integers(4, 9), st.integers(2, 3), st.integers(0, 2**32))
 def test_a_part_is_separable_and_the_bound_is_one(n, K, seed):
     X, y = points(n, 3, seed=seed), torch.arange(n) % K

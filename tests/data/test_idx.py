@@ -15,7 +15,7 @@ import ncbook
 from ncbook.data import idx
 from ncbook.data.idx import DataError
 
-few = settings(max_examples=60, deadline=None, derandomize=True)
+few = settings(max_examples=60)
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 

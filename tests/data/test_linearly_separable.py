@@ -20,7 +20,7 @@ from ncbook.runtime import Runtime, generator
 from ncbook.theory.mean_field.one_vs_rest import one_vs_rest_margins
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
-few = settings(max_examples=60, deadline=None, derandomize=True)
+few = settings(max_examples=60)
 
 
 def signed(K: int, y: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from ncbook.runtime import Runtime, generator
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 ROUND = 1e-12
 
-few = settings(max_examples=60, deadline=None, derandomize=True)
+few = settings(max_examples=60)
 
 
 def max_margin(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

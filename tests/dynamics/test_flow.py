@@ -496,7 +496,7 @@ def test_single_precision_ends_too(method):
 # --- Neighbours ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(st.sampled_from(PAIRS), st.integers(0, 2**32), st.integers(2, 6))
 def test_a_result_does_not_depend_on_its_neighbours(method, seed, runs):
     """The steps are the same, and the result up to the rounding of a batch's sums."""

@@ -25,7 +25,7 @@ def test_known_singular_values():
         assert root.item() == pytest.approx((tail / 25) ** 0.5, abs=1e-7)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 4))
 def test_it_is_what_the_principal_components_leave_out(seed, rank):
     """Independently: eigenvectors of the covariance, and the residual of the projection."""
@@ -42,7 +42,7 @@ def test_it_is_what_the_principal_components_leave_out(seed, rank):
     assert abs(rank_error(matrix, rank, centred=False) - expected) > 1e-6
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(-150, 150), st.integers(0, 10_000))
 def test_scale_shift_and_rotation_do_not_matter(exponent, seed):
     matrix = rows(seed, 8, 4)

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ncbook import metrics
 from ncbook.metrics import ClassStatistics, class_statistics
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=30)
 
 SIZES = [
     ((5, 5, 5), 7),

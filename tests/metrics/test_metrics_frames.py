@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ncbook import metrics
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=30)
 
 
 def rows_of(seed, k, d, lead=()):

@@ -46,7 +46,7 @@ def test_balanced_layers_have_zero():
     assert float(imbalance(B + 0.1 * eye, W).min()) > 1e-3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
 def test_scales_cancel(a, b):
     M, W = moment(4, 9), normal(4, 3)

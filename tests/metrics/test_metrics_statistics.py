@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ncbook.metrics import ClassAccumulator, class_statistics, nc1_papyan
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=30)
 
 
 def assert_same(a, b, rtol=1e-11, scale=1.0):

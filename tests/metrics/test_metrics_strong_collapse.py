@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ncbook import metrics
 from ncbook.metrics import strong_collapse, subspace_distance
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=30)
 SIZES = st.tuples(st.integers(2, 4), st.integers(1, 4), st.integers(1, 6))
 
 

@@ -187,7 +187,7 @@ def test_the_error_counts_wrong_labels():
 # --- States and starts --------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(2, 4), st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2)
 )

@@ -234,7 +234,7 @@ def test_every_device_has_the_same_field(device):
 # --- Groups -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 7), st.integers(0, 10_000))
 def test_the_pseudo_labels_are_a_simplex(K, seed):
     model = network(K, "cross-entropy", 1)

@@ -13,7 +13,7 @@ from ncbook.runtime import Runtime, available_devices, generator, start
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
 
-few = settings(max_examples=20, deadline=None, derandomize=True)
+few = settings(max_examples=20)
 
 
 @st.composite

@@ -98,7 +98,7 @@ def repeats(name: str):
     return pytest.param(name, marks=pytest.mark.repeats(name, {}, *read))
 
 
-@pytest.mark.parametrize("name", map(repeats, QUICKEST))
+@pytest.mark.parametrize("name", [repeats(name) for name in QUICKEST])
 def test_exercises_of_the_book_come_out_as_they_say(name, root, tmp_path):
     with Progress(terminal=False) as say:
         book = Book(root, say)

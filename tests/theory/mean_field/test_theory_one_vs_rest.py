@@ -12,7 +12,7 @@ from scipy.optimize import linprog, minimize
 from ncbook.runtime import generator
 from ncbook.theory.mean_field.one_vs_rest import one_vs_rest_margins
 
-few = settings(max_examples=60, deadline=None, derandomize=True)
+few = settings(max_examples=60)
 
 
 def test_two_points():

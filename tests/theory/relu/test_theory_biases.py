@@ -12,7 +12,7 @@ from ncbook.theory.relu import biases
 from ncbook.theory.relu.one_class_svm import one_class_svm
 
 RUN = Runtime(torch.device("cpu"), torch.float64, 1)
-few = settings(max_examples=30, deadline=None, derandomize=True)
+few = settings(max_examples=30)
 
 
 @few
