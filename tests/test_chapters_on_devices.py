@@ -23,9 +23,10 @@ import pytest
 import torch
 
 from ncbook import files
-from ncbook.claims import record
+from ncbook.claims import record, schema
 from ncbook.pipeline import chapters, workers
 
+ROOT = Path(__file__).resolve().parents[1]
 STEPS = 2  # the most of an iteration from one place of its record to the next
 PART = 16  # of the way there a flow of given steps goes one sixteenth
 PLACES = 40  # of a record, at which about it is observed
@@ -252,8 +253,9 @@ def test_every_chapter_has_its_size(root):
 
 def repeats(name: str, kind: str):
     """Return the case of a chapter on a kind of device, with what its outcome depends on."""
-    mark = pytest.mark.repeats(name, SMALL[name], Path(emulated_device.__file__))
-    return pytest.param(name, kind, marks=mark)
+    claims = ROOT / "notebooks" / Path(name).with_name(schema.FILE)
+    read = (Path(module.__file__) for module in (emulated_device, chapters, workers))
+    return pytest.param(name, kind, marks=pytest.mark.repeats(name, SMALL[name], claims, *read))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Drawings made small: the same picture, and the same words, in a third of the bytes.
 
 Matplotlib repeats each style at each stroke, sets formulas letter by letter, and writes points that
-lie on a line. What is here changes no stroke by more than `NEAR`.
+lie on a line. What is here moves no stroke by more than `NEAR` and what rounding to hundredths adds.
 """
 
 import base64
@@ -94,7 +94,7 @@ def picture(address: str) -> str:
 
 
 def path(d: str) -> str:
-    """Return path data that draws the same, within `NEAR`, in relative coordinates.
+    """Return path data that draws the same, within `NEAR` and rounding, in relative coordinates.
 
     Data with other steps than matplotlib writes (M, L, C, Q and z) are returned as they are.
     """

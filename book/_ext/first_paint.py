@@ -33,7 +33,7 @@ WITHIN = ("@media", "@supports", "@layer", "@container")
 
 
 def make_icons(app):
-    """Write the font of the icons that site.css names: the theme's, of which it is a fortieth."""
+    """Write the font of the icons that site.css names, of the hundreds in the theme's."""
     from fontTools import subset
 
     sheet = Path(__file__).resolve().parents[1] / "_static" / "site.css"
@@ -71,7 +71,11 @@ def bundle(app, exception) -> None:
     static = Path(app.outdir) / "_static"
     pages = {path: path.read_text("utf-8") for path in Path(app.outdir).rglob("*.html")}
     linked = {path: sheets(text) for path, text in pages.items() if sheets(text)}
-    first, *others = linked.values()
+    # A page that an earlier build wrote, and this one did not, has the one sheet already.
+    fresh = [names for names in linked.values() if BUNDLE not in names]
+    if not fresh:
+        return
+    first, *others = fresh
     shared = [name for name in first if all(name in one for one in others)]
     loaded = {name for text in pages.values() for name in SOURCE.findall(text)}
     scripts = {*map(static.joinpath, loaded), *static.glob("live*.js")}  # these import each other
@@ -80,7 +84,7 @@ def bundle(app, exception) -> None:
     (static / BUNDLE).write_text(text, encoding="utf-8")
     mark = digest(text)[:8]
     for path in linked:
-        path.write_text(relinked(pages[path], shared, mark), encoding="utf-8")
+        path.write_text(relinked(pages[path], [*shared, BUNDLE], mark), encoding="utf-8")
 
 
 def sheets(page: str) -> list[str]:
@@ -90,7 +94,7 @@ def sheets(page: str) -> list[str]:
 
 
 def relinked(page: str, shared: list[str], mark: str) -> str:
-    """Return a page with a link to the one sheet where it had the first of those in it."""
+    """Return a page with a link to the one sheet where it had the first of these."""
     head, end, body = page.partition("</head>")
     first = True
 

@@ -8,6 +8,7 @@ import base64
 import io
 import re
 import textwrap
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path as File
 from xml.etree import ElementTree
@@ -55,8 +56,10 @@ def draw(file: File, title: str, above: str, drawing: str) -> None:
     """
     said = (title, above, drawing, matplotlib.__version__, File(__file__).read_text("utf-8"))
     key = sha256("\0".join(said).encode()).hexdigest()
-    if file.is_file() and Image.open(file).text.get(KEY) == key:
-        return
+    with suppress(OSError):  # there is none, or a part of one
+        with Image.open(file) as before:
+            if before.text.get(KEY) == key:
+                return
     # As few lines as can be, and of those the most even.
     lines = min((textwrap.wrap(title, width) for width in range(LINE // 2, LINE + 1)), key=len)
     # An SVG's dashes do not grow with the line.

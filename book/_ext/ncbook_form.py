@@ -514,7 +514,9 @@ def known_names(cells: list[str]) -> dict[str, str]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             made = node.value.func
             if isinstance(made, ast.Name) and made.id in names and made.id[:1].isupper():
-                names |= {one.id: names[made.id] for one in node.targets if isinstance(one, ast.Name)}
+                names |= {
+                    one.id: names[made.id] for one in node.targets if isinstance(one, ast.Name)
+                }
     return names
 
 

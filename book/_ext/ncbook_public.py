@@ -1,4 +1,4 @@
-"""What the repository's public address turns on, and the site has none of without it.
+"""What the public address of the repository, or of the site, turns on; there is none of it without.
 
 Links to the repository, to a page's source, to the issues; Colab and Binder; canonical addresses
 and a sitemap; what other sites show beside a link to a page, and what programs that collect
@@ -99,8 +99,18 @@ def launchers(repository: str, branch: str, name: str) -> dict[str, str]:
     binder = f"https://mybinder.org/v2/{at}/{quote(branch, safe='')}?urlpath=lab/tree/notebooks/{name}.ipynb"
     if host != "github.com":
         return {"Binder": binder}
-    colab = f"https://colab.research.google.com/github/{path}/blob/{NOTEBOOKS}/notebooks/{name}.ipynb"
+    colab = (
+        f"https://colab.research.google.com/github/{path}/blob/{NOTEBOOKS}/notebooks/{name}.ipynb"
+    )
     return {"Colab": colab, "Binder": binder}
+
+
+def take_icons(app, pagename, templatename, context, doctree):
+    """Give a button with a forge's emblem another icon: a font of emblems would be for it alone."""
+    for group in context.get("header_buttons", []):
+        for button in (group, *group.get("buttons", [])):
+            if button.get("icon", "").startswith("fab "):
+                button["icon"] = "fas fa-code-branch"
 
 
 def add_launchers(app, pagename, templatename, context, doctree):
@@ -150,8 +160,9 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("ncbook") is None:
-    clone = ["git", "clone", "--quiet", "--depth=1", "--branch={branch}"]
-    subprocess.run([*clone, "{repository}", "the-book"], check=True)
+    if not os.path.isdir("the-book"):
+        clone = ["git", "clone", "--quiet", "--depth=1", "--branch={branch}"]
+        subprocess.run([*clone, "{repository}", "the-book"], check=True)
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "./the-book"], check=True)
     importlib.invalidate_caches()
 if os.path.isdir("the-book"):
@@ -249,8 +260,11 @@ def figure_of(app, page: str) -> Path | None:
     return file if file.is_file() else None
 
 
-def card_of(app, page: str, title: str, above: str) -> str | None:
-    """Draw the card of a page, or of the first one for a page without a figure; return its name."""
+def card_of(app, page: str, title: str, above: str) -> tuple[str, str] | None:
+    """Draw the card of a page, or of the first one for a page without a figure.
+
+    Returned are its name and the title on it; None where the first page has no figure either.
+    """
     import ncbook_card  # matplotlib: seconds, which a site without an address does not need
 
     root = app.config.root_doc
@@ -261,7 +275,7 @@ def card_of(app, page: str, title: str, above: str) -> str | None:
         return None
     name = f"{CARDS}/{page.removeprefix('book/')}.png"
     ncbook_card.draw(Path(app.outdir) / name, title, above, drawing.read_text("utf-8"))
-    return name
+    return name, title
 
 
 def describe(app, pagename, templatename, context, doctree):
@@ -284,7 +298,8 @@ def describe(app, pagename, templatename, context, doctree):
         "url": context["pageurl"],
         "site": site + app.builder.get_target_uri(app.config.root_doc),
         "description": description_of(doctree),
-        "card": site + card if card else None,
+        "card": site + card[0] if card else None,
+        "on_card": card[1] if card else None,
         "authors": authors,
         "date": date or re.search(r"\d{4}", app.config.copyright)[0],
         "paper": paper,
@@ -318,7 +333,7 @@ def tags(about: dict) -> list[str]:
             ("property", "og:image:type", "image/png"),
             ("property", "og:image:width", str(WIDTH)),
             ("property", "og:image:height", str(HEIGHT)),
-            ("property", "og:image:alt", f"{about['title']}, above a figure of the book"),
+            ("property", "og:image:alt", f"{about['on_card']}, above a figure of the book"),
         ]
     found = [
         f'<meta {kind}="{name}" content="{escape(value)}" />'
@@ -398,6 +413,7 @@ _NOT_THERE = """\
 def setup(app):
     """Register with Sphinx."""
     app.connect("config-inited", use_public_address)
+    app.connect("html-page-context", take_icons, priority=850)
     # Before ncbook_site writes the box that says how to run a chapter.
     app.connect("html-page-context", add_launchers, priority=850)
     app.connect("html-page-context", describe, priority=850)

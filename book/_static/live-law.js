@@ -183,7 +183,7 @@ const VIEW = 5; // of u, to each side
 const SIGNS = COLOURS.slice(0, 2).map((one) => [1, 3, 5].map((k) => parseInt(one.slice(k, k + 2), 16)));
 const [COLD, LEAST, MOST] = [-2, -2, 1]; // log10 of the temperature, and of gamma at both ends
 
-export function mount(box, { temperature = -1.4, gamma = -0.9, between = 120, width = 24 } = {}) {
+export function mount(box, { temperature = -0.5, gamma = 0.1, between = 120, width = 24 } = {}) {
   const said = new Said();
   const plane = new Picture({ width: 300, height: 300, label: "", paint: paintPlane });
   const chart = new Picture({ width: 320, height: 300, label: "", paint: paintChart });

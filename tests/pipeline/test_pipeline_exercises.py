@@ -8,7 +8,7 @@ from claims_samples import claim
 from ncbook.claims import schema
 from ncbook.claims.measured import summarise
 from ncbook.files import BookError
-from ncbook.pipeline import chapters, exercises
+from ncbook.pipeline import chapters, exercises, workers
 from ncbook.pipeline.book import Book
 from ncbook.pipeline.workers import Workers
 from ncbook.progress import Progress
@@ -94,8 +94,9 @@ QUICKEST = (
 def repeats(name: str):
     """Return the case of a chapter, with what the outcome of its exercises depends on."""
     source = ROOT / "notebooks" / f"{name}.md"
-    read = source, source.with_name(schema.FILE), Path(exercises.__file__)
-    return pytest.param(name, marks=pytest.mark.repeats(name, {}, *read))
+    read = (Path(module.__file__) for module in (exercises, chapters, workers))
+    mark = pytest.mark.repeats(name, {}, source, source.with_name(schema.FILE), *read)
+    return pytest.param(name, marks=mark)
 
 
 @pytest.mark.parametrize("name", [repeats(name) for name in QUICKEST])

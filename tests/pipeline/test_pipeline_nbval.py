@@ -120,6 +120,7 @@ def test_what_is_noted_is_a_key_of_a_chapter_that_there_is(root):
     chapters = {chapter.id for chapter in book.chapters}
     files = {name.partition("::")[0] for name in noted if "::" in name}
     assert {name for name in noted if "::" not in name} <= chapters
+    assert all(any(one in name for one in chapters) for name in noted)
     assert files == set(repeated(root))
     assert all(re.fullmatch("[0-9a-f]{64}", key) for key in noted.values())
 
@@ -138,10 +139,10 @@ def test_other():
 
 @pytest.mark.parametrize("name", [
     pytest.param(name, marks=pytest.mark.repeats(name, {{"seeds": {seeds}}}, *{files}))
-    for name in ("01-one", "02-two")
+    for name in ("paper/01-one", "paper/02-two")
 ])
 def test_a_chapter(name):
-    assert name != "02-two"
+    assert name != "paper/02-two"
 """
 
 
@@ -174,7 +175,7 @@ def test_a_test_that_is_known_to_pass_is_passed_over(plugin, built, tmp_path):
         )
         return one.ran
 
-    both = ["test_a_chapter[01-one]", "test_a_chapter[02-two]"]
+    both = ["test_a_chapter[paper/01-one]", "test_a_chapter[paper/02-two]"]
     assert ran(False) == ["test_other", *both]
     assert ran(True) == both  # and not what has no mark
     assert ran(True) == both[1:] and ran(False) == [

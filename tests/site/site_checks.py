@@ -207,6 +207,8 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob", "about") and parts.netloc != host:
             found.elsewhere.append(f"it asks for {request.url}")
+        elif "/webfonts/" in parts.path:
+            found.errors.append(f"site.css lacks an icon of this page: it loads {parts.path}")
 
     tab.on("request", on_request)
     tab.on(

@@ -133,8 +133,18 @@ def test_every_page_says_where_it_is(built):
     assert f"Sitemap: {SITE}sitemap.xml" in (built / "robots.txt").read_text()
 
 
-def test_nothing_is_loaded_from_elsewhere(built):
+def test_nothing_is_loaded_from_elsewhere_and_no_whole_font_of_icons(built, tab):
     assert site_checks.loads_from_elsewhere(built) == []
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
+    with site_checks.served(built) as address:
+        tab.goto(f"{address}book/{PAPER}/{CHAPTER}.html")
+        for menu in tab.locator(".article-header-buttons .dropdown > button").all():
+            menu.click()
+            assert tab.locator(".dropdown-menu.show a").count()
+        tab.evaluate("document.fonts.ready")
+    assert any("icons.woff" in one for one in asked)
+    assert not [one for one in asked if "/fa-" in one]
 
 
 def test_a_link_to_a_chapter_shows_its_words_and_its_figure(built):
@@ -148,8 +158,10 @@ def test_a_link_to_a_chapter_shows_its_words_and_its_figure(built):
     card = Image.open(built / found["og:image"].removeprefix(SITE))
     assert card.size == (int(found["og:image:width"]), int(found["og:image:height"])) == (1200, 630)
     assert len(card.convert("RGB").getcolors(1 << 20)) > 50  # not an empty sheet
+    assert found["og:image:alt"].startswith(found["og:title"])
     other = said(page_of(built, "other"))
     assert other["og:image"] == f"{SITE}_static/cards/index.png"
+    assert other["og:image:alt"].startswith(said(page_of(built, "index"))["og:title"])
     assert (built / "_static" / "cards" / "index.png").is_file()
 
 

@@ -142,7 +142,7 @@ def test_no_rule_was_left_out_that_an_element_comes_to_need(site, tab, address):
         if page.startswith("search"):
             tab.wait_for_selector("ul.search li")
         seen |= set(tab.evaluate("[...seen]"))
-    assert {"bs-tooltip-auto", "ncb-large", "mjx-char"} & seen >= {"bs-tooltip-auto", "ncb-large"}
+    assert {"bs-tooltip-auto", "ncb-large"} <= seen
     # A sheet of one page is linked there.
     ledger = set(every_selector((static / "ledger.css").read_text("utf-8")))
     assert not {one for one in left - ledger if first_paint.needed(one, seen)}
@@ -198,3 +198,17 @@ def test_classes_come_from_pages_and_scripts():
     )
     assert first_paint.words([page], ['add("f-g")']) >= {"a", "b-c", "d", "f-g"}
     assert "not-this" not in first_paint.words([page], [])
+
+
+@pytest.mark.parametrize("where", [FRONT, "search.html?q=collapse"])
+def test_the_magnifier_is_beside_the_words_that_are_typed(where, tab, address):
+    tab.goto(f"{address}{where}", wait_until="load")
+    if where == FRONT:
+        tab.keyboard.press("Control+K")
+    form = tab.locator("form.bd-search:visible").first
+    icon, field = (form.locator(one).bounding_box() for one in ("i", "input[type=search]"))
+    padding = form.locator("input").evaluate(
+        "(one) => parseFloat(getComputedStyle(one).paddingLeft)"
+    )
+    assert 0 < icon["width"] < 40
+    assert icon["x"] + icon["width"] <= field["x"] + padding
