@@ -140,7 +140,9 @@ def package(root: Path, plan: Plan, folder: Path) -> tuple[Path, Path]:
     tar = io.BytesIO(_git(root, *umask, "archive", f"--prefix={plan.name}/", "HEAD"))
     source = folder / ".source"
     with tarfile.open(fileobj=tar) as archive:
-        archive.extractall(source, filter="data")
+        # As filter="data" of extractall, which Python has from 3.11.4 on.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(source)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),

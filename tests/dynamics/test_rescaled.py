@@ -231,8 +231,8 @@ def test_the_error_follows_the_tolerance_where_neurons_slide():
     for rtol in (1e-5, 1e-7):
         found = rescaled_states(model, theta, levels, rtol=rtol)
         assert max(map(gap, exact, found)) < 10 * rtol
-    coarse, fine = (heun(model, theta[0], step, 5.0) for step in (4e-3, 1e-3))
-    assert gap(exact[0][0], fine) < 4e-5
+    coarse, fine = (heun(model, theta[0], step, 5.0) for step in (8e-3, 2e-3))
+    assert gap(exact[0][0], fine) < 8e-5
     assert gap(exact[0][0], coarse) > 2 * gap(exact[0][0], fine)
 
 
@@ -300,7 +300,7 @@ def test_plain_gaussian_data(K, D, n, width, level, loss):
     X = torch.randn(3, n, D, generator=generator(5), dtype=torch.float64)
     model = ShallowReLU(X, torch.arange(n) % K, K, width, loss)
     theta = model.balanced_start(vector(1e-2), range(3), RUN)[0]
-    exact = rescaled_flow(model, theta, [level], rtol=1e-9)
+    exact = rescaled_flow(model, theta, [level], rtol=1e-8)
     run = rescaled_flow(model, theta, [level], rtol=1e-6)
     done = run.status == "finished"  # the others stand still where they do not fit all samples
     assert done.sum() >= 2 and set(run.status) <= {"finished", "converged"}
@@ -318,11 +318,9 @@ def test_samples_on_one_line_share_a_kink():
     theta = model.balanced_start(vector(1e-1), range(3), RUN)[0]
     run = rescaled_flow(model, theta, [0.0], rtol=1e-8)
     assert (run.status == "finished").all() and int(run.statistics["slides"].sum()) > 0
-    coarse, fine = (
-        torch.stack([heun(model, state, step, 0.0) for state in theta]) for step in (4e-3, 1e-3)
-    )
-    assert gap(run.final, fine) < 1e-4
-    assert gap(run.final, coarse) > 2 * gap(run.final, fine)
+    coarse, fine = (heun(model, theta[0], step, 0.0) for step in (4e-3, 1e-3))
+    assert gap(run.final[0], fine) < 1e-4
+    assert gap(run.final[0], coarse) > 2 * gap(run.final[0], fine)
 
 
 def test_the_pivots_solve_the_least_norm_problem():
@@ -532,18 +530,24 @@ def test_every_device_runs_the_same_flow(device):
     assert gap(unit(reference.final), unit(moved.final.cpu().double())) < near
 
 
-@pytest.mark.parametrize("rtol", [None, 1e-3, 3e-6])
-def test_single_precision(rtol):
-    """Every run ends, at its level, and as in double precision to the tolerance."""
+@pytest.fixture(scope="module")
+def in_double():
+    """A network, its starts, and where the flow takes them."""
     exact = network(3, "cross-entropy", 18)
     theta = exact.balanced_start(vector(1e-2), range(4), RUN)[0]
+    return exact, theta, rescaled_flow(exact, theta, [200.0]).final
+
+
+@pytest.mark.parametrize("rtol", [None, 1e-3, 3e-6])
+def test_single_precision(rtol, in_double):
+    """Every run ends, at its level, and as in double precision to the tolerance."""
+    exact, theta, reference = in_double
     model = ShallowReLU(exact.X.float(), exact.y, 3, 18, exact.loss)
     run = rescaled_flow(model, theta.float(), [1.0, 30.0, 200.0], rtol=rtol)
     assert (run.status == "finished").all() and run.final.dtype == torch.float32
     assert (run.statistics["events"] > 0).all()
     level = run.observables["R"][:, -1].double()
     assert torch.allclose(level, vector(200.0), 2e-5)
-    reference = rescaled_flow(exact, theta, [200.0]).final
     assert gap(reference, run.final.double()) < (100 * rtol if rtol else 1e-3)
     with pytest.raises(ValueError, match="float32 can hold"):
         rescaled_flow(model, theta.float(), [1.0], rtol=1e-7)

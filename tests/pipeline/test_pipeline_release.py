@@ -126,7 +126,8 @@ def test_the_archive_is_the_folder(released, tmp_path):
 def test_the_source_is_the_commit(released, tmp_path):
     book, _, folder = released
     with tarfile.open(folder / "scratch-0.3.0.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(tmp_path)
     source = tmp_path / folder.name
     tracked = subprocess.run(
         ["git", "-C", str(book.root), "ls-files"], capture_output=True, text=True, check=True
