@@ -308,7 +308,8 @@ def test_the_keyboard_is_enough(tab):
     assert page.locator(".ledger-table").is_visible()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('ledger-kind').value === ''")
+    page.wait_for_function("document.querySelectorAll('tbody tr[hidden]').length === 0")
+    assert page.get_by_label("Kind", exact=True).input_value() == ""
     assert shown(page) == ALL
 
 

@@ -101,7 +101,8 @@ def test_a_job_whose_process_dies_goes_on_in_another(trace, store):
     assert not any((store / worker.UNFINISHED).iterdir())  # what it had so far is gone
 
 
-def test_a_job_whose_process_dies_each_time_is_given_up(trace, store):
+def test_a_job_whose_process_dies_each_time_is_given_up(trace, store, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what it said last is there without
     said = r"dies x=1: its process was killed by SIGKILL \(often: out of memory\), 2 times"
     with pytest.raises(BookError, match=said + r"(.|\n)*out of everything") as error:
         sweep(sample_jobs.dies, {"x": [0, 1, 2]}, folder=store, trace=str(trace))
