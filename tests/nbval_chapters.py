@@ -79,7 +79,7 @@ class Chapters:
         return True if repeated and (self.renew or name not in self.short) else None
 
     def pytest_collection_modifyitems(self, config, items):
-        """Pass over the tests with the mark that are known to pass, and to renew all without."""
+        """Pass over tests with the mark that are known to pass; to renew, over all without it."""
         left, out = [], []
         for item in items:
             mark = item.get_closest_marker("repeats")

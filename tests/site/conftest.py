@@ -1,6 +1,7 @@
 """What the site's tests share: the built site, tabs of the browser, one visit to each page."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("NCBOOK_SITE") or ROOT / "_build" / "html")
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 NO_SITE = "(no site)"
+sys.path.insert(0, str(ROOT / "book" / "_ext"))  # the site's extensions
 
 
 def pytest_generate_tests(metafunc):

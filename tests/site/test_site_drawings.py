@@ -3,17 +3,13 @@
 import base64
 import io
 import re
-import sys
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
+import drawings
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "_ext"))
-import drawings
 
 SHARP = 4  # pixels of the browser in one of the page, whose mean is compared
 # Of 255. A browser has but some shades for an edge: one of the whole book's drawings reaches 32.

@@ -1,6 +1,5 @@
 """The site's own Sphinx extension, without a site."""
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def extension():
     """The extension as a module."""
-    path = ROOT / "book" / "_ext" / "ncbook_site.py"
-    spec = importlib.util.spec_from_file_location("ncbook_site", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import ncbook_site
+
+    return ncbook_site
 
 
 def test_labels_of_one_year_are_told_apart(extension):

@@ -52,11 +52,9 @@ profile = "quick"
 @pytest.fixture(scope="module")
 def public():
     """The extension as a module."""
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
     import ncbook_public
 
-    yield ncbook_public
-    sys.path.remove(str(ROOT / "book" / "_ext"))
+    return ncbook_public
 
 
 @pytest.fixture(scope="module")

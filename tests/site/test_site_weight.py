@@ -2,14 +2,11 @@
 
 import gzip
 import re
-import sys
 from pathlib import Path
 
+import first_paint
 import pytest
 import site_checks
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "_ext"))
-import first_paint
 
 CHAPTER = re.compile(r"book/[\w-]+/\d\d-[\w-]+\.html")
 FRONT, LIVE = "book/index.html", "book/min-zhu-vidal/03-alignment.html"
