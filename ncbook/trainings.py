@@ -100,7 +100,7 @@ def train_on_pictures(
     schedule = Schedule(epochs, rate, batch, momentum, decay, drops)
     run = runtime.start()
     # On a graphics processor poolings and sums have no kernels that repeat; the CPU's digits do.
-    torch.use_deterministic_algorithms(run.device.type == "cpu")
+    torch.set_deterministic_debug_mode("error" if run.device.type == "cpu" else "default")
     chosen = DATA[data]().balanced(per_class, test_per_class)
     network = _network(chosen, depth, width, stem, head, hidden)
     initialise(network, seed, run.device)

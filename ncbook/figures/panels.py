@@ -146,7 +146,8 @@ class Panels:
         rows = table if self.by is None else table[table[self.by] == panel]
         rows = rows.replace([np.inf, -np.inf], np.nan)
         if self.hue is not None:
-            rows = rows.assign(**{self.hue: rows[self.hue].map(self.names)})
+            called = {value: self.names(value) for value in rows[self.hue].unique()}
+            rows = rows.assign(**{self.hue: rows[self.hue].map(called)})
         return rows, panel if self.y is None else self.y
 
     def _looks(self, label: str | None, marks: bool = False, lines: bool = True) -> dict:

@@ -172,19 +172,21 @@ def opened(server, lab):
     tab.close()
 
 
-def one_of_each_paper():
-    first = {}
-    for one in ids_and_paths():
-        first.setdefault(one.id.partition("/")[0], one)
-    return [*first.values()]
+# One of each part; among them figures, scenes and tables.
+OPENED = (
+    "mixon-parshall-pi/01-neural-collapse",
+    "wu-mondelli/01-mean-field",
+    "min-zhu-vidal/01-rays-not-points",
+    "barannikov-et-al/01-barcodes",
+)
 
 
-@pytest.mark.parametrize("path", one_of_each_paper())
+@pytest.mark.parametrize("chapter", OPENED)
 def test_a_page_opened_without_trust_shows_every_figure_and_says_what_it_shows(
-    path, server, opened
+    chapter, server, opened
 ):
     """A page that was downloaded and a notebook of `ncbook run` are opened alike."""
-    name = f"book/{path.parent.name}/{path.stem}.ipynb"
+    name = f"book/{chapter}.ipynb"
     if not (server.work / name).is_file():
         pytest.fail(f"There is no {name}: run make book first.", pytrace=False)
     cells = nbformat.read(server.work / name, as_version=4).cells

@@ -39,19 +39,32 @@ def address(site):
 @pytest.fixture(scope="session")
 def context(browser):
     """One browser context: what was loaded for one page is there for the next."""
-    context = browser.new_context(viewport=site_checks.DESKTOP, color_scheme="light")
+    context = browser.new_context(
+        viewport=site_checks.DESKTOP, color_scheme="light", reduced_motion="reduce"
+    )
     yield context
     context.close()
 
 
 @pytest.fixture
-def tab(browser):
-    """A tab of its own, with nothing remembered."""
-    context = browser.new_context(
-        viewport=site_checks.DESKTOP, color_scheme="light", reduced_motion="reduce"
+def tab(context, address):
+    """A tab of its own, with nothing remembered but files."""
+    tab = context.new_page()
+    session = context.new_cdp_session(tab)
+    session.send(
+        "Storage.clearDataForOrigin",
+        {"origin": address.rstrip("/"), "storageTypes": "local_storage"},
     )
-    yield context.new_page()
-    context.close()
+    yield tab
+    tab.close()
+
+
+@pytest.fixture(scope="session")
+def visitor(context):
+    """The one tab of all visits."""
+    tab = context.new_page()
+    yield tab
+    tab.close()
 
 
 @pytest.fixture(scope="session")
@@ -61,13 +74,13 @@ def axe() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def visits(site, context, address, axe):
+def visits(site, visitor, address, axe):
     """Visit a page once and remember what was found."""
     known = {}
 
     def visited(page: str) -> site_checks.Visit:
         if page not in known:
-            known[page] = site_checks.visit(context, address, page, axe)
+            known[page] = site_checks.visit(visitor, address, page, axe)
         return known[page]
 
     return visited

@@ -186,12 +186,13 @@ class Visit:
     too_low: list[str] = field(default_factory=list)
 
 
-def visit(context, address: str, page: str, axe: str | None) -> Visit:
+def visit(tab, address: str, page: str, axe: str | None) -> Visit:
     """Load a page and look at it: wide and at 200 %, dark and light; on a telephone, in each font.
 
     Parameters
     ----------
-    context : playwright.sync_api.BrowserContext
+    tab : playwright.sync_api.Page
+        May have shown other pages of the site: to take one for all saves a third of the time.
     address : str
         Where the site is served.
     page : str
@@ -200,7 +201,6 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
         The accessibility engine's source; without it, accessibility is not looked at.
     """
     found = Visit()
-    tab = context.new_page()
     host = urlsplit(address).netloc
 
     def on_request(request):
@@ -210,12 +210,16 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
         elif "/webfonts/" in parts.path:
             found.errors.append(f"site.css lacks an icon of this page: it loads {parts.path}")
 
-    tab.on("request", on_request)
-    tab.on(
-        "console",
-        lambda said: found.errors.append(said.text) if said.type == "error" else None,
-    )
-    tab.on("pageerror", lambda error: found.errors.append(str(error)))
+    def on_console(said):
+        if said.type == "error":
+            found.errors.append(said.text)
+
+    def on_error(error):
+        found.errors.append(str(error))
+
+    heard = {"request": on_request, "console": on_console, "pageerror": on_error}
+    for event, listener in heard.items():
+        tab.on(event, listener)
     try:
         tab.emulate_media(color_scheme="light", reduced_motion="reduce")
         tab.set_viewport_size(DESKTOP)
@@ -246,7 +250,8 @@ def visit(context, address: str, page: str, axe: str | None) -> Visit:
             found.inaccessible += tab.evaluate(_AXE, None)
         found.faint += faint(tab)
     finally:
-        tab.close()
+        for event, listener in heard.items():
+            tab.remove_listener(event, listener)
     return found
 
 

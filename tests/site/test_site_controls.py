@@ -13,14 +13,14 @@ PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAE
 
 
 @pytest.fixture
-def look(context, tmp_path, axe, request):
+def look(visitor, tmp_path, axe, request):
     """Visit a page with this in it; only a test that needs the engine looks with it."""
     axe = axe if "needs_axe" in request.fixturenames else None
 
     def looked(body: str) -> site_checks.Visit:
         (tmp_path / "index.html").write_text(GOOD.replace("{}", body), encoding="utf-8")
         with site_checks.served(tmp_path) as address:
-            return site_checks.visit(context, address, "index.html", axe)
+            return site_checks.visit(visitor, address, "index.html", axe)
 
     return looked
 

@@ -473,8 +473,9 @@ class _Problem:
         half = reach / math.sqrt(beta * decay)
         axis = torch.linspace(-half, half, points, dtype=torch.float64)
         self.u = torch.cartesian_prod(axis, axis)
+        self.columns = self.u.mT.contiguous()
         self.edge = self.u.abs().amax(1) >= half * (1 - 1e-9)
-        self.hidden = ACTIVATIONS[activation](self.u @ self.X.mT)  # (G, n)
+        self.hidden = ACTIVATIONS[activation](self.X @ self.u.mT)  # (n, G)
         self.log_cell = 2 * math.log(2 * half / (points - 1))
 
     def check_weights(self, W: Tensor) -> None:
@@ -487,7 +488,7 @@ class _Problem:
     def law(self, W: Tensor, R: Tensor) -> tuple[Tensor, float]:
         """Return the law of u on the grid and the log of its integral, without that of a."""
         gibbs = Gibbs(W, R, self.beta, self.gamma, self.decay)
-        exponent = gibbs.log_marginal(self.u.mT, self.hidden.mT)
+        exponent = gibbs.log_marginal(self.columns, self.hidden)
         top = exponent.max()
         weights = (exponent - top).exp()
         total = weights.sum()
@@ -505,14 +506,15 @@ class _Problem:
         return -(self.Y + R + ratio * (W.mT @ W @ R @ kernel))
 
     def kernel(self, law: Tensor) -> Tensor:
-        return (self.hidden.mT * law) @ self.hidden
+        return (self.hidden * law) @ self.hidden.mT
 
     def solve(self, W: Tensor, R: Tensor | None) -> Limit:
         W = W.detach().cpu().double()
         S, n = W.mT @ W, len(self.X)
+        root = torch.linalg.qr(W, mode="r").R  # the law depends on W^T W alone
         # From 0 Newton's method always came through; from a guess it is quicker, if that is good.
         starts = [torch.zeros_like(self.Y)] + ([] if R is None else [R])
-        tried = [(R, *self.law(W, R)) for R in starts]
+        tried = [(R, *self.law(root, R)) for R in starts]
         R, law, log_integral = max(tried, key=lambda one: self.dual(one[0], one[2]))
         value = self.dual(R, log_integral)
         best = math.inf
@@ -529,7 +531,7 @@ class _Problem:
             size = 1.0
             while size > 1e-8:
                 trial = R + size * direction
-                law, log_integral = self.law(W, trial)
+                law, log_integral = self.law(root, trial)
                 new = self.dual(trial, log_integral)
                 # Below rounding of the dual a full step is taken as it is.
                 if new >= value + 0.1 * size * decrement or decrement < 1e-13 * abs(value):
@@ -547,11 +549,11 @@ class _Problem:
         n, size = len(self.X), self.Y.numel()
         ratio = self.gamma**2 / (n * self.decay)
         near = law > 1e-18  # What is left out of the Hessian is below its rounding.
-        s, p = self.hidden[near], law[near]
-        g = ((s @ (S @ R).mT).unsqueeze(2) * s.unsqueeze(1)).reshape(-1, size)
-        g = g - p @ g
+        s, p = self.hidden[:, near], law[near]
+        g = ((S @ R @ s).unsqueeze(1) * s).reshape(size, -1)
+        g = (g - (g @ p).unsqueeze(1)) * p.sqrt()
         hessian = torch.eye(size, dtype=torch.float64) + ratio * torch.kron(S, kernel)
-        hessian += self.beta * ratio**2 / n * ((g.mT * p) @ g)
+        hessian += self.beta * ratio**2 / n * (g @ g.mT)
         return torch.linalg.solve(hessian, miss.reshape(-1)).reshape(miss.shape)
 
     def limit(self, W, R, law, log_integral, kernel, miss, steps) -> Limit:
