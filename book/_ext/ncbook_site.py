@@ -34,6 +34,8 @@ LETTER = re.compile(rf"\\(?:var)?({'|'.join(GREEK)})(?![a-z])", re.IGNORECASE)
 NOTATION = "book/notation"
 SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.S)
 PRE = re.compile(r'<span class="pre">([^<]*)</span>')
+# A type with what typer, say, is told of it, which shows as an object at an address in memory.
+ANNOTATED = re.compile(r"~?(?:typing|types)\.Annotated\[(.*?)(?:, <[^<>]*>)+\]")
 API = re.compile(r"<!-- api: ([\w. ]+?) -->")
 
 
@@ -109,6 +111,13 @@ def expand_api(app, docname, source):
         )
 
     source[0] = API.sub(blocks, source[0])
+
+
+def show_types_alone(app, what, name, obj, options, signature, return_annotation):
+    """Leave out of a signature what its types are annotated with."""
+    if signature and "Annotated[" in signature:
+        return ANNOTATED.sub(r"\1", signature), return_annotation
+    return None
 
 
 def skip_fields(app, what, name, obj, skip, options):
@@ -357,4 +366,5 @@ def setup(app):
     app.connect("html-page-context", add_chapter_buttons, priority=900)
     app.add_directive("bench", Bench)
     app.connect("autodoc-skip-member", skip_fields)
+    app.connect("autodoc-process-signature", show_types_alone)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,14 +3,17 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import site_checks
+from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("NCBOOK_SITE") or ROOT / "_build" / "html")
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 NO_SITE = "(no site)"
+CHAPTERS = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]-*.md"))
 sys.path.insert(0, str(ROOT / "book" / "_ext"))  # the site's extensions
 
 
@@ -27,6 +30,16 @@ def site() -> Path:
     if not (SITE / "index.html").is_file():
         pytest.fail(f"There is no site in {SITE}: run make book first.", pytrace=False)
     return SITE.resolve()
+
+
+@pytest.fixture(scope="module", params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request, site) -> SimpleNamespace:
+    """A chapter: its id, source, page, and that page parsed, once for all tests of a file."""
+    source = request.param
+    name = f"{source.parent.name}/{source.stem}"
+    page = site / "book" / f"{name}.html"
+    parsed = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    return SimpleNamespace(id=name, source=source, page=page, parsed=parsed)
 
 
 @pytest.fixture(scope="session")

@@ -91,3 +91,11 @@ def test_other_pages_get_no_chapter_buttons(extension, tmp_path):
     app = SimpleNamespace(srcdir=tmp_path, outdir=tmp_path)
     extension.add_chapter_buttons(app, "book/index", "page.html", context, object())
     assert context == {"header_buttons": [], "body": "<p>Words.</p>"}
+
+
+def test_a_signature_shows_types_alone(extension):
+    option = "<typer.models.OptionInfo object at 0x7f>"
+    said = f"(a: ~typing.Annotated[list[str] | None, {option}, {option}] = None, b: int = 1)"
+    shown = extension.show_types_alone(None, "function", "f", None, None, said, "int")
+    assert shown == ("(a: list[str] | None = None, b: int = 1)", "int")
+    assert extension.show_types_alone(None, "function", "f", None, None, "(a)", None) is None

@@ -9,7 +9,6 @@ import site_checks
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[2]
-CHAPTERS = sorted((ROOT / "notebooks").glob("*/[0-9][0-9]-*.md"))
 
 
 def test_links_and_anchors_resolve(site):
@@ -24,23 +23,19 @@ def test_nothing_is_loaded_from_another_host(site):
     assert site_checks.loads_from_elsewhere(site) == []
 
 
-@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
-def test_chapter_offers_its_notebook_and_its_source(site, source):
-    name = f"{source.parent.name}/{source.stem}"
-    page = BeautifulSoup((site / "book" / f"{name}.html").read_text("utf-8"), "html.parser")
+def test_chapter_offers_its_notebook_and_its_source(site, chapter):
+    name, page = chapter.id, chapter.parsed
     links = {a["href"].split("_sources/")[-1] for a in page.select("a[href*=_sources]")}
     assert {f"book/{name}.ipynb", f"notebooks/{name}.md"} <= links
     executed = json.loads((site / "_sources" / "book" / f"{name}.ipynb").read_text("utf-8"))
     assert any(cell.get("outputs") for cell in executed["cells"])
     written = (site / "_sources" / "notebooks" / f"{name}.md").read_text("utf-8")
-    assert written == source.read_text("utf-8")
+    assert written == chapter.source.read_text("utf-8")
     assert f"ncbook run {name}" in page.select_one("#run-this-chapter").get_text()
 
 
-@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
-def test_figures_offer_their_tables(site, source):
-    page = site / "book" / source.parent.name / f"{source.stem}.html"
-    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+def test_figures_offer_their_tables(chapter):
+    page, soup = chapter.page, chapter.parsed
     figures = soup.select("figure.ncb-fig")
     assert figures, "the chapter has no figure"
     for figure in figures:
@@ -48,6 +43,12 @@ def test_figures_offer_their_tables(site, source):
         assert (page.parent / links["Table (CSV)"]).is_file()
         assert (page.parent / links["Enlarge"]).is_file()
         assert soup.select_one(links["Code"])
+
+
+def test_no_page_shows_an_address_in_memory(site):
+    shown = re.compile(r"\bobject at 0x[0-9a-f]+|\bat 0x[0-9a-f]{6,}")
+    pages = {page: (site / page).read_text("utf-8") for page in site_checks.pages(site)}
+    assert [page for page, text in pages.items() if shown.search(text)] == []
 
 
 def test_the_search_finds_every_numbered_box(site):
