@@ -247,7 +247,8 @@ def start(device: str | None = None, threads: int = 1) -> Runtime:
         # cuBLAS sums in a fixed order only with a fixed workspace.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     warnings.simplefilter("error", UnresolvedWarning)
-    # As use_deterministic_algorithms, which tells torch's compiler, too: its import takes a second.
+    # As use_deterministic_algorithms, but for torch's compiler, which no run here uses: to be told,
+    # it is imported, which takes a second.
     torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(threads)
     dtype = torch.float32 if kind == "mps" else torch.float64

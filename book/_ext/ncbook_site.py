@@ -35,7 +35,9 @@ NOTATION = "book/notation"
 SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.S)
 PRE = re.compile(r'<span class="pre">([^<]*)</span>')
 # A type with what typer, say, is told of it, which shows as an object at an address in memory.
-ANNOTATED = re.compile(r"~?(?:typing|types)\.Annotated\[(.*?)(?:, <[^<>]*>)+\]")
+ANNOTATED = re.compile(
+    r"~?(?:[\w.]+\.)?Annotated\[((?:[^][<>]|\[[^][<>]*\])*?)(?:, <[^<>]*>)+\]"
+)
 API = re.compile(r"<!-- api: ([\w. ]+?) -->")
 
 

@@ -8,6 +8,7 @@ every panel, in the order in which they are named. A figure is drawn once for ea
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,8 @@ class Panels:
         rows = table if self.by is None else table[table[self.by] == panel]
         rows = rows.replace([np.inf, -np.inf], np.nan)
         if self.hue is not None:
-            called = {value: self.names(value) for value in rows[self.hue].unique()}
+            # Once a value, not a row; of a kind, for 1 and True may be called otherwise.
+            called = lru_cache(maxsize=None, typed=True)(self.names)
             rows = rows.assign(**{self.hue: rows[self.hue].map(called)})
         return rows, panel if self.y is None else self.y
 

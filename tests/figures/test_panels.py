@@ -216,3 +216,19 @@ def test_groups_without_a_name_of_their_own_are_refused(names):
     data = runs.label({"a": np.ones((2, 2))}, k=[0, 1], x=[1.0, 2.0])
     with pytest.raises(ValueError, match=r"groups \[0, 1\] of k are called"):
         Panels(data, {"a": "a"}, x="x", hue="k", names=names)
+
+
+@pytest.mark.parametrize(
+    "kinds", [[False, True], np.array([0.1, 0.2], "float32"), [None, 1.5], [0, 1]]
+)
+def test_every_group_is_drawn_by_its_name(kinds):
+    """Names are given to values as Python has them, in the legend and in the rows alike."""
+    table = pd.DataFrame({"k": [kinds[0], kinds[0], kinds[1], kinds[1]]}, dtype=object)
+    if isinstance(kinds, np.ndarray):
+        table = table.astype("float32")
+    table = table.assign(x=[0.0, 1.0, 0.0, 1.0], a=[1.0, 2.0, 3.0, 4.0])
+    (ax,) = drawn(Panels(table, {"a": "a"}, x="x", hue="k", names=repr).lines())
+    assert [list(line.get_ydata()) for line in ax.lines if len(line.get_ydata())] == [
+        [1, 2],
+        [3, 4],
+    ]

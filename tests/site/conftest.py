@@ -63,13 +63,17 @@ def context(browser):
 def tab(context, address):
     """A tab of its own, with nothing remembered but files."""
     tab = context.new_page()
-    session = context.new_cdp_session(tab)
-    session.send(
-        "Storage.clearDataForOrigin",
-        {"origin": address.rstrip("/"), "storageTypes": "local_storage"},
-    )
+    forget(tab, address)
     yield tab
     tab.close()
+
+
+def forget(tab, address: str) -> None:
+    """Clear what pages at an address have stored, such as the theme that was chosen."""
+    stored = {"origin": address.rstrip("/"), "storageTypes": "local_storage"}
+    session = tab.context.new_cdp_session(tab)
+    session.send("Storage.clearDataForOrigin", stored)
+    session.detach()
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +97,7 @@ def visits(site, visitor, address, axe):
 
     def visited(page: str) -> site_checks.Visit:
         if page not in known:
+            forget(visitor, address)
             known[page] = site_checks.visit(visitor, address, page, axe)
         return known[page]
 

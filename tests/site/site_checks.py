@@ -217,6 +217,7 @@ def visit(tab, address: str, page: str, axe: str | None) -> Visit:
     def on_error(error):
         found.errors.append(str(error))
 
+    tab.goto("about:blank")  # so that nothing is heard of the page before
     heard = {"request": on_request, "console": on_console, "pageerror": on_error}
     for event, listener in heard.items():
         tab.on(event, listener)

@@ -95,7 +95,11 @@ def test_other_pages_get_no_chapter_buttons(extension, tmp_path):
 
 def test_a_signature_shows_types_alone(extension):
     option = "<typer.models.OptionInfo object at 0x7f>"
-    said = f"(a: ~typing.Annotated[list[str] | None, {option}, {option}] = None, b: int = 1)"
+    said = (
+        f"(a: ~typing.Annotated[list[str] | None, {option}, {option}] = None, "
+        f"b: ~pathlib.Annotated[~pathlib.Path, {option}], c: Annotated[int, 'c'], d: int = 1)"
+    )
+    types = "(a: list[str] | None = None, b: ~pathlib.Path, c: Annotated[int, 'c'], d: int = 1)"
     shown = extension.show_types_alone(None, "function", "f", None, None, said, "int")
-    assert shown == ("(a: list[str] | None = None, b: int = 1)", "int")
+    assert shown == (types, "int")
     assert extension.show_types_alone(None, "function", "f", None, None, "(a)", None) is None
