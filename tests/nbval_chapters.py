@@ -24,7 +24,7 @@ from ncbook.pipeline.chapters import QUICK, Chapter
 from ncbook.pipeline.workers import environment
 
 FILE = "results/repeated.json"
-SHORT = 10  # seconds that a chapter may take to be run each time
+SHORT = 8  # seconds that a chapter may take to be run each time
 
 
 class Chapters:
