@@ -196,7 +196,7 @@ def keep(
 ) -> None:
     """Keep a chapter's paper-size results in results/, for the quick book to show beside its own.
 
-    They are those of the last build --profile paper that executed the chapter.
+    They are those of the last build with the profile "paper" that executed the chapter.
     """
     from ncbook.pipeline import keeping
 
